@@ -1,0 +1,225 @@
+"""What crosses a process border or reaches the disk, and its codec.
+
+Everything here is a frozen msgspec Struct: plain values, no pixels, no handles. `encode` and
+`decode_*` are the only codec (msgpack); docs/formats.md describes the bytes. Reading ignores
+fields it does not know, so that a newer minor version stays readable.
+
+A box is `(x, y, width, height)` and a point `(x, y)`, as fractions of the upright frame, so that
+they hold at any size. Embeddings travel as little-endian float16 bytes of unit length.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+
+
+class Stat(msgspec.Struct, frozen=True, array_like=True):
+    """What `os.stat` says of a photo's file: the key by which a scan knows it as unchanged."""
+
+    size: int  # bytes
+    mtime_ns: int
+
+
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the file says of itself, read from its header while its bytes were at hand."""
+
+    format: str  # "jpeg", "heif", "raw", …: by content, not by extension
+    width: int  # px, upright, of the full image (sensor size for RAW)
+    height: int
+    path_taken: str = "full"  # "full", "dct/4", "preview", "half_size": how the frame was decoded
+    orientation: int = 1  # EXIF 1–8, already applied to the frame
+    camera: str | None = None  # maker and model, without the maker twice
+    lens: str | None = None
+    iso: int | None = None
+    exposure_s: float | None = None
+    aperture: float | None = None  # f-number
+    focal_mm: float | None = None
+    taken_at: str | None = None  # ISO 8601, local camera time, no zone unless the file says one
+    latitude: float | None = None
+    longitude: float | None = None
+    truncated: bool = False  # the file ends early; the rows that exist were used
+
+
+class Tag(msgspec.Struct, frozen=True, array_like=True):
+    """A word that a model gave a photo. `score` is a probability in 0…1."""
+
+    name: str
+    score: float
+
+
+class Face(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One detected face."""
+
+    box: Box
+    landmarks: tuple[Point, ...]  # eyes, nose, mouth corners: left to right as seen in the frame
+    score: float
+    quality: float  # 0…1: how well it can be recognised (size, sharpness, pose)
+    embedding: bytes | None = None  # float16[D]
+
+
+class TextLine(msgspec.Struct, frozen=True):
+    """One line of text in the picture. `corners` start at its top left, clockwise."""
+
+    text: str
+    corners: tuple[Point, ...]
+    score: float
+
+
+class ObjectBox(msgspec.Struct, frozen=True):
+    """One detected object."""
+
+    name: str
+    box: Box
+    score: float
+
+
+class Quality(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Technical quality, measured on the frame; each field in docs/models.md."""
+
+    sharpness: float  # 0…100, of the sharpest tiles
+    sharpness_mean: float  # 0…100, over all tiles
+    brightness: float  # 0…1, mean luma
+    contrast: float  # 0…1, standard deviation of luma, times two
+    clipped_low: float  # share of pixels
+    clipped_high: float
+    noise: float  # standard deviation of flat areas, 8-bit levels
+    colourfulness: float  # Hasler and Süsstrunk 2003
+    dominant_colours: tuple[tuple[int, int, int, float], ...] = ()  # r, g, b, share
+    brisque: float | None = None  # 0 good … 100 bad
+
+
+class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one model said of one photo, with the model that said it.
+
+    Only the fields of the model's kind are set. `error` is set instead when it failed on this
+    frame alone.
+    """
+
+    fingerprint: str  # model id, weights hash and step version
+    embedding: bytes | None = None  # float16[D], unit length, in the space `fingerprint`
+    joint_embedding: bytes | None = None  # float16[D], comparable with text embeddings
+    tags: tuple[Tag, ...] | None = None
+    faces: tuple[Face, ...] | None = None
+    text_lines: tuple[TextLine, ...] | None = None
+    objects: tuple[ObjectBox, ...] | None = None
+    quality: Quality | None = None
+    error: str | None = None
+
+
+class Task(msgspec.Struct, frozen=True):
+    """One photo to read, and the models to run on it. What a run hands to the pipeline."""
+
+    path: bytes  # absolute, as the file system spells it
+    models: tuple[str, ...] | None = None  # None: all of the profile
+    photo_id: int = 0  # 0: not in the catalog yet
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
+    """What the catalog keeps of a photo."""
+
+    path: bytes
+    stat: Stat
+    content: bytes  # 16 bytes: xxh3_128 of size, head, middle and tail blocks
+    facts: Facts
+    outputs: dict[str, Output]  # by model name
+    photo_id: int = 0  # 0 until the catalog gives it one
+    added_at: float = 0.0  # seconds since the epoch, of the first commit
+    missing_since: float | None = None  # the file was not there at the last scan
+
+    @property
+    def name(self) -> str:
+        """The path for people: undecodable bytes are shown, never lost in `path`."""
+        return os.fsdecode(self.path).encode("utf-8", "backslashreplace").decode()
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
+    """A photo that could not be read or inferred."""
+
+    path: bytes
+    stat: Stat
+    stage: str  # "read", "infer", "commit"
+    reason: str  # PhotoError.reason
+    message: str
+    exception: str = ""  # class name
+    tries: int = 1
+    failed_at: float = 0.0  # seconds since the epoch
+    profile: str = ""  # fingerprints of the models that would have run
+    photo_id: int = 0
+
+
+class Moved(msgspec.Struct, frozen=True, tag=True):
+    """A photo known at another path is here now; its work is kept."""
+
+    photo_id: int
+    path: bytes
+    stat: Stat
+
+
+class Missing(msgspec.Struct, frozen=True, tag=True):
+    """A photo's file is gone; its record is kept for `missing_days` and not found meanwhile."""
+
+    path: bytes
+    since: float  # seconds since the epoch
+
+
+class Retry(msgspec.Struct, frozen=True, tag=True):
+    """A person wants a failed photo tried again: its failure is dropped."""
+
+    path: bytes
+
+
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One filter of a query: words in a text field, or a range of a number field, ends included."""
+
+    field: str  # "camera", "iso", "date", "type", "faces", "text"
+    words: str | None = None
+    low: float | None = None
+    high: float | None = None
+    negated: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A query as it was read: what any kind of catalog can execute."""
+
+    words: str  # free words, for meaning and for the text index
+    conditions: tuple[Condition, ...] = ()
+    limit: int = 20
+    min_score: float = 0.0
+
+
+class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One reason for a hit: which index said so, at which rank, and what matched."""
+
+    name: str  # "meaning", "words", "filter"
+    rank: int
+    score: float
+    matched: tuple[str, ...] = ()
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """One search result."""
+
+    photo_id: int
+    path: bytes
+    score: float
+    signals: tuple[Signal, ...]
+
+
+Outcome = Record | Failure
+Change = Record | Failure | Moved | Missing | Retry  # what one commit may hold
+
+encode = msgspec.msgpack.Encoder().encode
+decode_record = msgspec.msgpack.Decoder(Record).decode
+decode_failure = msgspec.msgpack.Decoder(Failure).decode
+decode_change = msgspec.msgpack.Decoder(Change).decode
+decode_task = msgspec.msgpack.Decoder(Task).decode
+
+
+def display_path(path: bytes) -> str:
+    """The path as valid text for people and JSON; undecodable bytes become `\\xNN`."""
+    return path.decode("utf-8", "backslashreplace")

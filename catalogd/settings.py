@@ -1,0 +1,154 @@
+"""One frozen `Settings`, built once in `cli.py` and passed down.
+
+Each setting has a name, a unit (in its name), a default and a reason. Values come from the TOML
+file, then `CATALOGD_*` variables, then flags; the later wins. docs/settings.md is generated from
+here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import platformdirs
+
+from catalogd.errors import SettingsError
+
+MiB = 1 << 20
+GiB = 1 << 30
+
+
+def _setting(default: Any, reason: str) -> Any:
+    return dataclasses.field(default=default, metadata={"reason": reason})
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything that can be set; see each field's reason."""
+
+    catalog: Path = _setting(
+        Path(platformdirs.user_data_dir("catalogd", appauthor=False)),
+        "where the catalog lives: the platform's place for a user's data",
+    )
+    model_cache: Path = _setting(
+        Path(platformdirs.user_cache_dir("catalogd", appauthor=False)) / "models",
+        "converted weights; made again when deleted",
+    )
+    model_path: Path | None = _setting(
+        None, "a folder of weights looked into after installed packages and before a hub"
+    )
+    profile: str = _setting("starter", "the set of models; starter needs no download and no GPU")
+    readers: int = _setting(0, "reader processes; 0 chooses one a core")
+    batch: int = _setting(8, "frames a batch; on a CPU nothing is gained above 8 (bench/README.md)")
+    batch_wait_s: float = _setting(0.02, "how long a batch that is not full waits for more frames")
+    inference_threads: int = _setting(0, "threads a model; 0 shares the cores with the readers")
+    frame_edge_px: int = _setting(
+        1280, "long edge of a frame: what text in a picture needs; the other models need less"
+    )
+    ring_bytes: int = _setting(256 * MiB, "most memory for frames; less when /dev/shm is smaller")
+    read_deadline_s: float = _setting(30.0, "a photo that takes longer is a failure: slowest honest files need 18 s")
+    infer_deadline_s: float = _setting(
+        120.0, "a batch that takes longer restarts inference: a full batch with much text needs 20 s"
+    )
+    max_file_bytes: int = _setting(2 * GiB, "larger files are refused: no camera writes one")
+    max_decoded_pixels: int = _setting(
+        250_000_000, "refused by what decoding would produce: above the largest phone (200 MP)"
+    )
+    reader_memory_bytes: int = _setting(
+        3 * GiB, "address space of a reader beside the ring: 250 MP of RGB take 0.8 GB, decoders three times that"
+    )
+    commit_records: int = _setting(1000, "most records a commit: durable commits cost 3 µs a record at this size")
+    commit_wait_s: float = _setting(1.0, "the longest a finished photo waits for its commit")
+    text_commit_records: int = _setting(10_000, "most records a text index commit: smaller ones cost twice the CPU")
+    text_commit_wait_s: float = _setting(3.0, "the longest a committed photo waits to be found by words")
+    text_heap_bytes: int = _setting(50 * MiB, "memory of the text index writer: more gains nothing")
+    exact_below: int = _setting(
+        50_000, "embeddings that are searched exactly, without a generation: under 10 ms (bench/README.md)"
+    )
+    missing_days: float = _setting(30.0, "how long what is known of a photo whose file is gone is kept for its return")
+    follow_symlinks: bool = _setting(False, "whether the scan enters folders through symbolic links")
+
+
+def _fields() -> dict[str, dataclasses.Field[Any]]:
+    return {field.name: field for field in dataclasses.fields(Settings)}
+
+
+def default_settings_file() -> Path:
+    """Where the settings file is looked for: `catalogd.toml` in the platform's config folder."""
+    return Path(platformdirs.user_config_dir("catalogd", appauthor=False)) / "catalogd.toml"
+
+
+def load_settings(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Build the settings; each error names the file, variable or flag it comes from.
+
+    Flags that are None were not given. A missing default file is fine, a missing `file` is not.
+    """
+    values: dict[str, Any] = {}
+    values.update(_from_file(file))
+    values.update(_from_environment(os.environ if environment is None else environment))
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name] = _convert(name, value, f"--{name.replace('_', '-')}")
+    return Settings(**values)
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    path = file or default_settings_file()
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        if file is None:
+            return {}
+        raise SettingsError(f"{path}: there is no such settings file") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    return {name: _convert(name, value, f"{path}: {name}") for name, value in table.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for name in _fields():
+        variable = f"CATALOGD_{name.upper()}"
+        if variable in environment:
+            values[name] = _convert(name, environment[variable], variable)
+    return values
+
+
+def _convert(name: str, value: Any, place: str) -> Any:
+    fields = _fields()
+    if name not in fields:
+        known = ", ".join(sorted(fields))
+        raise SettingsError(f"{place}: there is no such setting; there are: {known}")
+    kind = str(fields[name].type)
+    try:
+        if kind.startswith("Path"):
+            return Path(str(value)).expanduser()
+        plain: Any = {"int": int, "float": float, "bool": bool, "str": str}[kind]
+        converted = msgspec.convert(value, plain, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise SettingsError(f"{place}: {error} (got {value!r})") from None
+    if kind in ("int", "float") and converted < 0:
+        raise SettingsError(f"{place}: must not be negative (got {value!r})")
+    return converted
+
+
+def describe_settings() -> list[tuple[str, str, str, str]]:
+    """Every setting as (name, type, default, reason), for docs/settings.md and `--help`."""
+    rows = []
+    for field in dataclasses.fields(Settings):
+        default = str(field.default).replace(str(Path.home()), "~")
+        rows.append((field.name, str(field.type), default, str(field.metadata["reason"])))
+    return rows
