@@ -1,0 +1,53 @@
+"""Frame kernels in C++ (native/src). Stateless; the GIL is released while they run.
+
+Every array is C-contiguous and on the CPU. A wrong dtype or number of dimensions is a TypeError, a
+wrong value a ValueError; nothing is written then.
+"""
+
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+class QualityFields(TypedDict):
+    """The fields of `records.Quality` that are measured on pixels."""
+
+    sharpness: float
+    sharpness_mean: float
+    brightness: float
+    contrast: float
+    clipped_low: float
+    clipped_high: float
+    noise: float
+    colourfulness: float
+    dominant_colours: tuple[tuple[int, int, int, float], ...]
+
+def resize(source: NDArray[np.uint8], target: NDArray[np.uint8], orientation: int = 1) -> None:
+    """Resize `source: uint8[H, W, 3]` into `target: uint8[h, w, 3]`, turned upright.
+
+    Exact area coverage when shrinking, bilinear when enlarging. `orientation` is the source's EXIF
+    orientation, 1 to 8; `target` has the upright shape (for 5 to 8 its height comes from the
+    source's width). The two must not overlap.
+    """
+
+def resize_to_tensor(
+    source: NDArray[np.uint8],
+    target: NDArray[np.float32],
+    mean: tuple[float, float, float],
+    scale: tuple[float, float, float],
+    crop: tuple[float, float, float, float] | None = None,
+    bgr: bool = False,
+    placed: tuple[int, int] | None = None,
+    fill: float = 0.0,
+) -> None:
+    """Crop, resize and normalise `source: uint8[H, W, 3]` into `target: float32[3, h, w]`.
+
+    Written values are `(level - mean) * scale` of the pixel's own channel, level in 0…255; `mean`
+    and `scale` are in RGB order even when `bgr` stores the planes as blue, green, red. `crop` is
+    `(x, y, width, height)` in source px, not necessarily whole, inside the source. `placed` is the
+    `(height, width)` that the picture takes at the top left of the target; the rest is the level
+    `fill`, normalised like a pixel.
+    """
+
+def quality(frame: NDArray[np.uint8]) -> QualityFields:
+    """Measure the technical quality of `frame: uint8[H, W, 3]` in one read of it."""

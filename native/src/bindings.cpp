@@ -1,0 +1,111 @@
+// The only file that knows Python: types and shapes are checked here, the GIL is released here.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/tuple.h>
+
+#include <climits>
+#include <cmath>
+#include <optional>
+#include <stdexcept>
+#include <tuple>
+#include <utility>
+
+#include "quality.h"
+#include "resize.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using Pixels = nb::ndarray<const std::uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
+using MutablePixels = nb::ndarray<std::uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
+using Planes = nb::ndarray<float, nb::shape<3, -1, -1>, nb::c_contig, nb::device::cpu>;
+using Triple = std::tuple<float, float, float>;
+
+constexpr int kMaxEdge = 1 << 24;  // keeps every offset within a row in 32 bits
+
+int edge(std::size_t length, const char *what) {
+    if (length == 0 || length > kMaxEdge) throw std::invalid_argument(what);
+    return static_cast<int>(length);
+}
+
+catalogd::Image image(const Pixels &array) {
+    return {array.data(), edge(array.shape(0), "source must have 1 to 2^24 rows"),
+            edge(array.shape(1), "source must have 1 to 2^24 columns")};
+}
+
+void resize(const Pixels &source, const MutablePixels &target, int orientation) {
+    if (orientation < 1 || orientation > 8) throw std::invalid_argument("orientation must be 1 to 8");
+    const catalogd::Image from = image(source);
+    const catalogd::Frame to{target.data(), edge(target.shape(0), "target must have 1 to 2^24 rows"),
+                             edge(target.shape(1), "target must have 1 to 2^24 columns")};
+    nb::gil_scoped_release release;
+    catalogd::resize(from, to, orientation);
+}
+
+// Comparisons are written so that a NaN fails them.
+void check_crop(const catalogd::Crop &crop, const catalogd::Image &source) {
+    const bool inside = crop.x >= 0 && crop.y >= 0 && crop.width > 0 && crop.height > 0 &&
+                        crop.x + crop.width <= source.width + 1e-6 &&
+                        crop.y + crop.height <= source.height + 1e-6;
+    if (!inside) throw std::invalid_argument("crop must lie inside the source and have an area");
+}
+
+void resize_to_tensor(const Pixels &source, const Planes &target, Triple mean, Triple scale,
+                      std::optional<std::tuple<double, double, double, double>> crop, bool bgr,
+                      std::optional<std::pair<int, int>> placed, float fill) {
+    const catalogd::Image from = image(source);
+    const int height = edge(target.shape(1), "target must have 1 to 2^24 rows");
+    const int width = edge(target.shape(2), "target must have 1 to 2^24 columns");
+    catalogd::Crop part{0, 0, static_cast<double>(from.width), static_cast<double>(from.height)};
+    if (crop) part = {std::get<0>(*crop), std::get<1>(*crop), std::get<2>(*crop), std::get<3>(*crop)};
+    check_crop(part, from);
+    const auto [placed_height, placed_width] = placed.value_or(std::pair(height, width));
+    if (placed_height < 1 || placed_height > height || placed_width < 1 || placed_width > width) {
+        throw std::invalid_argument("placed must be (height, width) within the target");
+    }
+    const auto [mean0, mean1, mean2] = mean;
+    const auto [scale0, scale1, scale2] = scale;
+    const catalogd::Tensor to{target.data(), height, width, placed_height, placed_width,
+                              {mean0, mean1, mean2}, {scale0, scale1, scale2}, fill, bgr};
+    nb::gil_scoped_release release;
+    catalogd::resize_to_tensor(from, part, to);
+}
+
+nb::dict quality(const Pixels &frame) {
+    const catalogd::Image from = image(frame);
+    catalogd::Quality found;
+    {
+        nb::gil_scoped_release release;
+        found = catalogd::measure_quality(from.pixels, from.height, from.width);
+    }
+    nb::list colours;
+    for (const catalogd::Colour &colour : found.dominant_colours) {
+        colours.append(nb::make_tuple(colour.red, colour.green, colour.blue, colour.share));
+    }
+    nb::dict fields;
+    fields["sharpness"] = found.sharpness;
+    fields["sharpness_mean"] = found.sharpness_mean;
+    fields["brightness"] = found.brightness;
+    fields["contrast"] = found.contrast;
+    fields["clipped_low"] = found.clipped_low;
+    fields["clipped_high"] = found.clipped_high;
+    fields["noise"] = found.noise;
+    fields["colourfulness"] = found.colourfulness;
+    fields["dominant_colours"] = nb::tuple(colours);
+    return fields;
+}
+
+}  // namespace
+
+NB_MODULE(_native, module) {
+    module.doc() = "Frame kernels: resizing, orientation and the quality pass. Stateless; the GIL is released.";
+    module.def("resize", &resize, "source"_a.noconvert(), "target"_a.noconvert(), "orientation"_a = 1);
+    module.def("resize_to_tensor", &resize_to_tensor, "source"_a.noconvert(), "target"_a.noconvert(),
+               "mean"_a, "scale"_a, "crop"_a = nb::none(), "bgr"_a = false, "placed"_a = nb::none(),
+               "fill"_a = 0.0f);
+    module.def("quality", &quality, "frame"_a.noconvert());
+}

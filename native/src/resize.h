@@ -1,0 +1,47 @@
+// Antialiased resizing of interleaved 8-bit RGB, into a frame or into a model's input tensor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace catalogd {
+
+struct Image {
+    const std::uint8_t *pixels;  // rows of width * 3 bytes, one after the other
+    int height;
+    int width;
+};
+
+struct Frame {
+    std::uint8_t *pixels;
+    int height;
+    int width;
+};
+
+struct Crop {  // in source pixels; edges may lie between pixels, and within the source
+    double x;
+    double y;
+    double width;
+    double height;
+};
+
+// Three planes of height * width floats. The crop fills `placed_height` * `placed_width` at the top
+// left, the rest is `fill`. A written value is (level - mean) * scale of its own channel.
+struct Tensor {
+    float *values;
+    int height;
+    int width;
+    int placed_height;
+    int placed_width;
+    float mean[3];   // in the source's channel order, like `scale`
+    float scale[3];
+    float fill;      // an 8-bit level, normalised like a pixel
+    bool bgr;        // plane 0 is the source's channel 2
+};
+
+// Fill `target`, which is upright, from `source`, whose EXIF orientation is 1 to 8.
+void resize(const Image &source, const Frame &target, int orientation);
+
+void resize_to_tensor(const Image &source, const Crop &crop, const Tensor &target);
+
+}  // namespace catalogd
