@@ -1,0 +1,953 @@
+"""The truth of a catalog: one LMDB environment that holds every record, embedding and failure.
+
+Only the writer process writes, one durable transaction a commit; any number of processes read
+meanwhile. Text and embedding indexes are derived from here: they follow the change log from their
+own mark and can be built again from the tables.
+
+    photos      photo_id                    → Record, without its embeddings
+    embeddings  space key + photo_id        → float16[D]
+    files       folder hash + file name     → size, mtime_ns, photo_id, profile key
+    folders     folder hash                 → path
+    contents    size + content + photo_id   → (nothing)
+    failures    as in files                 → Failure
+    missing     photo_id                    → since, profile key
+    commits     commit + photo_id           → (nothing): the change log
+    spaces      space key                   → name, dimension
+    meta        name                        → u64: format, commit, trimmed, marks
+
+docs/formats.md has every byte. No transaction outlives the call that opened it, and an environment
+is never opened twice by one process nor used across a fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import logging
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lmdb
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from catalogd.errors import (
+    CatalogDamagedError,
+    CatalogError,
+    CatalogFullError,
+    CatalogMissingError,
+    CatalogVersionError,
+)
+from catalogd.records import (
+    Change,
+    Failure,
+    Missing,
+    Moved,
+    Output,
+    Record,
+    Retry,
+    Stat,
+    decode_failure,
+    decode_record,
+    display_path,
+    encode,
+)
+
+log = logging.getLogger(__name__)
+
+Ids = npt.NDArray[np.int64]
+Halves = npt.NDArray[np.float16]
+Result = TypeVar("Result")
+
+FORMAT_VERSION = 1
+TABLES = (
+    "photos",
+    "embeddings",
+    "files",
+    "folders",
+    "contents",
+    "failures",
+    "missing",
+    "commits",
+    "spaces",
+    "meta",
+)
+
+# A file entry: size, mtime_ns, photo_id (0: the photo failed at this size and time), profile key.
+FILE_ENTRY = struct.Struct(">qqq8s")
+FILE_ENTRY_STAT = slice(0, 16)
+FILE_ENTRY_PHOTO = slice(16, 24)
+FILE_ENTRY_PROFILE = slice(24, 32)
+MISSING_ENTRY = struct.Struct(">d8s")  # since (seconds since the epoch), profile key
+STALE_PROFILE = bytes(8)  # the profile key of a photo whose outputs must be made again
+HELD_APART = b""  # stands in a stored Output for an embedding that lies in `embeddings`
+
+LARGEST_ID = (1 << 63) - 1
+LONGEST_NAME_BYTES = 503  # an LMDB key holds 511 bytes, the folder hash takes 8
+FIRST_MAP_BYTES = 64 << 20  # address space, not disk; doubles when full
+LARGEST_MAP_STEP_BYTES = 4 << 30
+MAX_READERS = 512  # slots of the lock file: one a reading process
+KEPT_COMMITS = 64  # of the change log behind the slowest mark: readers that follow lag by seconds
+JOINT = "#joint"  # ends the name of the space that text embeddings share
+
+_FULL = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # LMDB reports a full disk as EIO
+_U64 = struct.Struct(">Q")
+
+
+class ChangesTrimmedError(LookupError):
+    """The change log no longer reaches back that far: read everything instead."""
+
+
+def space_key(space: str) -> bytes:
+    """The 8 bytes that stand for an embedding space in keys and folder names."""
+    return xxhash.xxh3_64_digest(space.encode())
+
+
+def file_key(path: bytes) -> bytes:
+    """The key of a photo's path in `files` and `failures`: folder hash + file name."""
+    folder, _, name = path.rpartition(b"/")
+    return folder_hash(folder) + name
+
+
+def folder_hash(folder: bytes) -> bytes:
+    """8 bytes; a trailing slash does not count."""
+    return xxhash.xxh3_64_digest(folder.rstrip(b"/") or b"/")
+
+
+def id_bytes(photo_id: int) -> bytes:
+    """A photo_id as it stands in keys: 8 bytes, big-endian, so that keys sort by number."""
+    return photo_id.to_bytes(8, "big")
+
+
+def content_key(record: Record) -> bytes:
+    """The record's row in `contents`."""
+    return _U64.pack(record.stat.size) + record.content + id_bytes(record.photo_id)
+
+
+def spaces_of(outputs: dict[str, Output]) -> dict[str, bytes]:
+    """Space → embedding (or `HELD_APART`) of everything in `outputs`."""
+    found = {}
+    for output in outputs.values():
+        if output.embedding is not None:
+            found[output.fingerprint] = output.embedding
+        if output.joint_embedding is not None:
+            found[output.fingerprint + JOINT] = output.joint_embedding
+    return found
+
+
+class Store:
+    """The tables of one catalog, for reading or (in the writer process) for writing.
+
+    Raises CatalogMissingError when there is none to read, CatalogVersionError when a newer catalogd
+    wrote it. Every read sees one commit; every write is one durable transaction.
+    """
+
+    def __init__(self, catalog_folder: Path, write: bool = False, map_bytes: int = FIRST_MAP_BYTES) -> None:
+        self.folder = catalog_folder / "store"
+        self._environment = _acquire(self.folder, write, map_bytes)
+        self._closed = False
+        try:
+            if write:
+                self._environment.write(_prepare)
+            self._check_version()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the environment; the last Store of this process closes it. Twice is fine."""
+        if not self._closed:
+            self._closed = True
+            _release(self._environment)
+
+    def reader_check(self) -> int:
+        """Free the reader slots of processes that died; returns how many there were."""
+        return self._environment.reader_check()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Reading]:
+        """Several reads of one and the same commit."""
+        with self._environment.read() as transaction:
+            yield Reading(transaction)
+
+    def write(self, work: Callable[[Reading], Result]) -> Result:
+        """Run `work` in a transaction of its own, again when the map had to grow, and commit it durably.
+
+        Raises CatalogFullError when the disk is full: nothing of `work` is kept then, and the store
+        stays usable.
+        """
+        return self._environment.write(work)
+
+    def commit(self, changes: Sequence[Change], profile_key: bytes) -> int:
+        """Apply `changes` in order in one durable transaction; returns its commit number.
+
+        `profile_key` (8 bytes) says which outputs the photos now have. Changes may be sent again
+        after a crash: the tables end up the same. Raises CatalogFullError, with nothing applied.
+        """
+        if not changes:
+            return self.commit_number()
+        now = time.time()
+        return self.write(lambda reading: _Commit(reading, profile_key, now).apply_all(changes))
+
+    def purge_missing(self, before: float, most: int = 1000) -> int:
+        """Forget up to `most` photos that have been missing since before `before`; returns how many."""
+
+        def work(reading: Reading) -> int:
+            commit = _Commit(reading, STALE_PROFILE, time.time())
+            rows = reading.rows("missing")
+            old = [key for key, value in rows if MISSING_ENTRY.unpack(value)[0] < before]
+            for key in old[:most]:
+                commit.forget(int.from_bytes(key, "big"))
+            if old:
+                commit.finish()
+            return len(old[:most])
+
+        return self.write(work)
+
+    # -- numbers ---------------------------------------------------------------------------------
+
+    def commit_number(self) -> int:
+        """The last commit; 0 when there is none."""
+        with self.snapshot() as reading:
+            return reading.number("commit")
+
+    def mark(self, name: str) -> int | None:
+        """The commit that the derived index `name` has reached; None when it was never built."""
+        with self.snapshot() as reading:
+            return reading.mark(name)
+
+    def set_mark(self, name: str, value: int | None) -> None:
+        """Say durably how far `name` has come (None: forget it), and trim the change log behind all marks."""
+
+        def work(reading: Reading) -> None:
+            key = f"mark:{name}".encode()
+            if value is None:
+                reading.delete("meta", key)
+            else:
+                reading.put("meta", key, _U64.pack(value))
+            _trim(reading)
+
+        self.write(work)
+
+    def changes_since(self, commit: int, most: int | None = None) -> tuple[Ids, Ids]:
+        """What was committed after `commit`, oldest first: commits int64[n], photo_ids int64[n].
+
+        A photo stands there once for every commit that touched it; one that is gone now was
+        deleted. `most` cuts the answer off after the commit that passes it. Raises
+        ChangesTrimmedError when the log no longer reaches back that far.
+        """
+        with self.snapshot() as reading:
+            return reading.changes_since(commit, most)
+
+    # -- photos ----------------------------------------------------------------------------------
+
+    def record(self, photo_id: int, with_embeddings: bool = False) -> Record | None:
+        """One photo; without its embeddings an Output says b"" where it has one."""
+        return self.records([photo_id], with_embeddings)[0]
+
+    def records(self, photo_ids: Iterable[int], with_embeddings: bool = False) -> list[Record | None]:
+        """The photos in the order asked for, None where there is no such photo."""
+        with self.snapshot() as reading:
+            found = [reading.photo(photo_id) for photo_id in photo_ids]
+            if not with_embeddings:
+                return found
+            return [record and _with_embeddings(reading, record) for record in found]
+
+    def records_after(self, photo_id: int, limit: int) -> list[Record]:
+        """Up to `limit` photos with a larger photo_id, in that order: a page of a walk over all."""
+        with self.snapshot() as reading:
+            rows = reading.rows("photos", id_bytes(photo_id + 1))
+            return [decode_record(value) for _, value in itertools.islice(rows, limit)]
+
+    def has_photos(self, photo_ids: Ids) -> npt.NDArray[np.bool_]:
+        """bool[n]: which are in the catalog and not missing."""
+        keys = _keys(b"", photo_ids)
+        with self.snapshot() as reading:
+            present = reading.present("photos", keys) - reading.present("missing", keys)
+        return np.fromiter((key in present for key in keys), np.bool_, len(keys))
+
+    def photo_ids(self) -> Ids:
+        """All photos that are not missing, sorted."""
+        with self.snapshot() as reading:
+            missing = reading.ids("missing")
+            return np.setdiff1d(reading.ids("photos"), missing, assume_unique=True)
+
+    def photo_id_of(self, path: bytes) -> int | None:
+        """The photo at this path, also while its newest version fails to be read."""
+        with self.snapshot() as reading:
+            return reading.photo_at(file_key(path)) or None
+
+    def folder_entries(self, folder: bytes) -> dict[bytes, bytes]:
+        """File name → file entry (see FILE_ENTRY) of one folder: what a scan compares with."""
+        prefix = folder_hash(folder)
+        with self.snapshot() as reading:
+            return reading.folder(prefix)
+
+    def folders_under(self, root: bytes) -> list[bytes]:
+        """The folders at or below `root` that hold photos or failures, sorted."""
+        top = root.rstrip(b"/")
+        with self.snapshot() as reading:
+            paths = (path for _, path in reading.rows("folders"))
+            return sorted(path for path in paths if path == (top or b"/") or path.startswith(top + b"/"))
+
+    def any_photo_of_size(self, size: int) -> bool:
+        """Whether a photo of exactly `size` bytes is known: if not, it can't have moved here."""
+        prefix = _U64.pack(size)
+        with self.snapshot() as reading:
+            return next(reading.rows_with("contents", prefix), None) is not None
+
+    def photos_with_content(self, size: int, content: bytes) -> list[int]:
+        """The photos, missing ones too, with this size and content, by photo_id."""
+        prefix = _U64.pack(size) + content
+        with self.snapshot() as reading:
+            return [int.from_bytes(key[24:], "big") for key, _ in reading.rows_with("contents", prefix)]
+
+    def failures(self) -> list[Failure]:
+        """All failures, by folder and name."""
+        with self.snapshot() as reading:
+            return [decode_failure(value) for _, value in reading.rows("failures")]
+
+    def failure(self, path: bytes) -> Failure | None:
+        """The failure of the photo at this path."""
+        with self.snapshot() as reading:
+            return reading.failure(file_key(path))
+
+    def sizes(self) -> dict[str, int]:
+        """Rows of each table."""
+        with self.snapshot() as reading:
+            return {table: reading.entries(table) for table in TABLES}
+
+    # -- embeddings ------------------------------------------------------------------------------
+
+    def spaces(self) -> dict[str, int]:
+        """Embedding space → dimension."""
+        with self.snapshot() as reading:
+            return reading.spaces()
+
+    def embeddings(self, space: str, photo_ids: Ids) -> tuple[Ids, Halves]:
+        """The embeddings of these photos that exist: ids int64[n], float16[n, D], in the order asked for."""
+        prefix = space_key(space)
+        with self.snapshot() as reading:
+            rows = reading.many("embeddings", _keys(prefix, photo_ids))
+            return _matrix(rows, reading.spaces().get(space, 0))
+
+    def iter_embeddings(self, space: str, after_id: int, limit: int) -> tuple[Ids, Halves]:
+        """Up to `limit` embeddings with a larger photo_id, in that order: ids int64[n], float16[n, D]."""
+        prefix = space_key(space)
+        with self.snapshot() as reading:
+            rows = reading.rows_with("embeddings", prefix, prefix + id_bytes(after_id + 1))
+            return _matrix(list(itertools.islice(rows, limit)), reading.spaces().get(space, 0))
+
+    def _check_version(self) -> None:
+        with self.snapshot() as reading:
+            version = reading.number("format")
+        if version == 0:
+            raise _no_catalog(self.folder.parent)
+        if version > FORMAT_VERSION:
+            raise CatalogVersionError(
+                f"{self.folder.parent}: written by a newer catalogd (format {version}, this one reads "
+                f"{FORMAT_VERSION}): install the newer catalogd (pip install -U catalogd)"
+            )
+
+
+class Reading:
+    """The tables as one transaction sees them; writes too inside `Store.write`."""
+
+    def __init__(self, transaction: _Transaction) -> None:
+        self._lmdb = transaction.lmdb
+        self._tables = transaction.tables
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        value: bytes | None = self._lmdb.get(key, db=self._tables[table])
+        return value
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        self._lmdb.put(key, value, db=self._tables[table])
+
+    def delete(self, table: str, key: bytes) -> bool:
+        return bool(self._lmdb.delete(key, db=self._tables[table]))
+
+    def clear(self, table: str) -> None:
+        self._lmdb.drop(self._tables[table], delete=False)
+
+    def entries(self, table: str) -> int:
+        return int(self._lmdb.stat(self._tables[table])["entries"])
+
+    def many(self, table: str, keys: list[bytes]) -> list[tuple[bytes, bytes]]:
+        """The rows with these keys that exist, in the order of `keys`."""
+        with self._lmdb.cursor(self._tables[table]) as cursor:
+            return list(cursor.getmulti(keys))
+
+    def present(self, table: str, keys: list[bytes]) -> set[bytes]:
+        """Those of `keys` that have a row."""
+        with self._lmdb.cursor(self._tables[table]) as cursor:
+            return {key for key in keys if cursor.set_key(key)}
+
+    def rows(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Rows from `start` on, in key order."""
+        with self._lmdb.cursor(self._tables[table]) as cursor:
+            if cursor.set_range(start):
+                yield from cursor.iternext()
+
+    def rows_with(
+        self, table: str, prefix: bytes, start: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows whose key begins with `prefix`, from `start` on."""
+        for key, value in self.rows(table, prefix if start is None else start):
+            if not key.startswith(prefix):
+                return
+            yield key, value
+
+    def ids(self, table: str) -> Ids:
+        """The photo_ids that are the keys of `table`, sorted: int64[n]."""
+        with self._lmdb.cursor(self._tables[table]) as cursor:
+            cursor.first()
+            keys = b"".join(cursor.iternext(keys=True, values=False))
+        return np.frombuffer(keys, ">i8").astype(np.int64)
+
+    def folder(self, prefix: bytes) -> dict[bytes, bytes]:
+        """File name → file entry of the folder with this hash."""
+        entries: dict[bytes, bytes] = {}
+        with self._lmdb.cursor(self._tables["files"]) as cursor:
+            if cursor.set_range(prefix):
+                for key, value in cursor.iternext():
+                    if key[:8] != prefix:
+                        break
+                    entries[key[8:]] = value
+        return entries
+
+    def number(self, name: str) -> int:
+        """A number of `meta`; 0 when it was never set."""
+        value = self.get("meta", name.encode())
+        return _U64.unpack(value)[0] if value else 0
+
+    def mark(self, name: str) -> int | None:
+        value = self.get("meta", f"mark:{name}".encode())
+        return None if value is None else int(_U64.unpack(value)[0])
+
+    def marks(self) -> dict[str, int]:
+        """All marks by name."""
+        rows = self.rows_with("meta", b"mark:")
+        return {key[5:].decode(): _U64.unpack(value)[0] for key, value in rows}
+
+    def photo(self, photo_id: int) -> Record | None:
+        value = self.get("photos", id_bytes(photo_id))
+        return None if value is None else decode_record(value)
+
+    def failure(self, key: bytes) -> Failure | None:
+        value = self.get("failures", key)
+        return None if value is None else decode_failure(value)
+
+    def photo_at(self, key: bytes) -> int:
+        """The photo_id of the record at a file key, 0 when there is none."""
+        entry = self.get("files", key)
+        if entry is None:
+            return 0
+        photo_id: int = FILE_ENTRY.unpack(entry)[2]
+        if photo_id == 0:
+            failure = self.failure(key)
+            return failure.photo_id if failure else 0
+        return photo_id
+
+    def spaces(self) -> dict[str, int]:
+        return dict(msgspec.msgpack.decode(value, type=tuple[str, int]) for _, value in self.rows("spaces"))
+
+    def changes_since(self, commit: int, most: int | None = None) -> tuple[Ids, Ids]:
+        """See Store.changes_since."""
+        if commit < self.number("trimmed"):
+            raise ChangesTrimmedError(
+                f"the change log starts after commit {self.number('trimmed')}, not {commit}"
+            )
+        keys: list[bytes] = []
+        last = b""
+        with self._lmdb.cursor(self._tables["commits"]) as cursor:
+            if cursor.set_range(_U64.pack(commit + 1)):
+                for key in cursor.iternext(keys=True, values=False):
+                    if most is not None and len(keys) >= most and key[:8] != last:
+                        break
+                    last = key[:8]
+                    keys.append(key)
+        pairs = np.frombuffer(b"".join(keys), ">i8").astype(np.int64).reshape(-1, 2)
+        return pairs[:, 0], pairs[:, 1]
+
+
+class _Commit:
+    """Applies changes to the tables inside one write transaction, and logs which photos they touched."""
+
+    def __init__(self, reading: Reading, profile_key: bytes, now: float) -> None:
+        self._tables = reading
+        self._profile_key = profile_key
+        self._now = now
+        self._spaces = reading.spaces()
+        self._touched: set[int] = set()
+        self._known_folders: set[bytes] = set()
+        self._left_folders: set[bytes] = set()
+
+    def apply_all(self, changes: Sequence[Change]) -> int:
+        for change in changes:
+            if isinstance(change, Record):
+                self.add(change)
+            elif isinstance(change, Failure):
+                self.fail(change)
+            elif isinstance(change, Moved):
+                self.move(change)
+            elif isinstance(change, Missing):
+                self.lose(change)
+            else:
+                self.retry(change)
+        return self.finish()
+
+    def finish(self) -> int:
+        """Write the change log and the commit number; returns the number."""
+        for folder in self._left_folders:
+            if next(self._tables.rows_with("files", folder), None) is None:
+                self._tables.delete("folders", folder)
+        commit = self._tables.number("commit") + 1
+        number = _U64.pack(commit)
+        for photo_id in sorted(self._touched):
+            self._tables.put("commits", number + id_bytes(photo_id), b"")
+        self._tables.put("meta", b"commit", number)
+        return commit
+
+    # -- the five changes ------------------------------------------------------------------------
+
+    def add(self, new: Record) -> None:
+        """A photo was read: new, changed in place, back again, or with more outputs than before."""
+        if not _fits(new.path):
+            return
+        key = file_key(new.path)
+        old = self._record_for(key, new)
+        same = old is not None and (old.content, old.stat.size) == (new.content, new.stat.size)
+        before = old.outputs if old is not None else {}
+        record = msgspec.structs.replace(
+            new,
+            outputs={**before, **new.outputs} if same else new.outputs,
+            photo_id=old.photo_id if old is not None else self._new_id(new),
+            added_at=(old.added_at if old is not None else new.added_at) or self._now,
+            missing_since=None,
+        )
+        if old is not None and not same:
+            self._tables.delete("contents", content_key(old))
+        record = self._place_embeddings(record, spaces_of(before))
+        self._put_photo(record)
+        self._put_file(new.path, new.stat, record.photo_id, self._profile_key)
+        self._tables.delete("failures", key)
+        self._tables.delete("missing", id_bytes(record.photo_id))
+
+    def fail(self, failure: Failure) -> None:
+        """A photo could not be read or inferred: what is known of it stays, the failure is shown."""
+        if not _fits(failure.path):
+            return
+        key = file_key(failure.path)
+        stored = self._tables.failure(key)
+        tries = failure.tries
+        if stored is not None and stored.stat == failure.stat:
+            again = failure.failed_at != 0.0 and stored.failed_at == failure.failed_at
+            tries = stored.tries if again else stored.tries + failure.tries
+        kept = msgspec.structs.replace(
+            failure,
+            tries=tries,
+            failed_at=failure.failed_at or self._now,
+            photo_id=self._tables.photo_at(key),
+        )
+        self._tables.put("failures", key, encode(kept))
+        self._put_file(failure.path, failure.stat, 0, self._profile_key)
+
+    def move(self, moved: Moved) -> None:
+        """A known photo is at another path now, or back at its own."""
+        record = self._tables.photo(moved.photo_id)
+        if record is None or not _fits(moved.path):
+            log.warning("not moved, because it is not in the catalog: %s", display_path(moved.path))
+            return
+        profile_key = self._leave(record)
+        displaced = self._tables.photo_at(file_key(moved.path))
+        if displaced:
+            self._set_missing(displaced, self._now)
+        self._tables.delete("failures", file_key(moved.path))
+        self._tables.delete("contents", content_key(record))
+        self._put_photo(msgspec.structs.replace(record, path=moved.path, stat=moved.stat, missing_since=None))
+        self._put_file(moved.path, moved.stat, record.photo_id, profile_key)
+
+    def lose(self, missing: Missing) -> None:
+        """The file at a path is gone: its photo is kept but not found, its failure is dropped."""
+        key = file_key(missing.path)
+        photo_id = self._tables.photo_at(key)
+        if photo_id:
+            self._set_missing(photo_id, missing.since)
+        self._drop_file(key)
+
+    def retry(self, retry: Retry) -> None:
+        """Drop a failure so that the next scan takes the photo up again."""
+        key = file_key(retry.path)
+        failure = self._tables.failure(key)
+        if failure is None:
+            return
+        self._drop_file(key)
+        record = self._tables.photo(failure.photo_id) if failure.photo_id else None
+        if record is not None:
+            self._put_file(retry.path, record.stat, record.photo_id, STALE_PROFILE)
+
+    def forget(self, photo_id: int) -> None:
+        """Remove a missing photo with all that is kept of it."""
+        record = self._tables.photo(photo_id)
+        if record is not None:
+            self._tables.delete("contents", content_key(record))
+            for space in spaces_of(record.outputs):
+                self._tables.delete("embeddings", space_key(space) + id_bytes(photo_id))
+        self._tables.delete("photos", id_bytes(photo_id))
+        self._tables.delete("missing", id_bytes(photo_id))
+        self._touched.add(photo_id)
+
+    # -- their parts -----------------------------------------------------------------------------
+
+    def _record_for(self, key: bytes, new: Record) -> Record | None:
+        """The photo that `new` is a version of: the one at its path, or a missing one come back there."""
+        photo_id = self._tables.photo_at(key)
+        if photo_id:
+            return self._tables.photo(photo_id)
+        prefix = _U64.pack(new.stat.size) + new.content
+        for row, _ in self._tables.rows_with("contents", prefix):
+            record = self._tables.photo(int.from_bytes(row[24:], "big"))
+            if record is not None and record.missing_since is not None and record.path == new.path:
+                return record
+        return None
+
+    def _new_id(self, record: Record) -> int:
+        """A positive number that no photo has: a hash of path and content, counted up while taken."""
+        photo_id = xxhash.xxh3_64_intdigest(record.path + b"\0" + record.content) & LARGEST_ID
+        while photo_id == 0 or self._tables.get("photos", id_bytes(photo_id)) is not None:
+            photo_id = (photo_id + 1) & LARGEST_ID
+        return photo_id
+
+    def _put_photo(self, record: Record) -> None:
+        self._tables.put("photos", id_bytes(record.photo_id), encode(record))
+        self._tables.put("contents", content_key(record), b"")
+        self._touched.add(record.photo_id)
+
+    def _put_file(self, path: bytes, stat: Stat, photo_id: int, profile_key: bytes) -> None:
+        key = file_key(path)
+        self._tables.put("files", key, FILE_ENTRY.pack(stat.size, stat.mtime_ns, photo_id, profile_key))
+        folder = key[:8]
+        if folder not in self._known_folders:
+            self._known_folders.add(folder)
+            self._tables.put("folders", folder, path.rpartition(b"/")[0] or b"/")
+
+    def _drop_file(self, key: bytes) -> None:
+        self._tables.delete("failures", key)
+        if self._tables.delete("files", key):
+            self._known_folders.discard(key[:8])
+            self._left_folders.add(key[:8])
+
+    def _leave(self, record: Record) -> bytes:
+        """Take a photo from its path, if it is there; returns the profile key it had."""
+        row = self._tables.get("missing", id_bytes(record.photo_id))
+        if row is not None:
+            self._tables.delete("missing", id_bytes(record.photo_id))
+            return row[8:]
+        key = file_key(record.path)
+        entry = self._tables.get("files", key)
+        if entry is None or self._tables.photo_at(key) != record.photo_id:
+            return STALE_PROFILE
+        self._drop_file(key)
+        failed = entry[FILE_ENTRY_PHOTO] == bytes(8)
+        return STALE_PROFILE if failed else entry[FILE_ENTRY_PROFILE]
+
+    def _set_missing(self, photo_id: int, since: float) -> None:
+        record = self._tables.photo(photo_id)
+        if record is None:
+            return
+        profile_key = self._leave(record)
+        self._tables.put("missing", id_bytes(photo_id), MISSING_ENTRY.pack(since, profile_key))
+        self._put_photo(msgspec.structs.replace(record, missing_since=since))
+
+    def _place_embeddings(self, record: Record, before: dict[str, bytes]) -> Record:
+        """Put the record's embeddings into their table and take those of replaced outputs out of it."""
+        key = id_bytes(record.photo_id)
+        spaces = spaces_of(record.outputs)
+        for space in before.keys() - spaces.keys():
+            self._tables.delete("embeddings", space_key(space) + key)
+        lost = set()
+        for space, embedding in spaces.items():
+            if embedding != HELD_APART:
+                self._check_space(space, len(embedding) // 2)
+                self._tables.put("embeddings", space_key(space) + key, embedding)
+            elif space not in before:
+                lost.add(space)
+        outputs = {name: _held_apart(output, lost) for name, output in record.outputs.items()}
+        return msgspec.structs.replace(record, outputs=outputs)
+
+    def _check_space(self, space: str, dimension: int) -> None:
+        """All embeddings of a space have its dimension; the first one sets it."""
+        known = self._spaces.setdefault(space, dimension)
+        if known != dimension:
+            raise CatalogError(
+                f"{space}: an embedding of {dimension} numbers in a space of {known}: "
+                "the model changed without a new fingerprint"
+            )
+        if self._tables.get("spaces", space_key(space)) is None:
+            self._tables.put("spaces", space_key(space), msgspec.msgpack.encode((space, dimension)))
+
+
+def _held_apart(output: Output, lost: set[str]) -> Output:
+    """The output as `photos` keeps it: b"" where an embedding lies in its own table."""
+    if output.embedding is None and output.joint_embedding is None:
+        return output
+    embedding, joint = output.embedding, output.joint_embedding
+    return msgspec.structs.replace(
+        output,
+        embedding=None if embedding is None or output.fingerprint in lost else HELD_APART,
+        joint_embedding=None if joint is None or output.fingerprint + JOINT in lost else HELD_APART,
+    )
+
+
+def _with_embeddings(reading: Reading, record: Record) -> Record:
+    def stored(space: str, held: bytes | None) -> bytes | None:
+        return (
+            None if held is None else reading.get("embeddings", space_key(space) + id_bytes(record.photo_id))
+        )
+
+    outputs = {
+        name: msgspec.structs.replace(
+            output,
+            embedding=stored(output.fingerprint, output.embedding),
+            joint_embedding=stored(output.fingerprint + JOINT, output.joint_embedding),
+        )
+        for name, output in record.outputs.items()
+    }
+    return msgspec.structs.replace(record, outputs=outputs)
+
+
+def _fits(path: bytes) -> bool:
+    if len(path) - path.rfind(b"/") - 1 <= LONGEST_NAME_BYTES:
+        return True
+    log.warning(
+        "left out, because its name is longer than %d bytes: %s", LONGEST_NAME_BYTES, display_path(path)
+    )
+    return False
+
+
+def _keys(prefix: bytes, photo_ids: Ids) -> list[bytes]:
+    packed = np.asarray(photo_ids, ">i8").tobytes()
+    return [prefix + packed[start : start + 8] for start in range(0, len(packed), 8)]
+
+
+def _matrix(rows: list[tuple[bytes, bytes]], dimension: int) -> tuple[Ids, Halves]:
+    """Rows of `embeddings` as ids int64[n] and float16[n, D]."""
+    ids = np.frombuffer(b"".join(key[8:] for key, _ in rows), ">i8").astype(np.int64)
+    try:
+        matrix = np.frombuffer(b"".join(value for _, value in rows), "<f2").reshape(len(rows), dimension)
+    except ValueError:
+        raise CatalogDamagedError(
+            "an embedding has the wrong length: run `catalogd check --repair`"
+        ) from None
+    return ids, matrix
+
+
+def _prepare(reading: Reading) -> None:
+    """Give a new store its format version."""
+    if reading.number("format") == 0:
+        reading.put("meta", b"format", _U64.pack(FORMAT_VERSION))
+
+
+def _trim(reading: Reading) -> None:
+    """Drop the change log that every mark, and any reader not far behind them, has passed."""
+    marks = reading.marks()
+    reached = min(marks.values(), default=0) - KEPT_COMMITS
+    trimmed = reading.number("trimmed")
+    if reached <= trimmed:
+        return
+    end = _U64.pack(reached + 1)
+    old = list(itertools.takewhile(lambda key: key < end, (key for key, _ in reading.rows("commits"))))
+    for key in old:
+        reading.delete("commits", key)
+    reading.put("meta", b"trimmed", _U64.pack(reached))
+
+
+def _no_catalog(folder: Path) -> CatalogMissingError:
+    return CatalogMissingError(f"{folder}: there is no catalog yet: start one with `catalogd run ~/Pictures`")
+
+
+# -- the environment -------------------------------------------------------------------------------
+
+
+class _Transaction:
+    """An open LMDB transaction with the handles of the tables."""
+
+    def __init__(self, transaction: Any, tables: dict[str, Any]) -> None:
+        self.lmdb = transaction
+        self.tables = tables
+
+
+class _Environment:
+    """The one LMDB environment of this process on a folder, shared by its Stores.
+
+    Counts open transactions, because the map may only be resized, and the environment only be
+    replaced, while there are none.
+    """
+
+    def __init__(self, folder: Path, write: bool, map_bytes: int) -> None:
+        self.folder = folder
+        self.users = 0
+        self.writable = write
+        self.process = os.getpid()
+        self._map_bytes = map_bytes
+        self._idle = threading.Condition()
+        self._open_transactions = 0
+        self._open()
+
+    def _open(self) -> None:
+        if self.writable:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        elif not (self.folder / "data.mdb").is_file():
+            raise _no_catalog(self.folder.parent)
+        try:
+            self._lmdb = lmdb.open(
+                str(self.folder),
+                map_size=max(self._map_bytes, self._used_bytes()),
+                readonly=not self.writable,
+                max_dbs=len(TABLES),
+                max_readers=MAX_READERS,
+            )
+            self._lmdb.reader_check()
+            self._tables = {
+                table: self._lmdb.open_db(table.encode(), create=self.writable) for table in TABLES
+            }
+        except lmdb.NotFoundError:
+            self._lmdb.close()
+            raise _no_catalog(self.folder.parent) from None
+        except lmdb.Error as error:
+            raise self._explain(error) from error
+
+    def _used_bytes(self) -> int:
+        try:
+            return (self.folder / "data.mdb").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def close(self) -> None:
+        with self._exclusive():
+            self._lmdb.close()
+
+    def reader_check(self) -> int:
+        with self._using():
+            return int(self._lmdb.reader_check())
+
+    def make_writable(self) -> None:
+        """Open again for writing what was open for reading only."""
+        with self._exclusive():
+            self._lmdb.close()
+            self.writable = True
+            self._open()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[_Transaction]:
+        with contextlib.ExitStack() as stack:
+            while True:
+                try:
+                    with contextlib.ExitStack() as attempt:
+                        attempt.enter_context(self._using())
+                        transaction = attempt.enter_context(self._lmdb.begin(buffers=False))
+                        stack.push(attempt.pop_all())
+                    break
+                except lmdb.MapResizedError:
+                    self._resize(0)
+            yield _Transaction(transaction, self._tables)
+
+    def write(self, work: Callable[[Reading], Result]) -> Result:
+        while True:
+            try:
+                with self._using(), self._lmdb.begin(write=True) as transaction:
+                    result = work(Reading(_Transaction(transaction, self._tables)))
+                return result
+            except lmdb.MapFullError:
+                self._grow()
+            except lmdb.MapResizedError:
+                self._resize(0)
+            except lmdb.Error as error:
+                raise self._recover(error) from error
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[None]:
+        if os.getpid() != self.process:
+            raise CatalogError(f"{self.folder.parent}: opened before a fork: open it again in the child")
+        with self._idle:
+            self._open_transactions += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._open_transactions -= 1
+                self._idle.notify_all()
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Wait until no transaction is open, and keep it so."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._open_transactions == 0)
+            yield
+
+    def _grow(self) -> None:
+        size = int(self._lmdb.info()["map_size"])
+        self._resize(size + min(size, LARGEST_MAP_STEP_BYTES))
+
+    def _resize(self, size: int) -> None:
+        """A new map size; 0 takes over the size another process gave it."""
+        with self._exclusive():
+            self._lmdb.set_mapsize(size)
+
+    def _recover(self, error: lmdb.Error) -> Exception:
+        """After a failed write: the environment as good as new, and the error to raise."""
+        explained = self._explain(error)
+        if isinstance(explained, CatalogFullError):
+            with self._exclusive():
+                self._lmdb.close()
+                self._open()
+        return explained
+
+    def _explain(self, error: lmdb.Error) -> Exception:
+        text = str(error)
+        if isinstance(error, lmdb.DiskError) or any(os.strerror(code) in text for code in _FULL):
+            return CatalogFullError(
+                f"{self.folder}: the disk is full or does not take writes ({text}); "
+                "free some space, nothing that was committed is lost"
+            )
+        return CatalogDamagedError(f"{self.folder}: {text}; run `catalogd check`")
+
+
+# Environments open in this process, by real path: LMDB forbids opening one twice.
+_open_environments: dict[str, _Environment] = {}
+_registry_lock = threading.Lock()
+
+
+def _acquire(folder: Path, write: bool, map_bytes: int) -> _Environment:
+    key = os.path.realpath(folder)
+    with _registry_lock:
+        environment = _open_environments.get(key)
+        if environment is None or environment.process != os.getpid():
+            environment = _open_environments[key] = _Environment(folder, write, map_bytes)
+        elif write and not environment.writable:
+            environment.make_writable()
+        environment.users += 1
+        return environment
+
+
+def _release(environment: _Environment) -> None:
+    with _registry_lock:
+        environment.users -= 1
+        if environment.users == 0 and environment.process == os.getpid():
+            del _open_environments[os.path.realpath(environment.folder)]
+            environment.close()
