@@ -1,0 +1,99 @@
+"""Finding photos: a query text becomes a plan, a plan becomes hits.
+
+Free words go to two indexes, by meaning (embeddings) and as words (tags, text in the picture,
+objects, folder and file names); their rankings are fused by reciprocal rank (Cormack, Clarke and
+Büttcher 2009). Conditions are applied inside both searches. Every hit says which signal found it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from catalogd.query.language import KEYS, parse
+from catalogd.records import Hit, Plan, Signal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from catalogd.catalog import Catalog
+
+__all__ = ["KEYS", "TextEncoder", "parse", "search"]
+
+_RRF_K = 60  # the paper's constant: how much the first ranks outweigh the next
+_WEIGHTS = {"meaning": 1.0, "words": 1.0}
+_DEPTH = 4  # candidates a signal, as a multiple of the limit: fusion reorders the ends
+_LEAST_DEPTH = 100
+_MEANING_FLOOR = 0.25  # cosine in the ConSE space below which a photo is just the nearest of nothing
+
+
+class TextEncoder(Protocol):
+    """The text half of a joint embedding space."""
+
+    space: str
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]: ...
+
+
+def search(catalog: Catalog, plan: Plan, encoder: TextEncoder | None) -> list[Hit]:
+    """The best `plan.limit` photos, best first. Without an encoder only words and conditions count."""
+    if not plan.words:
+        return _filtered(catalog, plan)
+    depth = max(_LEAST_DEPTH, _DEPTH * plan.limit)
+    rankings = {"words": _by_words(catalog, plan, depth), "meaning": _by_meaning(catalog, plan, encoder, depth)}
+    return _to_hits(catalog, _fuse(rankings), plan)
+
+
+def _filtered(catalog: Catalog, plan: Plan) -> list[Hit]:
+    """Conditions alone: everything that matches, newest first."""
+    fused = {
+        photo_id: (1.0, [Signal("filter", rank, 1.0)])
+        for rank, photo_id in enumerate(catalog.newest(plan.conditions, plan.limit), 1)
+    }
+    return _to_hits(catalog, fused, plan)
+
+
+def _by_words(catalog: Catalog, plan: Plan, depth: int) -> list[tuple[int, Signal]]:
+    found = catalog.search_text(plan.words, plan.conditions, depth)
+    return [
+        (photo_id, Signal("words", rank, score, tuple(matched)))
+        for rank, (photo_id, score, matched) in enumerate(found, 1)
+    ]
+
+
+def _by_meaning(catalog: Catalog, plan: Plan, encoder: TextEncoder | None, depth: int) -> list[tuple[int, Signal]]:
+    if encoder is None:
+        return []
+    allowed = catalog.matching(plan.conditions) if plan.conditions else None
+    vector = encoder.encode([plan.words])[0]
+    found = catalog.search_embeddings(encoder.space, vector, depth, allowed)
+    return [
+        (photo_id, Signal("meaning", rank, cosine))
+        for rank, (photo_id, cosine) in enumerate(found, 1)
+        if cosine >= _MEANING_FLOOR
+    ]
+
+
+def _fuse(rankings: dict[str, list[tuple[int, Signal]]]) -> dict[int, tuple[float, list[Signal]]]:
+    """Photo → (score, signals): 1.0 is first in every signal that found anything."""
+    best = sum(_WEIGHTS[name] / (_RRF_K + 1) for name, ranking in rankings.items() if ranking)
+    fused: dict[int, tuple[float, list[Signal]]] = {}
+    for name, ranking in rankings.items():
+        for photo_id, signal in ranking:
+            score, signals = fused.get(photo_id, (0.0, []))
+            fused[photo_id] = (score + _WEIGHTS[name] / (_RRF_K + signal.rank) / best, [*signals, signal])
+    return fused
+
+
+def _to_hits(catalog: Catalog, fused: dict[int, tuple[float, list[Signal]]], plan: Plan) -> list[Hit]:
+    order = sorted(fused, key=lambda photo_id: (-fused[photo_id][0], photo_id))
+    wanted = [photo_id for photo_id in order if fused[photo_id][0] >= plan.min_score]
+    if not plan.words:
+        wanted = list(fused)
+    records = catalog.records(wanted[: plan.limit])
+    return [
+        Hit(record.photo_id, record.path, round(fused[record.photo_id][0], 4), tuple(fused[record.photo_id][1]))
+        for record in records
+        if record is not None
+    ]

@@ -1,0 +1,586 @@
+"""The command line: parse, call, print. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from catalogd import __version__
+from catalogd.errors import CatalogdError, UsageError
+
+if TYPE_CHECKING:
+    from catalogd.catalog import Catalog
+    from catalogd.daemon import Progress
+    from catalogd.records import Hit
+    from catalogd.settings import Settings
+
+_PLAIN_LINE_EVERY_S = 5.0
+_FAILED_EXIT = 3
+
+
+class _Group(click.Group):
+    """Turns catalogd's own errors into a line on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CatalogdError as error:
+            click.echo(f"catalogd: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:  # the reader of our output has left: `catalogd query … | head`
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="catalogd")
+@click.option("--catalog", type=click.Path(path_type=Path), help="The catalog's folder  [default: the platform's data folder]")
+@click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="A TOML file with settings.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens to stderr.")
+@click.pass_context
+def cli(ctx: click.Context, catalog: Path | None, settings_file: Path | None, verbose: bool) -> None:
+    """An AI memory for a photo library, on the owner's own machine."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    ctx.obj = functools.partial(_load_settings, settings_file, catalog)
+
+
+def _load_settings(file: Path | None, catalog: Path | None, **flags: Any) -> Settings:
+    from catalogd.settings import load_settings
+
+    return load_settings(file, flags={"catalog": catalog, **flags})
+
+
+LoadSettings = Callable[..., "Settings"]
+
+
+# ── run ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--once", is_flag=True, help="Exit when everything is indexed instead of watching for changes.")
+@click.option("--readers", metavar="N|auto", help="Reader processes.  [default: auto, one a core]")
+@click.option("--profile", help="The set of models.  [default: starter]")
+@click.option("--batch", type=click.IntRange(1, 1024), help="Frames a batch.  [default: 8]")
+@click.option("--include", multiple=True, metavar="GLOB", help="Only photos that match (may be repeated).")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="No photos or folders that match (may be repeated).")
+@click.option("--inline", is_flag=True, help="Run every stage in this one process (for debugging).")
+@click.option("--json", "as_json", is_flag=True, help="Progress as one JSON object a second.")
+@click.pass_obj
+def run(
+    load: LoadSettings,
+    paths: tuple[Path, ...],
+    once: bool,
+    readers: str | None,
+    profile: str | None,
+    batch: int | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    inline: bool,
+    as_json: bool,
+) -> None:
+    """Index the photos under PATHS, then watch them.
+
+    Exit code 0 when all is well, 3 when some photos failed, 130 when interrupted. Ctrl-C finishes
+    what is in flight; a second one stops at once. The next run continues where this one was.
+    """
+    settings = load(readers=_reader_count(readers), profile=profile, batch=batch)
+    roots = [os.fsencode(path) for path in paths]
+    sys.exit(_run(settings, roots, as_json=as_json, once=once, inline=inline, include=include, exclude=exclude))
+
+
+def _reader_count(readers: str | None) -> int | None:
+    if readers is None or readers == "auto":
+        return None if readers is None else 0
+    if not readers.isdecimal() or not 1 <= int(readers) <= 256:
+        raise UsageError(f"--readers takes a number from 1 to 256, or auto (got {readers!r})")
+    return int(readers)
+
+
+def _run(settings: Settings, roots: list[bytes], as_json: bool, **options: Any) -> int:
+    from catalogd.daemon import Daemon
+    from catalogd.models.registry import profile_models
+
+    load_models = functools.partial(profile_models, settings.profile, settings, 1)
+    with _reporter(as_json) as report:
+        return Daemon(settings, roots, load_models, report=report, **options).run()
+
+
+@contextlib.contextmanager
+def _reporter(as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    """How progress is shown: JSON lines, a live view, or a plain line now and then."""
+    if as_json:
+        yield _print_json_progress
+    elif sys.stdout.isatty():
+        from rich.live import Live
+
+        with Live(refresh_per_second=4, transient=True) as live:
+            yield functools.partial(_show_live, live)
+    else:
+        yield _PlainReporter()
+
+
+def _print_json_progress(progress: Progress) -> None:
+    import dataclasses
+
+    _print_json({**dataclasses.asdict(progress), "pending": progress.pending})
+
+
+def _show_live(live: Any, progress: Progress) -> None:
+    from catalogd import terminal
+
+    if progress.state == "done":
+        live.update("")
+        live.console.print("\n".join([*progress.notes, *terminal.summary(progress)]))
+    else:
+        live.update(terminal.progress_view(progress))
+
+
+class _PlainReporter:
+    """A line every few seconds, when the state changes, and a summary."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._state = ""
+        self._noted = 0
+
+    def __call__(self, progress: Progress) -> None:
+        from catalogd import terminal
+
+        for note in progress.notes[self._noted :]:
+            click.echo(note, err=True)
+        self._noted = len(progress.notes)
+        if progress.state == "done":
+            click.echo("\n".join(terminal.summary(progress)))
+        elif time.monotonic() >= self._next or progress.state != self._state:
+            self._next, self._state = time.monotonic() + _PLAIN_LINE_EVERY_S, progress.state
+            click.echo(terminal.progress_line(progress))
+
+
+# ── query, show ───────────────────────────────────────────────────────────────────────────────
+
+
+@cli.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("-n", "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many hits.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a hit.")
+@click.option("--paths", "as_paths", is_flag=True, help="Only the paths, one a line.")
+@click.option("-0", "--print0", is_flag=True, help="Only the paths, as bytes, each ended by NUL (for xargs -0).")
+@click.option("--min-score", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Leave out what scores less.")
+@click.pass_obj
+def query(
+    load: LoadSettings,
+    words: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+    as_paths: bool,
+    print0: bool,
+    min_score: float,
+) -> None:
+    """Find photos by what is in them: WORDS, and filters such as camera:nikon iso:>=1600 date:2023-06.
+
+    Filters: camera: iso: date: type: faces: text:, each negated by a leading "-". Exit code 1 when
+    nothing was found.
+    """
+    from catalogd import query as search_photos
+
+    settings = load()
+    plan = search_photos.parse(" ".join(words), limit, min_score)
+    with _open(settings) as catalog:
+        hits = search_photos.search(catalog, plan, _text_encoder(settings, bool(plan.words)))
+    _print_hits(hits, as_json, as_paths, print0)
+    if not hits:
+        sys.exit(1)
+
+
+def _text_encoder(settings: Settings, needed: bool) -> Any:
+    """The profile's text encoder; without its weights the search goes by words alone, and says so."""
+    if not needed:
+        return None
+    from catalogd.errors import ModelError
+    from catalogd.models.registry import text_encoder
+
+    try:
+        return text_encoder(settings.profile, settings)
+    except ModelError as error:
+        click.echo(f"catalogd: searching by words only: {error}", err=True)
+        return None
+
+
+def _print_hits(hits: list[Hit], as_json: bool, as_paths: bool, print0: bool) -> None:
+    from catalogd.records import display_path
+
+    if as_json:
+        for hit in hits:
+            _print_json(_hit_json(hit))
+    elif print0:
+        sys.stdout.buffer.write(b"".join(hit.path + b"\0" for hit in hits))
+    elif as_paths:
+        sys.stdout.buffer.write(b"".join(hit.path + b"\n" for hit in hits))
+    elif hits:
+        from catalogd import terminal
+
+        _console().print(terminal.hits_table(hits, links=sys.stdout.isatty()))
+    else:
+        click.echo("nothing found", err=True)
+
+
+def _hit_json(hit: Hit) -> dict[str, Any]:
+    from catalogd.records import display_path
+
+    signals = [
+        {"name": signal.name, "rank": signal.rank, "score": round(signal.score, 4), "matched": list(signal.matched)}
+        for signal in hit.signals
+    ]
+    return {"path": display_path(hit.path), "photo_id": hit.photo_id, "score": hit.score, "signals": signals}
+
+
+@cli.command()
+@click.argument("photo")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_obj
+def show(load: LoadSettings, photo: str, as_json: bool) -> None:
+    """Everything the catalog keeps of PHOTO (a path or a photo_id), with the model that made each field."""
+    with _open(load()) as catalog:
+        record = catalog.record(_photo_id(catalog, photo))
+    if record is None:
+        raise UsageError(f"{photo} is not in the catalog; `catalogd failures` lists what could not be read")
+    if as_json:
+        _print_json(_record_json(record))
+    else:
+        from catalogd import terminal
+
+        _console().print(terminal.record_text(record))
+
+
+def _photo_id(catalog: Catalog, photo: str) -> int:
+    """A path as given, its real path, or a photo_id."""
+    for path in (os.path.abspath(photo), os.path.realpath(photo)):
+        found = catalog.photo_id_of(os.fsencode(path))
+        if found:
+            return found
+    return int(photo) if photo.isdecimal() and int(photo) < 2**63 else 0
+
+
+def _record_json(record: Any) -> dict[str, Any]:
+    import msgspec
+
+    from catalogd.records import display_path
+
+    plain: dict[str, Any] = msgspec.to_builtins(record, enc_hook=repr, builtin_types=(bytes,))
+    plain = _without_bytes(plain)
+    plain["path"] = display_path(record.path)
+    plain.pop("type", None)
+    return plain
+
+
+def _without_bytes(value: Any) -> Any:
+    """Bytes for JSON: a content hash as hex, an embedding as its dimension."""
+    if isinstance(value, dict):
+        return {key: _without_bytes(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_bytes(item) for item in value]
+    if isinstance(value, bytes):
+        return value.hex() if len(value) <= 16 else {"dimension": len(value) // 2}
+    return value
+
+
+# ── status, failures, retry ───────────────────────────────────────────────────────────────────
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_obj
+def status(load: LoadSettings, as_json: bool) -> None:
+    """What is indexed, pending and failed; whether a run is alive, its rate, its ETA and its limit."""
+    from catalogd.daemon import is_running, read_status
+
+    settings = load()
+    with _open(settings) as catalog:
+        counts = catalog.counts()
+    running = is_running(settings.catalog)
+    last = (read_status(settings.catalog) or {}) if running else {}
+    report = {
+        "indexed": counts.indexed,
+        "pending": last.get("pending", 0),
+        "failed": counts.failed,
+        "missing": counts.missing,
+        "rate": last.get("rate", 0.0),
+        "eta_s": last.get("eta_s"),
+        "limit": last.get("limit", "-"),
+        "running": running,
+        "state": last.get("state", "stopped"),
+        "pid": last.get("pid"),
+        "roots": last.get("roots", []),
+        "offline": last.get("offline", []),
+        "catalog": str(settings.catalog),
+    }
+    if as_json:
+        _print_json(report)
+    else:
+        _print_status(report)
+
+
+def _print_status(report: dict[str, Any]) -> None:
+    from catalogd import terminal
+
+    click.echo(f"catalog   {report['catalog']}")
+    click.echo(f"indexed   {report['indexed']:,}")
+    click.echo(f"failed    {report['failed']:,}")
+    if report["missing"]:
+        click.echo(f"missing   {report['missing']:,}")
+    if not report["running"]:
+        click.echo("run       none is alive; `catalogd run FOLDER` starts one")
+        return
+    click.echo(f"run       {report['state']} (process {report['pid']}) on {', '.join(report['roots'])}")
+    if report["pending"]:
+        eta = f", ETA {terminal.duration(report['eta_s'])}" if report["eta_s"] else ""
+        click.echo(f"pending   {report['pending']:,} at {report['rate']:.1f} photos/s{eta}; limit: {report['limit']}")
+    for path in report["offline"]:
+        click.echo(f"offline   {path}")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a failure.")
+@click.pass_obj
+def failures(load: LoadSettings, as_json: bool) -> None:
+    """Photos that could not be read: stage, reason, and what to do."""
+    from catalogd.records import display_path
+
+    with _open(load()) as catalog:
+        found = list(catalog.failures())
+    if as_json:
+        for failure in found:
+            _print_json(
+                {
+                    "path": display_path(failure.path),
+                    "stage": failure.stage,
+                    "reason": failure.reason,
+                    "tries": failure.tries,
+                    "message": failure.message,
+                    "exception": failure.exception,
+                    "failed_at": failure.failed_at,
+                    "profile": failure.profile,
+                }
+            )
+    elif found:
+        from catalogd import terminal
+
+        _console().print(terminal.failures_table(found))
+    else:
+        click.echo("no failures")
+
+
+@cli.command()
+@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
+@click.pass_obj
+def retry(load: LoadSettings, photos: tuple[Path, ...]) -> None:
+    """Have failed PHOTOS (all of them when none is named) tried again by the run that is alive, or the next."""
+    from catalogd import daemon
+    from catalogd.records import Retry
+
+    settings = load()
+    with _open(settings) as catalog:
+        known = {failure.path for failure in catalog.failures()}
+    wanted = {os.fsencode(os.path.abspath(photo)) for photo in photos} or known
+    strangers = wanted - known
+    if strangers:
+        raise UsageError(f"{os.fsdecode(min(strangers))} is not among the failures; see `catalogd failures`")
+    if daemon.is_running(settings.catalog):
+        daemon.request_retry(settings.catalog, sorted(wanted))
+        click.echo(f"asked the run that is alive to try {len(wanted):,} photos again")
+        return
+    with _locked(settings) as catalog:
+        catalog.commit([Retry(path) for path in sorted(wanted)], bytes(8))
+    click.echo(f"the next `catalogd run` tries {len(wanted):,} photos again")
+
+
+# ── check, rebuild ────────────────────────────────────────────────────────────────────────────
+
+
+@cli.command()
+@click.option("--deep", is_flag=True, help="Also hash every file of the embedding indexes.")
+@click.option("--repair", is_flag=True, help="Mend what differs; derived indexes are rebuilt from the records.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a difference.")
+@click.pass_obj
+def check(load: LoadSettings, deep: bool, repair: bool, as_json: bool) -> None:
+    """Compare records, text index and embedding indexes with each other. Exit code 1 when they differ."""
+    with _locked(load()) as catalog:
+        differences = catalog.check(deep=deep)
+        for difference in differences:
+            if as_json:
+                _print_json({"store": difference.store, "text": difference.text})
+            else:
+                click.echo(f"{difference.store}: {difference.text}")
+        if repair and differences:
+            catalog.repair()
+            differences = catalog.check(deep=deep)
+            click.echo(f"repaired; {len(differences)} differences left", err=as_json)
+    if not differences and not as_json:
+        click.echo("the catalog is consistent")
+    sys.exit(1 if differences else 0)
+
+
+@cli.command()
+@click.argument("index", type=click.Choice(["text", "vectors"]))
+@click.pass_obj
+def rebuild(load: LoadSettings, index: str) -> None:
+    """Build the text index, or the embedding indexes (vectors), again from the records."""
+    with _locked(load()) as catalog:
+        start = time.monotonic()
+        if index == "text":
+            catalog.rebuild_text()
+        else:
+            catalog.rebuild_embeddings()
+    click.echo(f"rebuilt in {time.monotonic() - start:.1f} s")
+
+
+# ── models, doctor, demo ──────────────────────────────────────────────────────────────────────
+
+
+@cli.command()
+@click.option("--profile", help="Only this profile.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a model.")
+@click.pass_obj
+def models(load: LoadSettings, profile: str | None, as_json: bool) -> None:
+    """Profiles and their models: where the weights come from, whether they are here, under which licence."""
+    from catalogd.models import registry
+
+    settings = load(profile=profile)
+    for name in [settings.profile] if profile else registry.profiles():
+        rows = registry.describe(name, settings)
+        if as_json:
+            for row in rows:
+                _print_json({"profile": name, **_plain(row)})
+        else:
+            _print_models(name, rows)
+
+
+def _print_models(profile: str, rows: list[Any]) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"profile {profile}", title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for title in ("model", "job", "weights from", "state", "licence"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        state = "present" if row.present else f"missing: {row.install}"
+        table.add_row(row.name, row.job, row.source, state, row.licence)
+    _console().print(table)
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    import dataclasses
+
+    import msgspec
+
+    plain = dataclasses.asdict(row) if dataclasses.is_dataclass(row) and not isinstance(row, type) else row
+    result: dict[str, Any] = msgspec.to_builtins(plain)
+    return result
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
+@click.pass_obj
+def doctor(load: LoadSettings, as_json: bool) -> None:
+    """What is missing on this machine, and the command that fixes it. Exit code 1 when something is."""
+    from catalogd.doctor import examine
+
+    findings = examine(load())
+    for finding in findings:
+        if as_json:
+            _print_json(_plain(finding))
+        else:
+            mark = click.style("ok     ", fg="green") if finding.ok else click.style("missing", fg="red")
+            if finding.ok is None:
+                mark = click.style("note   ", fg="yellow")
+            click.echo(f"{mark}  {finding.name}: {finding.text}" + (f"\n         → {finding.fix}" if finding.fix else ""))
+    sys.exit(1 if any(finding.ok is False for finding in findings) else 0)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Hits as JSON, one object each.")
+@click.pass_obj
+def demo(load: LoadSettings, as_json: bool) -> None:
+    """Index a few real photos that come inside installed packages, and run three queries."""
+    import tempfile
+
+    from catalogd import query as search_photos
+    from catalogd.demo import DEMO_QUERIES, demo_photos
+
+    with tempfile.TemporaryDirectory(prefix="catalogd-demo-") as folder:
+        photos = demo_photos(Path(folder) / "photos")
+        settings = load(catalog=Path(folder) / "catalog")
+        code = _run(settings, [os.fsencode(photos)], as_json=False, once=True)
+        encoder = _text_encoder(settings, True)
+        with _open(settings) as catalog:
+            for text in DEMO_QUERIES:
+                hits = search_photos.search(catalog, search_photos.parse(text, limit=3), encoder)
+                if not as_json:
+                    click.secho(f"\n$ catalogd query {text!r} -n 3", bold=True)
+                _print_hits(hits, as_json, False, False)
+    sys.exit(code)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of SHELL: `eval "$(catalogd completion bash)"`."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(cli, {}, "catalogd", "_CATALOGD_COMPLETE").source())
+
+
+# ── shared by the commands ────────────────────────────────────────────────────────────────────
+
+
+def _open(settings: Settings) -> Catalog:
+    from catalogd.catalog import Catalog
+
+    return Catalog.open(settings.catalog, settings)
+
+
+@contextlib.contextmanager
+def _locked(settings: Settings) -> Iterator[Catalog]:
+    """The catalog for writing, while no run holds it."""
+    from catalogd.catalog import Catalog
+    from catalogd.daemon import Lock
+
+    with _open(settings):
+        pass  # says what to do when there is none, before a lock makes its folder
+    lock = Lock(settings.catalog)
+    try:
+        with Catalog.open(settings.catalog, settings, write=True) as catalog:
+            yield catalog
+    finally:
+        lock.release()
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def _console() -> Any:
+    """Full width when piped: a path is never folded there."""
+    from rich.console import Console
+
+    return Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 10_000, highlight=False)
+
+
+def main() -> None:
+    """The `catalogd` command."""
+    cli(prog_name="catalogd")

@@ -1,0 +1,107 @@
+"""`catalogd doctor`: what is missing on this machine, and the command that fixes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from catalogd.errors import CatalogdError
+from catalogd.models import registry
+from catalogd.pipeline.ring import affordable_slots, slot_bytes
+from catalogd.settings import GiB, Settings
+
+_LIBRARIES = {
+    "catalogd._native": "the compiled kernels",
+    "simplejpeg": "JPEG",
+    "PIL": "PNG, TIFF, WebP, AVIF",
+    "pillow_heif": "HEIC",
+    "rawpy": "RAW",
+    "lmdb": "the records",
+    "tantivy": "the text index",
+    "annoy": "the embedding indexes",
+    "watchfiles": "watching folders",
+}
+_LITTLE_DISK_BYTES = 2 * GiB
+_WATCH_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
+_FEW_WATCHES = 65_536  # one a folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `ok` None is a note: it works, with a limit."""
+
+    name: str
+    ok: bool | None
+    text: str
+    fix: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything a run and a query need."""
+    findings = [_python(), *_libraries(), *_models(settings), _disk(settings), _shared_memory(settings)]
+    return [*findings, *_watches()]
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return Finding("python", sys.version_info >= (3, 11), version, "" if sys.version_info >= (3, 11) else "install 3.11")
+
+
+def _libraries() -> Iterator[Finding]:
+    for name, purpose in _LIBRARIES.items():
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            yield Finding(name, False, f"{purpose}: {error}", "pip install --force-reinstall catalogd")
+        else:
+            yield Finding(name, True, purpose)
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    try:
+        rows = registry.describe(settings.profile, settings)
+    except CatalogdError as error:
+        yield Finding("profile", False, str(error), "catalogd models")
+        return
+    for row in rows:
+        if row.present:
+            yield Finding(f"model {row.name}", True, f"{row.job}, from {row.source}")
+        else:
+            verdict = None if row.optional else False
+            yield Finding(f"model {row.name}", verdict, f"{row.job}: weights not found", row.install)
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.catalog
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    text = f"{free / GiB:.1f} GiB free for {settings.catalog}"
+    if not os.access(folder, os.W_OK):
+        return Finding("catalog", False, f"{folder} can't be written", "choose another place with --catalog")
+    fix = "" if free >= _LITTLE_DISK_BYTES else "500,000 photos take about 8 GiB: choose another place with --catalog"
+    return Finding("catalog", True if not fix else None, text, fix)
+
+
+def _shared_memory(settings: Settings) -> Finding:
+    wanted = settings.ring_bytes // slot_bytes(settings.frame_edge_px)
+    try:
+        slots = affordable_slots(settings.ring_bytes, settings.frame_edge_px)
+    except CatalogdError as error:
+        return Finding("shared memory", False, str(error), "docker run --shm-size=256m")
+    fix = "" if slots >= wanted else "docker run --shm-size=256m, or lower ring_bytes"
+    return Finding("shared memory", True if not fix else None, f"room for {slots} frames of {wanted} wanted", fix)
+
+
+def _watches() -> Iterator[Finding]:
+    try:
+        limit = int(_WATCH_LIMIT.read_text())
+    except (OSError, ValueError):
+        return
+    fix = "" if limit >= _FEW_WATCHES else "sudo sysctl fs.inotify.max_user_watches=524288"
+    yield Finding("watches", True if not fix else None, f"{limit:,} folders can be watched", fix)

@@ -1,0 +1,170 @@
+"""One walk over a library, folder by folder, that names what is new, changed or gone.
+
+Runs in the daemon (a thread of it), streams, and keeps nothing. An unchanged photo costs its
+`stat` and its step in the catalog's folder listing, and nothing else. Paths are bytes, as the file
+system spells them: names with newlines or invalid UTF-8 are names like any other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import os
+import re
+import struct
+from collections.abc import Callable, Iterator
+
+# Folders that other programs fill with previews, indexes or rubbish.
+_SKIPPED_NAMES = frozenset(
+    (b"@eadir", b"#recycle", b"#snapshot", b"$recycle.bin", b"system volume information", b"lost+found", b"trash")
+)
+_SKIPPED_SUFFIXES = (b".lrdata", b".lrcat-data", b".cocatalogdb", b".aplibrary", b".migratedphotolibrary")
+
+# Known(folder) → {name: entry}; an entry is size, mtime_ns, photo_id, profile key (docs/formats.md).
+Known = Callable[[bytes], dict[bytes, bytes]]
+_ENTRY = struct.Struct(">qqq8s")
+_KEY = struct.Struct(">qq")
+_KEY_BYTES = _KEY.size
+_NO_PHOTO = bytes(8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What a scan looks at. Patterns match a name anywhere, or, with a `/` in it, the path below the root."""
+
+    extensions: frozenset[bytes]
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    follow_symlinks: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderScan:
+    """One folder as the scan found it."""
+
+    path: bytes
+    work: list[bytes]  # names of photos that are new, changed, or whose outputs are stale
+    gone: list[bytes]  # names that the catalog knows and the folder has no more
+    unchanged: int
+    error: str | None = None  # it could not be listed: nothing in it or below it counts as gone
+
+
+def scan(root: bytes, known: Known, profile_key: bytes, rules: Rules, recurse: bool = True) -> Iterator[FolderScan]:
+    """Walk `root` and yield every folder once; folders that can't be read are yielded with their error."""
+    wanted = _Filter(root, rules)
+    pending = [(root, _ancestry(root) if rules.follow_symlinks else frozenset())]
+    while pending:
+        folder, above = pending.pop()
+        try:
+            entries = os.scandir(folder)
+        except OSError as error:
+            yield FolderScan(folder, [], [], 0, f"{type(error).__name__}: {error.strerror}")
+            continue
+        with entries:
+            result, subfolders = _scan_folder(folder, entries, known(folder), profile_key, wanted)
+        yield result
+        if recurse:
+            pending += _descend(subfolders, above, rules.follow_symlinks)
+
+
+def _scan_folder(
+    folder: bytes,
+    entries: Iterator[os.DirEntry[bytes]],
+    known: dict[bytes, bytes],
+    profile_key: bytes,
+    wanted: _Filter,
+) -> tuple[FolderScan, list[bytes]]:
+    """The inner loop: one `stat` and one dictionary step a photo."""
+    work: list[bytes] = []
+    subfolders: list[bytes] = []
+    unchanged = 0
+    error = None
+    follow, extensions, pack = wanted.follow_symlinks, wanted.extensions, _KEY.pack
+    try:
+        for entry in entries:
+            name = entry.name
+            if name[name.rfind(b".") + 1 :].lower() in extensions and name[0] != 46:
+                if not entry.is_file(follow_symlinks=follow):
+                    if not entry.is_dir(follow_symlinks=follow):
+                        continue
+                else:
+                    stat = entry.stat(follow_symlinks=follow)
+                    if wanted.patterns and not wanted.file(entry.path):
+                        continue
+                    entry_bytes = known.pop(name, None)
+                    if (
+                        entry_bytes is not None
+                        and entry_bytes[:_KEY_BYTES] == pack(stat.st_size, stat.st_mtime_ns)
+                        and (entry_bytes[24:] == profile_key or entry_bytes[16:24] == _NO_PHOTO)
+                    ):
+                        unchanged += 1
+                    else:
+                        work.append(name)
+                    continue
+            if entry.is_dir(follow_symlinks=follow) and wanted.folder(entry):
+                subfolders.append(entry.path)
+    except OSError as failed:  # the folder's disk went away in the middle
+        error = f"{type(failed).__name__}: {failed.strerror}"
+    work.sort()
+    gone = [] if error else [name for name in known if not wanted.patterns or wanted.file(os.path.join(folder, name))]
+    return FolderScan(folder, work, gone, unchanged, error), subfolders
+
+
+def _descend(
+    subfolders: list[bytes], above: frozenset[tuple[int, int]], follow: bool
+) -> list[tuple[bytes, frozenset[tuple[int, int]]]]:
+    """The folders to visit next, in name order; with symbolic links followed, never one that is above itself."""
+    subfolders.sort(reverse=True)
+    if not follow:
+        return [(path, above) for path in subfolders]
+    result = []
+    for path in subfolders:
+        try:
+            stat = os.stat(path)
+        except OSError:
+            continue
+        identity = (stat.st_dev, stat.st_ino)
+        if identity not in above:
+            result.append((path, above | {identity}))
+    return result
+
+
+def _ancestry(root: bytes) -> frozenset[tuple[int, int]]:
+    try:
+        stat = os.stat(root)
+    except OSError:
+        return frozenset()
+    return frozenset({(stat.st_dev, stat.st_ino)})
+
+
+class _Filter:
+    """The rules, ready to be asked about each entry."""
+
+    def __init__(self, root: bytes, rules: Rules) -> None:
+        self.follow_symlinks = rules.follow_symlinks
+        self.extensions = rules.extensions
+        self.patterns = bool(rules.include or rules.exclude)
+        self._root = root.rstrip(b"/") + b"/"
+        self._include = [_compiled(pattern) for pattern in rules.include]
+        self._exclude = [_compiled(pattern) for pattern in rules.exclude]
+
+    def folder(self, entry: os.DirEntry[bytes]) -> bool:
+        name = entry.name.lower()
+        if name.startswith(b".") or name in _SKIPPED_NAMES or name.endswith(_SKIPPED_SUFFIXES):
+            return False
+        return not self._matches(self._exclude, entry.path)
+
+    def file(self, path: bytes) -> bool:
+        if self._exclude and self._matches(self._exclude, path):
+            return False
+        return not self._include or self._matches(self._include, path)
+
+    def _matches(self, patterns: list[tuple[bool, re.Pattern[bytes]]], path: bytes) -> bool:
+        below = path.removeprefix(self._root)
+        name = path.rpartition(b"/")[2]
+        return any(pattern.match(below if whole else name) for whole, pattern in patterns)
+
+
+def _compiled(pattern: str) -> tuple[bool, re.Pattern[bytes]]:
+    raw = os.fsencode(pattern).strip(b"/") if "/" in pattern.strip("/") else os.fsencode(pattern.strip("/"))
+    return b"/" in raw, re.compile(fnmatch.translate(raw.decode("latin-1")).encode("latin-1"))

@@ -1,0 +1,206 @@
+"""What a person sees on a terminal: progress, tables, durations. Builds text; prints nothing."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from catalogd.records import display_path
+
+if TYPE_CHECKING:
+    from catalogd.daemon import Progress
+    from catalogd.records import Failure, Hit, Output, Record
+
+_BAR_WIDTH = 28
+_ADVICE = {
+    "unreadable": "open it in another program; restore it from a backup if that fails too",
+    "unsupported": "this format, or this variant of it, can't be decoded here; convert a copy",
+    "too_large": "raise the setting that the message names, then `catalogd retry`",
+    "changed": "it was being written; `catalogd retry` when that is done",
+    "timeout": "raise read_deadline_s if the disk is slow, then `catalogd retry`",
+    "crashed": "a decoder died of it; `catalogd retry` after an update of the decoders",
+}
+
+
+def duration(seconds: float) -> str:
+    """7 s, 12 min, 3 h 20 min, 2 d 4 h."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if minutes < 60:
+        return f"{minutes} min" if minutes >= 10 else f"{minutes} min {whole % 60} s"
+    if hours < 24:
+        return f"{hours} h {minutes % 60} min"
+    return f"{days} d {hours % 24} h"
+
+
+def byte_size(count: float) -> str:
+    """512 B, 1.4 MiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def progress_line(progress: Progress) -> str:
+    """One plain line, for logs and pipes."""
+    parts = [f"{progress.state}: {progress.done:,}/{progress.total:,} photos{' so far' if progress.scanning else ''}"]
+    if progress.state == "indexing":
+        parts.append(f"{progress.rate:.1f} photos/s")
+        if progress.eta_s:
+            parts.append(f"ETA {duration(progress.eta_s)}")
+        parts.append(f"limit: {progress.limit}")
+        parts.append(f"ring {progress.ring_used}/{progress.ring_slots}")
+    parts += _counts(progress)
+    return ", ".join(parts)
+
+
+def _counts(progress: Progress) -> list[str]:
+    named = (("failed", progress.failed), ("moved", progress.moved), ("missing", progress.missing))
+    counts = [f"{count:,} {name}" for name, count in named if count]
+    if progress.unchanged:
+        counts.append(f"{progress.unchanged:,} unchanged")
+    return counts + [f"offline: {path}" for path in progress.offline]
+
+
+def progress_view(progress: Progress) -> Group:
+    """The two lines of a run on a terminal."""
+    top = Table.grid(padding=(0, 2))
+    bar = ProgressBar(total=max(1, progress.total), completed=progress.done, width=_BAR_WIDTH)
+    top.add_row(
+        Text(progress.state, style="bold"),
+        bar,
+        f"{progress.done:,}/{progress.total:,}{'+' if progress.scanning else ''}",
+        f"{progress.rate:.1f} photos/s",
+        f"ETA {duration(progress.eta_s)}" if progress.eta_s and progress.rate else "",
+    )
+    below = [f"limit: {progress.limit}", f"ring {progress.ring_used}/{progress.ring_slots}", *_counts(progress)]
+    return Group(top, Text("  " + " · ".join(below), style="dim"))
+
+
+def summary(progress: Progress) -> list[str]:
+    """What a run did, in a line or three."""
+    indexed = progress.done - progress.failed - progress.moved
+    pace = f" ({indexed / progress.elapsed_s:.1f} photos/s)" if indexed and progress.elapsed_s else ""
+    lines = [f"{indexed:,} photos indexed in {duration(progress.elapsed_s)}{pace}"]
+    lines[0] += "".join(f", {text}" for text in _counts(progress))
+    if progress.failed:
+        lines.append("see `catalogd failures` for what failed and why")
+    return lines
+
+
+def hits_table(hits: list[Hit], links: bool) -> Table:
+    """Hits, best first, with why."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("score", justify="right")
+    table.add_column("photo", overflow="fold")
+    table.add_column("why", overflow="fold", style="dim")
+    for hit in hits:
+        path = Text(_escaped(hit.path))
+        if links:
+            path.stylize(f"link file://{_escaped(hit.path)}")
+        table.add_row(f"{hit.score:.2f}", path, "; ".join(signal_text(signal) for signal in hit.signals))
+    return table
+
+
+def signal_text(signal: Any) -> str:
+    matched = f" ({', '.join(signal.matched)})" if signal.matched else ""
+    if signal.name == "meaning":
+        return f"meaning {signal.score:.2f}"
+    return "filter" if signal.name == "filter" else f"{signal.name}{matched}"
+
+
+def failures_table(failures: list[Failure]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("photo", "stage", "reason", "tries", "what happened", "what to do"):
+        table.add_column(title, overflow="fold")
+    for failure in failures:
+        table.add_row(
+            _escaped(failure.path),
+            failure.stage,
+            failure.reason,
+            str(failure.tries),
+            failure.message,
+            _ADVICE.get(failure.reason, "`catalogd retry` tries it again"),
+        )
+    return table
+
+
+def _escaped(path: bytes) -> str:
+    """A path that can't move the cursor: control characters are shown as escapes."""
+    text = display_path(path)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def record_text(record: Record) -> Text:
+    """Everything the catalog keeps of one photo, with the model that made each part."""
+    text = Text()
+    text.append(f"{_escaped(record.path)}\n", style="bold")
+    facts = record.facts
+    _line(text, "photo_id", str(record.photo_id))
+    _line(text, "file", f"{facts.format}, {facts.width}×{facts.height} px, {byte_size(record.stat.size)}")
+    _line(text, "read by", facts.path_taken + (", file is truncated" if facts.truncated else ""))
+    camera = [facts.camera, facts.lens, f"ISO {facts.iso}" if facts.iso else None]
+    camera.append(f"f/{facts.aperture:g}" if facts.aperture else None)
+    camera.append(_shutter(facts.exposure_s) if facts.exposure_s else None)
+    camera.append(f"{facts.focal_mm:g} mm" if facts.focal_mm else None)
+    _line(text, "camera", ", ".join(part for part in camera if part))
+    _line(text, "taken", facts.taken_at or "")
+    if facts.latitude is not None and facts.longitude is not None:
+        _line(text, "place", f"{facts.latitude:.5f}, {facts.longitude:.5f}")
+    if record.missing_since:
+        since = datetime.datetime.fromtimestamp(record.missing_since).isoformat(" ", "minutes")
+        _line(text, "missing", f"the file has been gone since {since}")
+    for name, output in record.outputs.items():
+        text.append(f"{name}", style="bold")
+        text.append(f"  {output.fingerprint}\n", style="dim")
+        for label, value in _output_lines(output):
+            _line(text, label, value)
+    return text
+
+
+def _line(text: Text, label: str, value: str) -> None:
+    if value:
+        text.append(f"  {label:<12}", style="dim")
+        text.append(f"{value}\n")
+
+
+def _shutter(seconds: float) -> str:
+    return f"1/{round(1 / seconds)} s" if seconds < 0.5 else f"{seconds:g} s"
+
+
+def _output_lines(output: Output) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    if output.error:
+        lines.append(("failed", output.error))
+    for label, embedding in (("embedding", output.embedding), ("joint space", output.joint_embedding)):
+        if embedding is not None:
+            lines.append((label, f"{len(embedding) // 2} dimensions"))
+    if output.tags is not None:
+        lines.append(("tags", ", ".join(f"{tag.name} {tag.score:.2f}" for tag in output.tags)))
+    if output.faces is not None:
+        lines.append(("faces", str(len(output.faces))))
+        lines += [("", f"{face.score:.2f} at {_box(face.box)}, quality {face.quality:.2f}") for face in output.faces]
+    for line in output.text_lines or ():
+        lines.append(("text", f"{line.text!r} {line.score:.2f}"))
+    for found in output.objects or ():
+        lines.append(("object", f"{found.name} {found.score:.2f} at {_box(found.box)}"))
+    if output.quality is not None:
+        lines += [(name, f"{getattr(output.quality, name):.3g}") for name in _QUALITY_SHOWN]
+        if output.quality.brisque is not None:
+            lines.append(("brisque", f"{output.quality.brisque:.1f}"))
+    return lines
+
+
+_QUALITY_SHOWN = ("sharpness", "brightness", "contrast", "noise", "colourfulness")
+
+
+def _box(box: tuple[float, ...]) -> str:
+    return "×".join(f"{value:.2f}" for value in box)
