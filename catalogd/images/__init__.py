@@ -1,0 +1,103 @@
+"""Photo file → upright sRGB frame in a given buffer. Runs in the reader processes.
+
+::
+
+    path ─▶ source: bytes, stat, fingerprint ─▶ formats: what is it?
+                                                   │
+              jpeg ── raster (Pillow, HEIF) ── raw ┘─▶ Decoded: pixels that cover the frame
+                                                          │
+                       slot ◀── colour to sRGB ◀── resized and turned, once, into the slot
+
+What is promised for any bytes at all: a frame, or a `PhotoError` that says what is wrong; nothing
+is written to disk, no other program is run, no limit of the settings is passed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import msgspec
+import numpy as np
+
+from catalogd.errors import PhotoError, TooLargeError, UnreadableError
+from catalogd.images.formats import PHOTO_EXTENSIONS, sniff
+from catalogd.images.frames import Decoded, Pixels, write_upright
+from catalogd.images.jpeg import decode_jpeg
+from catalogd.images.source import fingerprint_file, read_source
+from catalogd.records import Facts, Stat
+from catalogd.settings import Settings
+
+__all__ = ["PHOTO_EXTENSIONS", "Reading", "fingerprint_file", "read_frame"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reading:
+    """One photo that was read: the size of its frame in the slot, and what is known of the file."""
+
+    height: int
+    width: int
+    facts: Facts
+    stat: Stat
+    content: bytes  # 16 bytes, see `records.Record`
+
+
+def read_frame(path: bytes, slot: Pixels, limits: Settings) -> Reading:
+    """Read the photo at `path` into `slot` and tell what it is.
+
+    `slot: uint8[n]`, n >= frame_edge_px² * 3, C-contiguous. Its first `height * width * 3` bytes
+    become the frame, `uint8[height, width, 3]`, upright, sRGB, long edge at most `frame_edge_px`
+    and never enlarged; the rest is left as it was. After an error the slot holds anything.
+
+    Raises UnreadableError, UnsupportedError, TooLargeError or ChangedError, and nothing else that
+    the file could be the reason of; a slot that is too small is a ValueError.
+    """
+    least = limits.frame_edge_px**2 * 3
+    if slot.ndim != 1 or slot.dtype != np.uint8 or slot.size < least:
+        raise ValueError(f"a slot must be uint8[n] with n >= {least}, not {slot.dtype}{list(slot.shape)}")
+    source = read_source(path, limits.max_file_bytes)
+    name = sniff(source.content, path.rpartition(b".")[2].lower())
+    try:
+        decoded = _decode(source.content, name, slot, limits)
+        frame = write_upright(decoded, slot, limits.frame_edge_px)
+        if decoded.profile is not None:
+            from catalogd.images.colour import convert_to_srgb
+
+            convert_to_srgb(frame, decoded.profile)
+    except PhotoError:
+        raise
+    except MemoryError:
+        raise TooLargeError(f"decoding this {name.upper()} takes more memory than a reader may use") from None
+    except Exception as error:  # decoders raise all kinds of errors on damaged files
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableError(f"damaged {name.upper()}: {detail}") from error
+    height, width = frame.shape[:2]
+    return Reading(height, width, _complete(decoded, name), source.stat, source.fingerprint)
+
+
+def _decode(content: bytes, name: str, slot: Pixels, limits: Settings) -> Decoded:
+    if name == "jpeg":
+        return decode_jpeg(content, slot, limits)
+    if name == "raw":
+        from catalogd.images.raw import decode_raw
+
+        return decode_raw(content, limits)
+    from catalogd.images import raster
+
+    return (
+        raster.decode_heif(content, limits) if name == "heif" else raster.decode_raster(content, name, limits)
+    )
+
+
+def _complete(decoded: Decoded, name: str) -> Facts:
+    height, width = decoded.height, decoded.width
+    if decoded.orientation >= 5:
+        height, width = width, height
+    return msgspec.structs.replace(
+        decoded.facts,
+        format=name,
+        width=width,
+        height=height,
+        orientation=decoded.orientation,
+        path_taken=decoded.path_taken,
+        truncated=decoded.truncated,
+    )
