@@ -34,9 +34,10 @@ import xxhash
 
 from catalogd.catalog import Catalog
 from catalogd.errors import CatalogError, CatalogLockedError, CatalogMissingError, UsageError
-from catalogd.images import PHOTO_EXTENSIONS, Read, content_of, read_frame
+from catalogd.images import PHOTO_EXTENSIONS, fingerprint_file, read_frame
 from catalogd.pipeline import Engine, InlineEngine, LoadModels
 from catalogd.pipeline.scan import FolderScan, Rules, scan
+from catalogd.pipeline.stages import Read
 from catalogd.pipeline.workers import (
     Broken,
     Child,
@@ -310,7 +311,7 @@ class Daemon:
         if not self._catalog.any_photo_of_size(stat.size):
             return None
         with contextlib.suppress(OSError):
-            for photo_id in self._catalog.photos_with_content(stat.size, content_of(path)):
+            for photo_id in self._catalog.photos_with_content(stat.size, fingerprint_file(path)):
                 record = self._catalog.record(photo_id)
                 if record is not None and not os.path.lexists(record.path):
                     return Moved(photo_id, path, stat)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 LoadModels = Callable[[], Sequence["Model"]]
 
 _TRIES = 2  # a photo whose process died or hung is tried once more, then it is a failure
+_ALONE_AT = 16  # photos to be tried alone that make the engine drain for them; fewer wait for a quiet moment
 _IN_FLIGHT = 2  # batches an inference process has: one it works on, one so that it never waits
 _START_DEADLINE_S = 300.0  # the first start converts weights
 _CRASH_LOOP = 5  # deaths in a row before a child was ever ready: its start is broken, not a photo
@@ -124,7 +125,7 @@ class Engine:
     Not thread-safe: the daemon's main thread owns it. A photo's way::
 
         offer ─▶ reader ─▶ ready ─▶ batch ─▶ inference ─▶ step() returns its record
-                   └─ dies, hangs ─▶ tried once more, alone in a fresh process ─▶ failure
+                   └─ dies, hangs ─▶ once more in a fresh process, alone if it died ─▶ failure
                                         └─ dies ─▶ the batch once more, then in halves ─▶ failure
     """
 
@@ -140,6 +141,8 @@ class Engine:
         self._batch_size = max(1, min(settings.batch or 1, slot_count // 2))
         self._tickets = 0
         self._again: collections.deque[_Item] = collections.deque()
+        self._alone: collections.deque[_Item] = collections.deque()
+        self._running_alone = False
         self._ready: collections.deque[_Item] = collections.deque()
         self._redo: collections.deque[_Batch] = collections.deque()
         self._outcomes: list[Outcome] = []
@@ -168,12 +171,21 @@ class Engine:
     @property
     def wants_task(self) -> bool:
         """Whether `offer` would start reading at once."""
-        return not self._again and self._slots.free_count > 0 and any(r.item is None for r in self._readers)
+        draining = self._running_alone or len(self._alone) >= _ALONE_AT
+        return not draining and not self._again and self._can_read
 
     @property
     def busy(self) -> bool:
         """Whether any photo is still on its way."""
-        return self._slots.free_count < self._slots.count or bool(self._again or self._outcomes)
+        return self._in_flight or bool(self._again or self._alone or self._outcomes)
+
+    @property
+    def _in_flight(self) -> bool:
+        return self._slots.free_count < self._slots.count
+
+    @property
+    def _can_read(self) -> bool:
+        return self._slots.free_count > 0 and any(reader.item is None for reader in self._readers)
 
     @property
     def connections(self) -> list[multiprocessing.connection.Connection]:
@@ -225,8 +237,12 @@ class Engine:
         reader.child.send(ReadOrder(item.ticket, slot, item.task.path))
 
     def _restart_reading(self) -> None:
-        while self._again and self._slots.free_count and any(r.item is None for r in self._readers):
+        self._running_alone = self._running_alone and self._in_flight
+        while self._again and self._can_read and not self._running_alone:
             self._start_reading(self._again.popleft())
+        if self._alone and self._can_read and not self._in_flight:
+            self._running_alone = True
+            self._start_reading(self._alone.popleft())
 
     def _hear_reader(self, reader: _Reader) -> None:
         reply = reader.child.receive()
@@ -265,11 +281,17 @@ class Engine:
         if not reader.child.ready:  # it never began: not the photo's doing
             self._note_death_at_start("reader")
             self._again.append(item)
-        elif item.tries < _TRIES:
-            item.tries += 1
-            self._again.append(item)
         else:
-            self._fail(item, "read", error)
+            self._try_again(item, "read", error)
+
+    def _try_again(self, item: _Item, stage: str, error: PhotoError) -> None:
+        if item.tries >= _TRIES:
+            self._fail(item, stage, error)
+            return
+        item.tries += 1
+        item.reading = None
+        # A process that dies may have scribbled over others' frames: nobody else's are risked again.
+        (self._alone if isinstance(error, CrashedError) else self._again).append(item)
 
     # ── inference ─────────────────────────────────────────────────────────────────────────────
 
@@ -329,10 +351,8 @@ class Engine:
         assert item.reading is not None
         if not isinstance(outputs, str):
             self._outcomes.append(record_of(item.task, item.reading, outputs))
-        elif item.tries < _TRIES:  # its slot was scribbled over: read it again
-            self._again.append(dataclasses.replace(item, tries=item.tries + 1, reading=None))
-        else:
-            self._fail(item, "infer", CrashedError(outputs))
+        else:  # its slot was scribbled over, by its own decoder or another's
+            self._try_again(item, "infer", CrashedError(outputs))
 
     def _inference_died(self, inference: _Inference, error: PhotoError) -> None:
         """The batch it was on goes out again, in halves after its second death; the others just go out again."""

@@ -26,7 +26,7 @@ _CHUNK_FRAMES = 2  # frames a model call on a CPU: small enough to balance threa
 class Read(Protocol):
     """The reading stage: writes the frame at the start of `pixels`; raises PhotoError."""
 
-    def __call__(self, path: bytes, pixels: Frame, settings: Settings) -> Reading: ...
+    def __call__(self, path: bytes, pixels: Frame, settings: Settings, /) -> Reading: ...
 
 
 def infer_batch(
