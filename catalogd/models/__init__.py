@@ -1,0 +1,77 @@
+"""What catalogd learns from a frame, one model a job, behind one small protocol.
+
+::
+
+    registry ── profiles, where each model's weights are, what is missing
+       │ makes
+    embedding  faces  text  objects  quality        the models: frames in, records.Output out
+       │ open their weights through
+    weights (find, verify, cache) ── convert (foreign formats → plain ONNX) ── sessions (onnxruntime)
+
+Importing this package loads neither numpy nor onnxruntime; a model does in its `load()`. Models run
+in the inference process. They know nothing of slots, queues or the catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from catalogd.records import Output
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Frame = NDArray[np.uint8]  # uint8[H, W, 3], upright, sRGB
+
+T = TypeVar("T")
+
+
+class Model(Protocol):
+    """One job on a batch of frames."""
+
+    @property
+    def name(self) -> str:
+        """The key of its output in a record: "embedding", "faces", …"""
+
+    @property
+    def fingerprint(self) -> str:
+        """`<model id>@<weights hash>.<step version>`: another fingerprint makes old outputs stale.
+
+        Known before `load()`, without reading weights.
+        """
+
+    def load(self) -> None:
+        """Open the weights, converting them on first use. Raises ModelError naming the file."""
+
+    def run(self, frames: Sequence[Frame]) -> list[Output]:
+        """One output a frame, in order. `frames: uint8[H, W, 3]` each, sRGB, upright, not changed, not kept.
+
+        A frame that fails alone gives `Output(fingerprint, error=…)`. MemoryError is raised: the
+        caller may try again with fewer frames.
+        """
+
+    def unload(self) -> None:
+        """Give the memory back; `load()` may follow."""
+
+
+def each_frame(frames: Sequence[Frame], step: Callable[[Frame], T]) -> list[T | Exception]:
+    """`step(frame)` for each frame; what a single frame raises stands in its place.
+
+    MemoryError is raised: it is about the machine, not about the frame.
+    """
+    results: list[T | Exception] = []
+    for frame in frames:
+        try:
+            results.append(step(frame))
+        except MemoryError:
+            raise
+        except Exception as error:
+            results.append(error)
+    return results
+
+
+def failed(fingerprint: str, error: Exception) -> Output:
+    """The output of a frame on which a model failed."""
+    return Output(fingerprint, error=f"{type(error).__name__}: {error}")
