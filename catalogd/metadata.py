@@ -208,7 +208,7 @@ def _orientation(main: Directory) -> int:
 
 
 def _within(value: float | None, low: float, high: float) -> float | None:
-    return round(float(value), 6) if value is not None and low <= value <= high else None
+    return round(float(value), 9) if value is not None and low <= value <= high else None
 
 
 def _iso(directory: Directory) -> int | None:

@@ -86,7 +86,9 @@ def read_header(content: bytes) -> JpegHeader:
 def decode_jpeg(content: bytes, slot: Pixels | None, limits: Settings) -> Decoded:
     """Decode a JPEG file, into `slot` when the scaled size is the frame's and no turning is needed.
 
-    Without a slot the pixels are always in memory of their own. Raises UnreadableError (damaged, or less than nine tenths of the rows there), UnsupportedError
+    Without a slot the pixels are always in memory of their own.
+
+    Raises UnreadableError (damaged, or less than nine tenths of the rows there), UnsupportedError
     (a coding that libjpeg-turbo does not read) and TooLargeError.
     """
     header = read_header(content)

@@ -26,7 +26,8 @@ from catalogd.settings import Settings
 MAX_PREVIEWS = 64  # looked at; a RAW file holds up to about five
 MIN_PREVIEW_EDGE_PX = 160  # a smaller one shows nothing that a model could use
 
-_EXIF_OF_FLIP = {0: 1, 3: 3, 5: 8, 6: 6}  # LibRaw's flip: 3 half turn, 5 to the left, 6 to the right
+# LibRaw's flip: 1 mirrors the columns, then 2 the rows, 4 swaps the axes.
+_EXIF_OF_FLIP = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
 _PREVIEW_START, _PREVIEW_BYTES = 0x0201, 0x0202
 _STRIP_START, _STRIP_BYTES, _COMPRESSION = 0x0111, 0x0117, 0x0103
 _JPEG_COMPRESSIONS = {6, 7, 34892}

@@ -1,0 +1,263 @@
+"""The frame kernels against slow twins in numpy, written from the definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from catalogd import _native
+from catalogd.records import Quality
+from tests.factory import scene, stored
+
+edges = st.integers(1, 70)
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def weight_matrix(start: float, length: float, source: int, target: int) -> np.ndarray:
+    """Row i holds the share of each source pixel in target pixel i, by fine sampling of the definition."""
+    scale = length / target
+    matrix = np.zeros((target, source))
+    for i in range(target):
+        centre = start + (i + 0.5) * scale
+        for j in range(source):
+            if scale > 1:
+                covered = min(centre + scale / 2, j + 1) - max(centre - scale / 2, j)
+                matrix[i, j] = max(covered, 0.0)
+            else:
+                matrix[i, j] = max(1 - abs(j + 0.5 - centre), 0.0)
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def slow_resize(source, height, width, crop=None):
+    """`float[h, w, 3]`: two matrix products."""
+    x, y, crop_width, crop_height = crop or (0, 0, source.shape[1], source.shape[0])
+    rows = weight_matrix(y, crop_height, source.shape[0], height)
+    columns = weight_matrix(x, crop_width, source.shape[1], width)
+    return np.einsum("ij,jkc,lk->ilc", rows, source.astype(float), columns)
+
+
+def upright_by_pillow(pixels, orientation):
+    image = Image.fromarray(pixels)
+    image.getexif()[0x0112] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+@settings(max_examples=80, deadline=None)
+@given(edges, edges, edges, edges, st.integers(0, 9))
+def test_resizing_is_area_coverage_down_and_bilinear_up(height, width, new_height, new_width, seed):
+    source = noise(height, width, seed)
+    target = np.full((new_height, new_width, 3), 7, np.uint8)
+    _native.resize(source, target)
+    expected = slow_resize(source, new_height, new_width)
+    assert np.abs(target - expected).max() <= 0.51
+
+
+@settings(max_examples=60, deadline=None)
+@given(edges, edges, edges, edges, st.integers(1, 8))
+def test_a_picture_is_turned_as_its_exif_orientation_says(height, width, new_height, new_width, orientation):
+    source = noise(height, width)
+    plain = np.empty((new_height, new_width, 3), np.uint8)
+    _native.resize(source, plain)
+    shape = (new_width, new_height, 3) if orientation >= 5 else (new_height, new_width, 3)
+    turned = np.empty(shape, np.uint8)
+    _native.resize(source, turned, orientation)
+    np.testing.assert_array_equal(turned, upright_by_pillow(plain, orientation))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_of_the_same_size_is_only_turned(orientation):
+    upright = scene(37, 53)
+    target = np.empty_like(upright)
+    _native.resize(stored(upright, orientation), target, orientation)
+    np.testing.assert_array_equal(target, upright)
+
+
+def test_resizing_writes_nothing_beside_its_target():
+    memory = np.full(100 * 3 + 64, 9, np.uint8)
+    _native.resize(noise(40, 40), memory[32:332].reshape(10, 10, 3), 6)
+    assert (memory[:32] == 9).all()
+    assert (memory[332:] == 9).all()
+
+
+def test_a_flat_picture_stays_exactly_flat():
+    for level in (0, 1, 127, 254, 255):
+        target = np.empty((33, 47, 3), np.uint8)
+        _native.resize(np.full((101, 203, 3), level, np.uint8), target)
+        assert (target == level).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_tensor_is_the_cropped_resized_normalised_picture(data):
+    height, width = data.draw(edges), data.draw(edges)
+    source = noise(height, width)
+    x, y = data.draw(st.floats(0, width - 0.5)), data.draw(st.floats(0, height - 0.5))
+    crop = (x, y, data.draw(st.floats(0.25, width - x)), data.draw(st.floats(0.25, height - y)))
+    tall, wide = data.draw(edges), data.draw(edges)
+    placed = (data.draw(st.integers(1, tall)), data.draw(st.integers(1, wide)))
+    bgr = data.draw(st.booleans())
+    mean, scale = (10.0, 20.0, 30.0), (0.5, 1.0, 2.0)
+    target = np.full((3, tall, wide), np.nan, np.float32)
+    _native.resize_to_tensor(source, target, mean, scale, crop, bgr, placed, 114.0)
+    expected = np.full((tall, wide, 3), 114.0)
+    expected[: placed[0], : placed[1]] = slow_resize(source, *placed, crop)
+    expected = ((expected - mean) * scale).transpose(2, 0, 1)
+    np.testing.assert_allclose(target, expected[::-1] if bgr else expected, atol=2e-3, rtol=1e-5)
+
+
+def test_a_tensor_without_options_is_the_whole_picture():
+    source = noise(12, 20)
+    target = np.empty((3, 12, 20), np.float32)
+    _native.resize_to_tensor(source, target, (0, 0, 0), (1, 1, 1))
+    np.testing.assert_array_equal(target, source.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "error"),
+    [
+        (np.zeros((4, 4), np.uint8), np.zeros((2, 2, 3), np.uint8), TypeError),
+        (np.zeros((4, 4, 4), np.uint8), np.zeros((2, 2, 3), np.uint8), TypeError),
+        (np.zeros((4, 4, 3), np.int8), np.zeros((2, 2, 3), np.uint8), TypeError),
+        (np.zeros((4, 8, 3), np.uint8)[:, ::2], np.zeros((2, 2, 3), np.uint8), TypeError),
+        (np.zeros((4, 4, 3), np.uint8), np.zeros((2, 4, 3), np.uint8)[:, ::2], TypeError),
+        (np.zeros((0, 4, 3), np.uint8), np.zeros((2, 2, 3), np.uint8), ValueError),
+        (np.zeros((4, 4, 3), np.uint8), np.zeros((2, 0, 3), np.uint8), ValueError),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(source, target, error):
+    with pytest.raises(error):
+        _native.resize(source, target)
+
+
+def test_a_target_that_is_read_only_is_refused():
+    target = np.zeros((2, 2, 3), np.uint8)
+    target.flags.writeable = False
+    with pytest.raises(TypeError):
+        _native.resize(noise(4, 4), target)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, -1])
+def test_an_orientation_outside_1_to_8_is_refused(orientation):
+    with pytest.raises(ValueError, match="orientation"):
+        _native.resize(noise(4, 4), np.zeros((4, 4, 3), np.uint8), orientation)
+
+
+@pytest.mark.parametrize(
+    "crop",
+    [
+        (-1, 0, 2, 2),
+        (0, 0, 0, 2),
+        (0, 0, 5, 4),
+        (3, 3, 2, 2),
+        (0, 0, float("nan"), 2),
+        (float("inf"), 0, 1, 1),
+    ],
+)
+def test_a_crop_outside_the_picture_is_refused(crop):
+    with pytest.raises(ValueError, match="crop"):
+        _native.resize_to_tensor(noise(4, 4), np.zeros((3, 4, 4), np.float32), (0,) * 3, (1,) * 3, crop)
+
+
+@pytest.mark.parametrize("placed", [(0, 1), (5, 4), (4, 5)])
+def test_a_placement_outside_the_tensor_is_refused(placed):
+    target = np.zeros((3, 4, 4), np.float32)
+    with pytest.raises(ValueError, match="placed"):
+        _native.resize_to_tensor(noise(4, 4), target, (0,) * 3, (1,) * 3, placed=placed)
+
+
+# Quality. The twin follows docs/models.md: luma of BT.601, tiles of 32 px, inner pixels only.
+
+
+def slow_luma(frame):
+    return (frame.astype(int) @ np.array([77, 150, 29]) + 128) >> 8
+
+
+def slow_tiles(frame):
+    """Per tile with inner pixels: the Laplacians, the noise mask's absolute response, the luma."""
+    luma = slow_luma(frame)
+    middle = luma[1:-1, 1:-1]
+    cross = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:]
+    corners = luma[:-2, :-2] + luma[:-2, 2:] + luma[2:, :-2] + luma[2:, 2:]
+    measures = (cross - 4 * middle, np.abs(corners - 2 * cross + 4 * middle), middle)
+    rows, columns = np.mgrid[1 : luma.shape[0] - 1, 1 : luma.shape[1] - 1] // 32
+    for row in np.unique(rows):
+        for column in np.unique(columns):
+            chosen = (rows == row) & (columns == column)
+            yield tuple(measure[chosen] for measure in measures)
+
+
+def slow_sharpness_and_noise(frame):
+    tiles = list(slow_tiles(frame)) if min(frame.shape[:2]) >= 3 else []
+    sigmas = sorted(
+        np.sqrt(np.pi / 2) / 6 * rough.mean() for _, rough, luma in tiles if 8 <= luma.mean() <= 247
+    )
+    noise_level = sigmas[int(0.1 * (len(sigmas) - 1))] if sigmas else 0.0
+    deviations = [
+        np.sqrt(max(laplacian.var() - 20 * (1.1 * noise_level) ** 2, 0)) for laplacian, _, _ in tiles
+    ]
+    scores = sorted((100 * d / (d + 25) for d in deviations), reverse=True)
+    if not scores:
+        return 0.0, 0.0, noise_level
+    return np.mean(scores[: max(1, len(scores) // 10)]), np.mean(scores), noise_level
+
+
+def slow_quality(frame):
+    luma = slow_luma(frame)
+    red, green, blue = frame.astype(float).transpose(2, 0, 1)
+    rg, yb = red - green, (red + green) / 2 - blue
+    sharpness, sharpness_mean, noise_level = slow_sharpness_and_noise(frame)
+    return {
+        "sharpness": sharpness,
+        "sharpness_mean": sharpness_mean,
+        "noise": noise_level,
+        "brightness": luma.mean() / 255,
+        "contrast": luma.std() / 255 * 2,
+        "clipped_low": (luma <= 2).mean(),
+        "clipped_high": (luma >= 253).mean(),
+        "colourfulness": np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()),
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 140), st.integers(1, 140), st.integers(0, 99))
+def test_quality_measures_what_its_definitions_say(height, width, seed):
+    frame = scene(height, width, seed)
+    measured = _native.quality(frame)
+    for field, expected in slow_quality(frame).items():
+        assert measured[field] == pytest.approx(expected, rel=1e-4, abs=2e-3), field
+
+
+def test_quality_has_the_fields_of_its_record():
+    assert Quality(**_native.quality(scene())).sharpness > 0
+
+
+def test_a_blurred_picture_is_less_sharp_and_noise_is_not_sharpness():
+    flat = np.full((256, 256, 3), 128.0)
+    grain = np.random.default_rng(0).normal(0, 8, flat.shape[:2])[:, :, None]
+    noisy = _native.quality(np.clip(flat + grain, 0, 255).astype(np.uint8))
+    sharp = scene(256, 256)
+    blurred = np.asarray(Image.fromarray(sharp).resize((64, 64)).resize((256, 256)))
+    assert noisy["noise"] == pytest.approx(8, rel=0.1)
+    assert noisy["sharpness_mean"] < _native.quality(sharp)["sharpness_mean"]
+    assert _native.quality(blurred)["sharpness"] < 0.6 * _native.quality(sharp)["sharpness"]
+
+
+def test_dominant_colours_are_shares_of_the_picture():
+    frame = np.zeros((100, 100, 3), np.uint8)
+    frame[:50] = (200, 40, 40)
+    frame[50:80] = (30, 60, 220)
+    colours = _native.quality(frame)["dominant_colours"]
+    assert [colour[:3] for colour in colours] == [(200, 40, 40), (30, 60, 220), (0, 0, 0)]
+    assert [colour[3] for colour in colours] == pytest.approx([0.5, 0.3, 0.2])
+
+
+def test_a_very_wide_row_does_not_overflow():
+    frame = np.zeros((4, 60_000, 3), np.uint8)
+    frame[:] = (0, 0, 255)
+    assert _native.quality(frame)["colourfulness"] == pytest.approx(0.3 * 255, rel=1e-6)
