@@ -210,14 +210,12 @@ def _text_encoder(settings: Settings, needed: bool) -> Any:
     """The profile's text encoder; without its weights the search goes by words alone, and says so."""
     if not needed:
         return None
-    from catalogd.errors import ModelError
     from catalogd.models.registry import text_encoder
 
-    try:
-        return text_encoder(settings.profile, settings)
-    except ModelError as error:
-        click.echo(f"catalogd: searching by words only: {error}", err=True)
-        return None
+    encoder = text_encoder(settings.profile, settings)
+    if encoder is None:
+        click.echo("catalogd: searching by words only; `catalogd doctor` says what search by meaning needs", err=True)
+    return encoder
 
 
 def _print_hits(hits: list[Hit], as_json: bool, as_paths: bool, print0: bool) -> None:
@@ -255,7 +253,7 @@ def _hit_json(hit: Hit) -> dict[str, Any]:
 def show(load: LoadSettings, photo: str, as_json: bool) -> None:
     """Everything the catalog keeps of PHOTO (a path or a photo_id), with the model that made each field."""
     with _open(load()) as catalog:
-        record = catalog.record(_photo_id(catalog, photo))
+        record = catalog.record(_photo_id(catalog, photo), with_embeddings=True)
     if record is None:
         raise UsageError(f"{photo} is not in the catalog; `catalogd failures` lists what could not be read")
     if as_json:
@@ -422,7 +420,7 @@ def check(load: LoadSettings, deep: bool, repair: bool, as_json: bool) -> None:
         differences = catalog.check(deep=deep)
         for difference in differences:
             if as_json:
-                _print_json({"store": difference.store, "text": difference.text})
+                _print_json({"store": difference.store, "photo_id": difference.photo_id, "text": difference.text})
             else:
                 click.echo(f"{difference.store}: {difference.text}")
         if repair and differences:
@@ -460,7 +458,7 @@ def models(load: LoadSettings, profile: str | None, as_json: bool) -> None:
     from catalogd.models import registry
 
     settings = load(profile=profile)
-    for name in [settings.profile] if profile else registry.profiles():
+    for name in [settings.profile] if profile else registry.PROFILES:
         rows = registry.describe(name, settings)
         if as_json:
             for row in rows:
@@ -476,7 +474,7 @@ def _print_models(profile: str, rows: list[Any]) -> None:
     for title in ("model", "job", "weights from", "state", "licence"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        state = "present" if row.present else f"missing: {row.install}"
+        state = f"missing: {row.install}" if row.source == "missing" else "present"
         table.add_row(row.name, row.job, row.source, state, row.licence)
     _console().print(table)
 

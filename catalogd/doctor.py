@@ -68,12 +68,24 @@ def _models(settings: Settings) -> Iterator[Finding]:
     except CatalogdError as error:
         yield Finding("profile", False, str(error), "catalogd models")
         return
+    for name in dict.fromkeys(row.name for row in rows):
+        yield _model(name, [row for row in rows if row.name == name])
+
+
+def _model(name: str, rows: list[registry.ModelInfo]) -> Finding:
+    """One model: wrong weights, then missing ones, then those that would only make it better."""
+    job = rows[0].job
     for row in rows:
-        if row.present:
-            yield Finding(f"model {row.name}", True, f"{row.job}, from {row.source}")
-        else:
-            verdict = None if row.optional else False
-            yield Finding(f"model {row.name}", verdict, f"{row.job}: weights not found", row.install)
+        if row.sha256_ok is False:
+            return Finding(f"model {name}", False, f"{job}: {row.file} is not the file it should be", row.install)
+    missing = [row for row in rows if row.source == "missing"]
+    fixes = "; ".join(dict.fromkeys(row.install for row in rows if row.install))
+    needed = [row for row in missing if not row.optional]
+    if needed or (fixes and not missing):
+        return Finding(f"model {name}", None if all(row.optional for row in missing) else False, f"{job}: missing", fixes)
+    if missing:
+        return Finding(f"model {name}", None, f"{job}: works, better with {missing[0].package}", fixes)
+    return Finding(f"model {name}", True, f"{job}, from {rows[0].source}")
 
 
 def _disk(settings: Settings) -> Finding:

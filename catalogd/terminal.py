@@ -168,7 +168,7 @@ def record_text(record: Record) -> Text:
 
 def _line(text: Text, label: str, value: str) -> None:
     if value:
-        text.append(f"  {label:<12}", style="dim")
+        text.append(f"  {label:<15}", style="dim")
         text.append(f"{value}\n")
 
 

@@ -77,8 +77,7 @@ class Ring:
         self._map()
 
     def _map(self) -> None:
-        flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # touched once, now
-        self._memory = mmap.mmap(self._descriptor, self.nbytes, flags=flags)
+        self._memory = mmap.mmap(self._descriptor, self.nbytes)
         self._bytes = np.frombuffer(self._memory, np.uint8)
 
     @property

@@ -278,6 +278,7 @@ def _infer_one(
 # ── writer ────────────────────────────────────────────────────────────────────────────────────
 
 _WRITER_TICK_S = 0.5  # how often an idle writer looks whether an index should follow
+_MAINTAIN_S = 60.0  # a killed query pins pages of the store until it is noticed
 
 
 def writer_main(
@@ -311,6 +312,7 @@ class Writing:
 
         self._catalog = Catalog.open(settings.catalog, settings, write=True)
         self._profile_key = profile_key
+        self._maintained = float("-inf")
 
     def __enter__(self) -> Writing:
         return self
@@ -332,3 +334,6 @@ class Writing:
         """The text index and the embedding indexes follow, on their own clock or, when forced, now."""
         with contextlib.suppress(CatalogFullError):  # the next commit says so; they catch up later
             self._catalog.follow(idle=idle, force=force)
+            if time.monotonic() - self._maintained >= _MAINTAIN_S:
+                self._maintained = time.monotonic()
+                self._catalog.maintain()

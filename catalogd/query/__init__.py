@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from catalogd.catalog.store import JOINT
 from catalogd.query.language import KEYS, parse
 from catalogd.records import Hit, Plan, Signal
 
@@ -31,7 +32,9 @@ _MEANING_FLOOR = 0.25  # cosine in the ConSE space below which a photo is just t
 class TextEncoder(Protocol):
     """The text half of a joint embedding space."""
 
-    space: str
+    @property
+    def space(self) -> str:
+        """The fingerprint of the model whose joint embeddings its vectors are comparable with."""
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]: ...
 
@@ -57,8 +60,8 @@ def _filtered(catalog: Catalog, plan: Plan) -> list[Hit]:
 def _by_words(catalog: Catalog, plan: Plan, depth: int) -> list[tuple[int, Signal]]:
     found = catalog.search_text(plan.words, plan.conditions, depth)
     return [
-        (photo_id, Signal("words", rank, score, tuple(matched)))
-        for rank, (photo_id, score, matched) in enumerate(found, 1)
+        (hit.photo_id, Signal("words", rank, hit.score, hit.fields))
+        for rank, hit in enumerate(found, 1)
     ]
 
 
@@ -67,7 +70,7 @@ def _by_meaning(catalog: Catalog, plan: Plan, encoder: TextEncoder | None, depth
         return []
     allowed = catalog.matching(plan.conditions) if plan.conditions else None
     vector = encoder.encode([plan.words])[0]
-    found = catalog.search_embeddings(encoder.space, vector, depth, allowed)
+    found = catalog.search_embeddings(encoder.space + JOINT, vector, depth, allowed)
     return [
         (photo_id, Signal("meaning", rank, cosine))
         for rank, (photo_id, cosine) in enumerate(found, 1)
