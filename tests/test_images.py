@@ -115,7 +115,7 @@ def test_a_raw_file_without_anything_usable_is_unsupported(tmp_path):
 
 
 def test_a_large_jpeg_looks_like_the_full_decode_resized(tmp_path):
-    pixels = factory.scene(1733, 2600)
+    pixels = factory.scene(1732, 2600)
     path = factory.write_jpeg(tmp_path / "photo.jpg", pixels, quality=95)
     reading, frame = read(path, Settings())
     with Image.open(os.fsdecode(path)) as full:
