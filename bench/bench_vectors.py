@@ -35,18 +35,18 @@ SHARES = (0.5, 0.1, 0.01, 0.001)  # of the photos that a filter allows
 
 
 class MatrixStore:
-    """A store of one commit whose embeddings are a matrix; photo ids are 3, 6, 9, …"""
+    """A store of one commit whose embeddings are a matrix; photo ids are random, as in a catalog."""
 
     def __init__(self, vectors: npt.NDArray[np.float16]) -> None:
         self._vectors = vectors
+        self.ids = np.sort(np.random.default_rng(3).integers(1, 1 << 62, len(vectors)))
 
     def embeddings(self, space: str, photo_ids: Ids) -> tuple[Ids, npt.NDArray[np.float16]]:
-        return photo_ids, self._vectors[photo_ids // 3 - 1]
+        return photo_ids, self._vectors[np.searchsorted(self.ids, photo_ids)]
 
     def iter_embeddings(self, space: str, after_id: int, limit: int) -> tuple[Ids, npt.NDArray[np.float16]]:
-        start = max(after_id, 0) // 3
-        rows = self._vectors[start : start + limit]
-        return np.arange(start + 1, start + 1 + len(rows), dtype=np.int64) * 3, rows
+        start = int(np.searchsorted(self.ids, after_id, "right"))
+        return self.ids[start : start + limit], self._vectors[start : start + limit]
 
     def changes_since(self, commit: int) -> tuple[Ids, Ids]:
         return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -100,7 +100,7 @@ def _measure(made: VectorSet, folder: Path, settings: Settings) -> dict[str, obj
     build_s = time.process_time() - started
     index = EmbeddingIndex(folder, store, SPACE, settings)
     exact = made.vectors.astype(np.float32)
-    truth, exact_ms = _exact(exact, made.queries)
+    truth, exact_ms = _exact(exact, made.queries, store.ids)
     found, index_ms = _timed(made.queries, lambda query: index.search(query, K))
     row: dict[str, object] = {
         "question": "vectors",
@@ -117,16 +117,13 @@ def _measure(made: VectorSet, folder: Path, settings: Settings) -> dict[str, obj
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
         "file_mb": {path.name: path.stat().st_size >> 20 for path in sorted(folder.glob("gen-*/*"))},
     }
-    row["allowed"] = [_with_filter(index, exact, made.queries, share) for share in SHARES]
+    row["allowed"] = [_with_filter(index, store.ids, exact, made.queries, share) for share in SHARES]
     index.close()
     return row
 
 
-def _exact(
-    vectors: Floats, queries: Floats, ids: Ids | None = None
-) -> tuple[list[list[tuple[int, float]]], list[float]]:
+def _exact(vectors: Floats, queries: Floats, ids: Ids) -> tuple[list[list[tuple[int, float]]], list[float]]:
     """The true nearest, and the CPU ms of each query's product alone, without choosing the best."""
-    names = np.arange(1, len(vectors) + 1) * 3 if ids is None else ids
     truth, cpu_ms = [], []
     for query in queries:
         started = time.process_time()
@@ -134,7 +131,7 @@ def _exact(
         cpu_ms.append((time.process_time() - started) * 1e3)
         rows = np.argpartition(-scores, K - 1)[:K]
         rows = rows[np.argsort(-scores[rows])]
-        truth.append(list(zip(names[rows].tolist(), scores[rows].tolist(), strict=True)))
+        truth.append(list(zip(ids[rows].tolist(), scores[rows].tolist(), strict=True)))
     return truth, cpu_ms
 
 
@@ -164,11 +161,13 @@ def _percentile(values: Sequence[float], percent: float) -> float:
     return round(float(np.percentile(values, percent)), 2)
 
 
-def _with_filter(index: EmbeddingIndex, exact: Floats, queries: Floats, share: float) -> dict[str, float]:
+def _with_filter(
+    index: EmbeddingIndex, ids: Ids, exact: Floats, queries: Floats, share: float
+) -> dict[str, float]:
     """Recall and CPU when only a random `share` of the photos may be found."""
     rng = np.random.default_rng(5)
     rows = np.flatnonzero(rng.random(len(exact)) < share)
-    allowed = (rows + 1) * 3
+    allowed = ids[rows]
     truth, _ = _exact(exact[rows], queries[:50], allowed)
     found, cpu_ms = _timed(queries[:50], lambda query: index.search(query, K, allowed))
     return {"share": share, "recall": _recall(found, truth), "cpu_ms_p50": _percentile(cpu_ms, 50)}

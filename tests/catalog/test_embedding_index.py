@@ -1,0 +1,744 @@
+"""The embedding index against brute force over the same store, and against damage."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from catalogd.catalog import embedding_index
+from catalogd.catalog.embedding_index import (
+    EmbeddingIndex,
+    build_generation,
+    live_generation,
+    seal_generation,
+    space_folder,
+)
+from catalogd.catalog.store import Store
+from catalogd.errors import CatalogFullError
+from catalogd.records import Change, Facts, Missing, Output, Record, Stat
+from catalogd.settings import Settings
+
+Floats = npt.NDArray[np.float32]
+SPACE = "model@1"
+DIMENSION = 48
+PHOTOS = 12_000  # a scan inspects fewer vectors than the trees would below 10,000
+PROFILE = b"profile!"
+SETTINGS = Settings(exact_below=200)
+FILES = (*embedding_index.FILES, embedding_index.MANIFEST)
+
+
+def _unit(vectors: Floats) -> Floats:
+    unit: Floats = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return unit
+
+
+def _clustered(count: int, seed: int, dimension: int = DIMENSION) -> Floats:
+    """Clusters that overlap, all around one direction, as image embeddings lie."""
+    rng = np.random.default_rng(7)
+    centres = rng.standard_normal((40, dimension)) + 0.5
+    draws = np.random.default_rng(seed)
+    spread = 0.7 * draws.standard_normal((count, dimension))
+    return _unit((centres[draws.integers(40, size=count)] + spread).astype(np.float32))
+
+
+def _record(number: int, vector: npt.ArrayLike) -> Record:
+    output = Output(SPACE, embedding=np.asarray(vector, np.float16).tobytes())
+    content = number.to_bytes(16, "big")
+    return Record(b"/photos/%d.jpg" % number, Stat(number, 1), content, Facts("jpeg", 8, 8), {"m": output})
+
+
+def _fill(store: Store, vectors: Floats, first: int = 0) -> None:
+    for start in range(0, len(vectors), 2000):
+        rows = enumerate(vectors[start : start + 2000], first + start)
+        store.commit([_record(number, vector) for number, vector in rows], PROFILE)
+
+
+def _id(store: Store, number: int) -> int:
+    photo_id = store.photo_id_of(b"/photos/%d.jpg" % number)
+    assert photo_id is not None
+    return photo_id
+
+
+def _brute_force(
+    store: Store, query: Floats, k: int, allowed: npt.NDArray[np.int64] | None = None
+) -> list[tuple[int, float]]:
+    """The true k best by plain float32 arithmetic over everything in the store."""
+    return _nearest(*_everything(store, allowed), query, k)
+
+
+def _everything(
+    store: Store, allowed: npt.NDArray[np.int64] | None = None
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    ids, vectors = store.iter_embeddings(SPACE, -1, 1_000_000)
+    kept = store.has_photos(ids)
+    if allowed is not None:
+        kept &= np.isin(ids, allowed)
+    return ids[kept], vectors[kept].astype(np.float32)
+
+
+def _nearest(ids: npt.NDArray[np.int64], vectors: Floats, query: Floats, k: int) -> list[tuple[int, float]]:
+    best = sorted(zip((-(vectors @ query)).tolist(), ids.tolist(), strict=True))[:k]
+    return [(photo_id, -score) for score, photo_id in best]
+
+
+def _recall(
+    store: Store, index: EmbeddingIndex, queries: Floats, allowed: npt.NDArray[np.int64] | None = None
+) -> float:
+    ids, vectors = _everything(store, allowed)
+    hits = total = 0
+    for query in queries:
+        truth = dict(_nearest(ids, vectors, query, 10))
+        found = dict(index.search(query, 10, allowed))
+        for photo_id in truth.keys() & found.keys():
+            assert found[photo_id] == pytest.approx(truth[photo_id], abs=1e-5)
+        hits += len(truth.keys() & found.keys())
+        total += len(truth)
+    return hits / total
+
+
+@pytest.fixture(scope="module")
+def sealed_catalog() -> Iterator[Path]:
+    """A catalog with one generation, of enough photos for the trees to be used. Copy it to write."""
+    with tempfile.TemporaryDirectory() as folder:
+        catalog = Path(folder)
+        with Store(catalog, write=True) as store:
+            _fill(store, _clustered(PHOTOS, seed=1))
+        seal_generation(catalog, SPACE, SETTINGS)
+        yield catalog
+
+
+@pytest.fixture
+def catalog(sealed_catalog: Path, tmp_path: Path) -> Path:
+    shutil.copytree(sealed_catalog, tmp_path / "catalog")
+    return tmp_path / "catalog"
+
+
+@pytest.fixture
+def store(catalog: Path) -> Iterator[Store]:
+    with Store(catalog, write=True) as store:
+        yield store
+
+
+@pytest.fixture
+def index(catalog: Path, store: Store) -> Iterator[EmbeddingIndex]:
+    index = EmbeddingIndex(space_folder(catalog, SPACE), store, SPACE, SETTINGS)
+    yield index
+    index.close()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[tuple[Store, EmbeddingIndex]]:
+    """300 photos that nothing was sealed of."""
+    with Store(tmp_path, write=True) as store:
+        _fill(store, _clustered(300, seed=1))
+        index = EmbeddingIndex(space_folder(tmp_path, SPACE), store, SPACE, SETTINGS)
+        yield store, index
+        index.close()
+
+
+def _live(catalog: Path) -> str | None:
+    generation = live_generation(space_folder(catalog, SPACE))
+    if generation is None:
+        return None
+    generation.close()
+    return generation.folder.name
+
+
+# -- what is found
+
+
+def test_every_finite_float16_widens_to_the_same_float32() -> None:
+    halves = np.arange(65_536, dtype=np.uint16)
+    halves = halves[(halves & 0x7C00) != 0x7C00]
+    widened = embedding_index._float32(halves.view(np.int16))
+    assert np.array_equal(widened, halves.view(np.float16).astype(np.float32))
+
+
+def test_a_small_space_is_searched_exactly_without_a_generation(small: tuple[Store, EmbeddingIndex]) -> None:
+    store, index = small
+    for query in _clustered(20, seed=2):
+        found, truth = index.search(query, 10), _brute_force(store, query, 10)
+        assert [photo_id for photo_id, _ in found] == [photo_id for photo_id, _ in truth]
+        assert [score for _, score in found] == pytest.approx([score for _, score in truth], abs=1e-5)
+
+
+def test_the_generation_finds_what_brute_force_finds(store: Store, index: EmbeddingIndex) -> None:
+    assert _recall(store, index, _clustered(40, seed=2)) >= 0.98
+
+
+def test_queries_far_from_all_photos_find_their_nearest_too(store: Store, index: EmbeddingIndex) -> None:
+    """Queries that lie off the photos used to fall to the centre of every tree, at random."""
+    gap = np.random.default_rng(9).standard_normal(DIMENSION, np.float32)
+    queries = _unit((_clustered(40, seed=2) + 1.2 * _unit(gap)).astype(np.float32))
+    assert _recall(store, index, queries) >= 0.98
+
+
+def test_the_trees_answer_the_common_search(index: EmbeddingIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    answer = embedding_index.Generation._candidates
+
+    def counted(self: embedding_index.Generation, query: Floats, count: int, inspected: int) -> object:
+        asked.append(inspected)
+        return answer(self, query, count, inspected)
+
+    monkeypatch.setattr(embedding_index.Generation, "_candidates", counted)
+    index.search(_clustered(1, seed=2)[0], 10)
+    assert asked == [embedding_index.INSPECTED]
+
+
+def test_more_hits_than_candidates_can_be_asked_for(store: Store, index: EmbeddingIndex) -> None:
+    query = _clustered(1, seed=2)[0]
+    found = dict(index.search(query, 1000))
+    truth = dict(_brute_force(store, query, 1000))
+    assert len(found) == 1000
+    assert len(found.keys() & truth.keys()) >= 980
+
+
+@pytest.mark.parametrize("share", [0.95, 0.1, 0.01, 0.001])
+def test_allowed_photos_alone_are_found_and_the_best_of_them(
+    store: Store, index: EmbeddingIndex, share: float
+) -> None:
+    allowed = store.photo_ids()[np.random.default_rng(3).random(PHOTOS) < share]
+    queries = _clustered(20, seed=2)
+    assert _recall(store, index, queries, allowed) >= 0.98
+    assert {photo_id for photo_id, _ in index.search(queries[0], 10, allowed)} <= set(allowed.tolist())
+
+
+def test_the_best_are_found_when_a_filter_allows_only_what_lies_far_away(
+    store: Store, index: EmbeddingIndex
+) -> None:
+    query = _clustered(1, seed=2)[0]
+    ranked = [photo_id for photo_id, _ in _brute_force(store, query, PHOTOS)]
+    allowed = np.sort(np.array(ranked[1_000:], np.int64))
+    found = index.search(query, 10, allowed)
+    assert [photo_id for photo_id, _ in found] == ranked[1_000:1_010]
+
+
+def test_allowed_photos_that_are_unknown_find_nothing(index: EmbeddingIndex) -> None:
+    query = _clustered(1, seed=2)[0]
+    assert index.search(query, 10, np.empty(0, np.int64)) == []
+    assert index.search(query, 10, np.array([0, 1, (1 << 63) - 1], np.int64)) == []
+
+
+def test_equal_photos_come_by_photo_id(small: tuple[Store, EmbeddingIndex]) -> None:
+    store, index = small
+    vector = _clustered(1, seed=5)[0]
+    _fill(store, np.repeat(vector[None], 8, axis=0), first=1000)
+    index.refresh()
+    twins = sorted(_id(store, number) for number in range(1000, 1008))
+    assert [photo_id for photo_id, _ in index.search(vector, 5)] == twins[:5]
+
+
+def test_a_space_without_embeddings_finds_nothing(tmp_path: Path) -> None:
+    with Store(tmp_path, write=True) as store:
+        index = EmbeddingIndex(space_folder(tmp_path, "none"), store, "none", SETTINGS)
+        assert index.search(_clustered(1, seed=2)[0], 10) == []
+        assert index.check() == []
+        assert not index.wants_seal(idle=True)
+
+
+@pytest.mark.parametrize("query", [np.ones(DIMENSION + 1), np.full(DIMENSION, np.nan)])
+def test_a_query_that_does_not_fit_the_space_is_refused(
+    index: EmbeddingIndex, query: npt.NDArray[np.float64]
+) -> None:
+    with pytest.raises(ValueError, match="48 finite numbers"):
+        index.search(query.astype(np.float32), 10)
+
+
+def test_an_embedding_that_overflowed_is_never_found(small: tuple[Store, EmbeddingIndex]) -> None:
+    store, index = small
+    store.commit([_record(7, np.full(DIMENSION, np.inf)), _record(8, np.full(DIMENSION, np.nan))], PROFILE)
+    index.refresh()
+    found = {photo_id for photo_id, _ in index.search(_clustered(1, seed=2)[0], 300)}
+    assert len(found) == 298
+    assert index.check() == []
+
+
+# -- what changed since the generation
+
+
+def test_a_changed_photo_is_found_where_it_is_now_and_not_where_it_was(
+    store: Store, index: EmbeddingIndex
+) -> None:
+    old = _clustered(PHOTOS, seed=1)[123]
+    store.commit([_record(123, -old)], PROFILE)
+    index.refresh()
+    photo_id = _id(store, 123)
+    ((nearest, cosine),) = index.search(-old, 1)
+    assert nearest == photo_id
+    assert cosine == pytest.approx(1.0, abs=1e-3)
+    assert photo_id not in dict(index.search(old, 50))
+
+
+def test_a_missing_photo_is_not_found_until_it_returns(store: Store, index: EmbeddingIndex) -> None:
+    vector = _clustered(PHOTOS, seed=1)[55]
+    photo_id = _id(store, 55)
+    store.commit([Missing(b"/photos/55.jpg", 1.0)], PROFILE)
+    index.refresh()
+    assert photo_id not in dict(index.search(vector, 50))
+    store.commit([_record(55, vector)], PROFILE)
+    index.refresh()
+    assert index.search(vector, 1)[0][0] == _id(store, 55)
+
+
+def test_new_photos_are_found_beside_the_generation(store: Store, index: EmbeddingIndex) -> None:
+    index.search(_clustered(1, seed=2)[0], 1)  # the tail is loaded before it grows
+    for batch in range(3):
+        _fill(store, _clustered(700, seed=10 + batch), first=PHOTOS + 700 * batch)
+        index.refresh()
+    assert _recall(store, index, _clustered(20, seed=2)) >= 0.98
+    newest = _clustered(700, seed=12)[5]
+    assert index.search(newest, 1)[0][0] == _id(store, PHOTOS + 1405)
+
+
+def test_the_best_are_found_when_most_of_the_generation_is_gone(store: Store, index: EmbeddingIndex) -> None:
+    gone: list[Change] = [Missing(b"/photos/%d.jpg" % number, 1.0) for number in range(PHOTOS) if number % 16]
+    store.commit(gone, PROFILE)
+    index.refresh()
+    assert _recall(store, index, _clustered(10, seed=2)) == 1.0
+
+
+@hypothesis_settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("put"), st.integers(0, 12), st.integers(0, 9)),
+            st.tuples(st.just("lose"), st.integers(0, 12), st.just(0)),
+            st.tuples(st.just("seal"), st.just(0), st.just(0)),
+            st.tuples(st.just("search"), st.just(0), st.integers(0, 9)),
+        ),
+        max_size=25,
+    )
+)
+def test_the_index_knows_what_a_dict_would(steps: list[tuple[str, int, int]]) -> None:
+    directions = _clustered(10, seed=4, dimension=DIMENSION)
+    held: dict[int, int] = {}
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder), write=True) as store:
+        index = EmbeddingIndex(space_folder(Path(folder), SPACE), store, SPACE, SETTINGS)
+        for step, number, direction in steps:
+            if step == "put":
+                store.commit([_record(number, directions[direction])], PROFILE)
+                held[number] = direction
+            elif step == "lose":
+                store.commit([Missing(b"/photos/%d.jpg" % number, 1.0)], PROFILE)
+                held.pop(number, None)
+            elif step == "seal":
+                build_generation(space_folder(Path(folder), SPACE), store, SPACE)
+            index.refresh()
+            found = dict(index.search(directions[direction], 100))
+            assert found.keys() == {_id(store, number) for number in held}
+            same = {photo_id for photo_id, score in found.items() if score > 0.999}
+            assert same == {_id(store, number) for number, held_at in held.items() if held_at == direction}
+        assert index.check() == []
+        index.close()
+
+
+# -- generations come and go
+
+
+def test_a_reader_keeps_its_generation_until_it_refreshes(
+    catalog: Path, store: Store, index: EmbeddingIndex
+) -> None:
+    query = _clustered(1, seed=2)[0]
+    before = index.search(query, 10)
+    first = _live(catalog)
+    _fill(store, _clustered(300, seed=3), first=PHOTOS)
+    seal_generation(catalog, SPACE, SETTINGS)
+    assert _live(catalog) != first
+    assert len(list(space_folder(catalog, SPACE).glob("gen-*"))) == 1
+    assert index.search(query, 10) == before
+    index.refresh()
+    assert index.search(_clustered(300, seed=3)[9], 1)[0][0] == _id(store, PHOTOS + 9)
+    assert index.check() == []
+
+
+def test_the_same_photos_give_the_same_generation(catalog: Path, store: Store) -> None:
+    again = catalog / "again"
+    build_generation(again, store, SPACE)
+    (first,) = space_folder(catalog, SPACE).glob("gen-*")
+    (second,) = again.glob("gen-*")
+    assert (first / "manifest.json").read_bytes() == (second / "manifest.json").read_bytes()
+
+
+def test_a_space_whose_photos_are_all_gone_keeps_no_generation(tmp_path: Path) -> None:
+    with Store(tmp_path, write=True) as store:
+        _fill(store, _clustered(600, seed=1))
+        seal_generation(tmp_path, SPACE, SETTINGS)
+        store.commit([Missing(b"/photos/%d.jpg" % number, 1.0) for number in range(600)], PROFILE)
+        seal_generation(tmp_path, SPACE, SETTINGS)
+        index = EmbeddingIndex(space_folder(tmp_path, SPACE), store, SPACE, SETTINGS)
+        assert _live(tmp_path) is None
+        assert index.search(_clustered(1, seed=2)[0], 10) == []
+        assert not index.wants_seal(idle=True)
+
+
+def test_a_generation_from_after_the_stores_last_commit_is_not_used(catalog: Path, tmp_path: Path) -> None:
+    """A store restored from a backup is older than the index beside it."""
+    older = tmp_path / "older"
+    with Store(older, write=True) as store:
+        _fill(store, _clustered(50, seed=3))
+        shutil.copytree(space_folder(catalog, SPACE), space_folder(older, SPACE))
+        index = EmbeddingIndex(space_folder(older, SPACE), store, SPACE, SETTINGS)
+        query = _clustered(1, seed=2)[0]
+        assert [i for i, _ in index.search(query, 5)] == [i for i, _ in _brute_force(store, query, 5)]
+        index.close()
+
+
+def test_sealing_is_geometric_while_busy_and_early_when_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_index, "TAIL_BUSY", 100)
+    monkeypatch.setattr(embedding_index, "TAIL_IDLE", 20)
+    wanted = []
+    with Store(tmp_path, write=True) as store:
+        index = EmbeddingIndex(space_folder(tmp_path, SPACE), store, SPACE, Settings(exact_below=200))
+        for start in range(0, 1600, 50):
+            _fill(store, _clustered(50, seed=start), first=start)
+            index.refresh()
+            if index.wants_seal(idle=False):
+                wanted.append(start + 50)
+                build_generation(space_folder(tmp_path, SPACE), store, SPACE)
+                index.refresh()
+        assert wanted == [200, 450, 950]
+        _fill(store, _clustered(20, seed=5), first=5000)
+        index.refresh()
+        assert index.wants_seal(idle=True)
+        assert not index.wants_seal(idle=False)
+        index.close()
+
+
+def test_the_change_log_is_kept_since_the_generation(
+    catalog: Path, store: Store, index: EmbeddingIndex
+) -> None:
+    index.hold_changes()
+    vectors = -_clustered(PHOTOS, seed=1)
+    for number in range(100):
+        store.commit([_record(number, vectors[number])], PROFILE)
+    store.set_mark("text", store.commit_number())
+    index.refresh()
+    assert _recall(store, index, -_clustered(5, seed=2)) >= 0.98
+    seal_generation(catalog, SPACE, SETTINGS)
+    index.refresh()
+    index.hold_changes()
+    assert store.mark(f"embeddings:{space_folder(catalog, SPACE).name}") == store.commit_number()
+
+
+def test_a_trimmed_change_log_costs_speed_but_no_hits(
+    store: Store, index: EmbeddingIndex, caplog: pytest.LogCaptureFixture
+) -> None:
+    vectors = _clustered(100, seed=3)
+    for number in range(100):
+        store.commit([_record(number, vectors[number])], PROFILE)
+    store.set_mark("text", store.commit_number())
+    index.refresh()
+    assert "does not reach back" in caplog.text
+    assert _recall(store, index, vectors[:5]) == 1.0
+    assert index.wants_seal(idle=True)
+    assert index.check() == []
+
+
+# -- damage
+
+
+def _cut_in_half(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _cut_to_one_node(path: Path) -> None:
+    os.truncate(path, 4 * (DIMENSION + 1) + 16)
+
+
+def _empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    for position in np.random.default_rng(1).integers(len(content), size=200):
+        content[position] ^= 0xFF
+    path.write_bytes(content)
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+DAMAGES = (_cut_in_half, _cut_to_one_node, _empty, _flip, _remove)
+SEARCH = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
+from catalogd.catalog.store import Store
+from catalogd.settings import Settings
+catalog = Path(sys.argv[1])
+with Store(catalog) as store:
+    index = EmbeddingIndex(space_folder(catalog, "{SPACE}"), store, "{SPACE}", Settings(exact_below=500))
+    for query in np.random.default_rng(1).standard_normal((20, {DIMENSION})).astype(np.float32):
+        assert len(index.search(query, 10)) == 10
+    print(index.check())
+"""
+
+
+def _in_process(script: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def _damage_generation(catalog: Path, name: str, damage: Callable[[Path], None]) -> Path:
+    (generation,) = space_folder(catalog, SPACE).glob("gen-*")
+    damage(generation / name)
+    return generation
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_annoy_file_never_reaches_annoy(catalog: Path, damage: Callable[[Path], None]) -> None:
+    generation = _damage_generation(catalog, embedding_index.ANNOY_FILE, damage)
+    done = _in_process(SEARCH, catalog)
+    assert done.returncode == 0, done.stderr
+    assert "is damaged and is not used" in done.stdout
+    assert str(generation / embedding_index.ANNOY_FILE) in done.stdout
+
+
+def test_a_flipped_annoy_file_would_kill_the_process_if_it_were_mapped(catalog: Path) -> None:
+    """Shows that the test above can fail: with a stamp that vouches for the file, the process dies."""
+    generation = _damage_generation(catalog, embedding_index.ANNOY_FILE, _flip)
+    embedding_index._write_stamp(generation)
+    assert _in_process(SEARCH, catalog).returncode in (-signal.SIGSEGV, -signal.SIGBUS)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", [name for name in FILES if name != embedding_index.ANNOY_FILE])
+def test_a_generation_with_a_damaged_file_is_ignored_reported_and_built_again(
+    small: tuple[Store, EmbeddingIndex],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    damage: Callable[[Path], None],
+) -> None:
+    monkeypatch.setattr(embedding_index, "TAIL_IDLE", 100)
+    store, index = small
+    build_generation(space_folder(tmp_path, SPACE), store, SPACE)
+    _damage_generation(tmp_path, name, damage)
+    index.refresh()
+    query = _clustered(1, seed=2)[0]
+    assert [i for i, _ in index.search(query, 10)] == [i for i, _ in _brute_force(store, query, 10)]
+    assert len(index.check()) == 1
+    assert index.wants_seal(idle=True)
+    build_generation(space_folder(tmp_path, SPACE), store, SPACE)
+    index.refresh()
+    assert not index.wants_seal(idle=True)
+    assert index.check() == []
+
+
+def test_check_finds_decay_that_left_size_and_time_alone(
+    catalog: Path, store: Store, index: EmbeddingIndex
+) -> None:
+    (generation,) = space_folder(catalog, SPACE).glob("gen-*")
+    index.close()
+    path = generation / embedding_index.VECTORS_FILE
+    before = path.stat()
+    with open(path, "r+b") as file:
+        file.seek(5000)
+        file.write(b"\x01\x02")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    reopened = EmbeddingIndex(space_folder(catalog, SPACE), store, SPACE, SETTINGS)
+    assert ["not what was written" in text for text in reopened.check()] == [True]
+    assert _live(catalog) is None
+    query = _clustered(1, seed=2)[0]
+    assert [i for i, _ in reopened.search(query, 10)] == [i for i, _ in _brute_force(store, query, 10)]
+    reopened.close()
+
+
+def test_check_says_which_photos_differ(small: tuple[Store, EmbeddingIndex], tmp_path: Path) -> None:
+    """A generation of another catalog with the same commit number is sound, but not of these photos."""
+    store, _ = small
+    with Store(tmp_path / "other", write=True) as other:
+        _fill(other, _clustered(300, seed=1)[:298])
+        other.commit([_record(5, _clustered(1, seed=9)[0]), _record(299, _clustered(1, seed=9)[0])], PROFILE)
+        store.commit([_record(400, _clustered(1, seed=8)[0])], PROFILE)
+        build_generation(space_folder(tmp_path, SPACE), other, SPACE)
+        foreign = {_id(other, 5), _id(other, 299)}
+    index = EmbeddingIndex(space_folder(tmp_path, SPACE), store, SPACE, SETTINGS)
+    told = index.check()
+    assert f"photo {_id(store, 298)} is not in the embedding index" in told
+    assert f"photo {_id(store, 400)} is not in the embedding index" in told
+    assert {f"photo {photo_id} has another embedding in the index" for photo_id in foreign} <= set(told)
+    assert len(told) == 4
+    index.close()
+
+
+def test_the_hash_is_not_computed_again_for_files_that_are_the_same(
+    catalog: Path, index: EmbeddingIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hashed(path: Path) -> object:
+        raise AssertionError(f"hashed again: {path}")
+
+    monkeypatch.setattr(embedding_index, "_proof", hashed)
+    assert _live(catalog) is not None
+
+
+# -- sealing that does not end well
+
+SEAL = f"""
+import os, signal, sys
+from pathlib import Path
+from catalogd.catalog import embedding_index
+from catalogd.settings import Settings
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+rename = os.rename
+match sys.argv[2]:
+    case "before the rename": os.rename = die
+    case "after the rename": os.rename = lambda *names: (rename(*names), die())
+    case "after the vectors": embedding_index._principal_axes = die
+    case "before the manifest": embedding_index._manifest_hash = die
+embedding_index.seal_generation(Path(sys.argv[1]), "{SPACE}", Settings())
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "new_is_live"),
+    [
+        ("after the vectors", False),
+        ("before the manifest", False),
+        ("before the rename", False),
+        ("after the rename", True),
+    ],
+)
+def test_a_kill_while_sealing_leaves_one_sound_generation(
+    catalog: Path, store: Store, index: EmbeddingIndex, point: str, new_is_live: bool
+) -> None:
+    first = _live(catalog)
+    _fill(store, _clustered(200, seed=3), first=PHOTOS)
+    assert _in_process(SEAL, catalog, point).returncode == -signal.SIGKILL
+    assert (_live(catalog) != first) == new_is_live
+    index.refresh()
+    assert index.search(_clustered(200, seed=3)[9], 1)[0][0] == _id(store, PHOTOS + 9)
+    assert index.check() == []
+    seal_generation(catalog, SPACE, SETTINGS)
+    names = sorted(path.name for path in space_folder(catalog, SPACE).iterdir())
+    assert names in ([_live(catalog)], [_live(catalog), embedding_index.LOCK])
+
+
+def test_kills_at_any_moment_of_sealing_lose_nothing(
+    catalog: Path, store: Store, index: EmbeddingIndex
+) -> None:
+    _fill(store, _clustered(200, seed=3), first=PHOTOS)
+    rng = np.random.default_rng()
+    for _ in range(4):
+        process = subprocess.Popen([sys.executable, "-c", SEAL, str(catalog), "never"])
+        time.sleep(float(rng.uniform(0.1, 0.9)))
+        process.kill()
+        process.wait()
+        index.refresh()
+        assert _live(catalog) is not None
+        assert index.search(_clustered(200, seed=3)[9], 1)[0][0] == _id(store, PHOTOS + 9)
+    assert index.check() == []
+
+
+@pytest.mark.parametrize("limit_bytes", [100_000, 2_500_000], ids=["vectors", "trees"])
+def test_a_file_that_cannot_grow_leaves_the_former_generation_live(
+    catalog: Path, store: Store, index: EmbeddingIndex, limit_bytes: int
+) -> None:
+    first = _live(catalog)
+    _fill(store, _clustered(200, seed=3), first=PHOTOS)
+    done = _in_process(
+        SEAL,
+        catalog,
+        "never",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes)),
+    )
+    assert done.returncode != 0
+    assert _live(catalog) == first
+    index.refresh()
+    assert index.check() == []
+
+
+def test_a_full_disk_is_told_before_annoy_writes(
+    catalog: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _live(catalog)
+    _fill(store, _clustered(200, seed=3), first=PHOTOS)
+    usage = shutil.disk_usage(catalog)._replace(free=1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(CatalogFullError, match=r"needs \d+ MiB, 1 MiB are free"):
+        seal_generation(catalog, SPACE, SETTINGS)
+    assert _live(catalog) == first
+    assert not list(space_folder(catalog, SPACE).glob(".building-*"))
+
+
+def test_a_small_real_disk_is_told_and_nothing_is_left_on_it(catalog: Path, store: Store) -> None:
+    """On a tmpfs of a few MB, in a mount namespace of its own, at several fill points."""
+    script = """
+        import os, subprocess, sys
+        from pathlib import Path
+        from catalogd.catalog.embedding_index import build_generation, live_generation
+        from catalogd.catalog.store import Store
+        from catalogd.errors import CatalogFullError
+        disk = Path(sys.argv[2])
+        for megabytes in (1, 2, 4, 6):
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", disk], check=True)
+            try:
+                with Store(Path(sys.argv[1])) as store:
+                    build_generation(disk, store, sys.argv[3])
+            except CatalogFullError as error:
+                print("full", live_generation(disk) is None, [p.name for p in disk.iterdir()])
+            subprocess.run(["umount", disk], check=True)
+    """
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0:
+        pytest.skip("needs root and mount namespaces")
+    disk = catalog / "disk"
+    disk.mkdir()
+    command = ["unshare", "-m", sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(
+        [*command, catalog, disk, SPACE], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["full True ['seal.lock']"] * 4
+
+
+def test_only_one_process_seals_at_a_time(catalog: Path, store: Store) -> None:
+    import filelock
+
+    first = _live(catalog)
+    _fill(store, _clustered(200, seed=3), first=PHOTOS)
+    with filelock.FileLock(space_folder(catalog, SPACE) / embedding_index.LOCK):
+        seal_generation(catalog, SPACE, SETTINGS)
+        assert _live(catalog) == first
+    seal_generation(catalog, SPACE, SETTINGS)
+    assert _live(catalog) != first
+
+
+def test_searches_go_on_while_another_process_seals(
+    catalog: Path, store: Store, index: EmbeddingIndex
+) -> None:
+    queries = _clustered(20, seed=2)
+    ids, vectors = _everything(store)
+    truth = [set(dict(_nearest(ids, vectors, query, 10))) for query in queries]
+    nudge = _clustered(1, seed=3)[0]
+    for round_number in range(2):
+        store.commit([_record(30_000 + round_number, -nudge)], PROFILE)
+        process = subprocess.Popen([sys.executable, "-c", SEAL, str(catalog), "never"])
+        while process.poll() is None:
+            index.refresh()
+            found = [set(dict(index.search(query, 10))) for query in queries]
+            assert sum(len(a & b) for a, b in zip(found, truth, strict=True)) >= 0.98 * 200
+        assert process.returncode == 0
+    index.refresh()
+    assert index.check() == []
