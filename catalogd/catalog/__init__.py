@@ -1,0 +1,335 @@
+"""The catalog: the one door to everything catalogd knows of a library.
+
+    Catalog ── Store            LMDB, the truth: records, embeddings, failures, files
+            ├─ TextIndex        Tantivy, follows by commit number
+            └─ EmbeddingIndex   Annoy generations and an exact tail, one a space, follow too
+
+The writer process opens it with `write=True`; everyone else reads, while it writes. Both indexes
+can be deleted and are built again from the store.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from catalogd.catalog.consistency import Difference, check_tables, check_text
+from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
+from catalogd.catalog.sealing import Sealing
+from catalogd.catalog.store import Counts, FileEntry, Ids, Store
+from catalogd.catalog.text_index import MARK, TextFollower, TextHit, TextIndex
+from catalogd.errors import CatalogDamagedError, CatalogError
+from catalogd.records import Change, Condition, Failure, Record
+from catalogd.settings import Settings
+
+__all__ = ["Catalog", "Counts", "Difference", "FileEntry", "TextHit"]
+
+PAGE_RECORDS = 1000  # of a walk over all photos; each page is a short read of its own
+_DAY_S = 86_400.0
+
+
+class Catalog:
+    """One catalog, open for reading, or for writing by the one process that may.
+
+    Reads see the newest commit and are safe from any thread. Use it as a context manager, or `close`
+    it.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, store: Store, write: bool) -> None:
+        self.folder = folder
+        self._settings = settings
+        self._store = store
+        self._text: TextIndex | None = None  # of a reader; a writer searches its follower's
+        self._text_mark: int | None = None
+        self._follower: TextFollower | None = None
+        self._embedding_indexes: dict[str, EmbeddingIndex] = {}
+        self._sealing: Sealing | None = None
+        self._searching = threading.RLock()
+        if write:
+            self._follower = TextFollower(store, self._text_folder, settings)
+
+    @classmethod
+    def open(cls, folder: Path, settings: Settings, write: bool = False) -> Catalog:
+        """Open the catalog in `folder`; for writing it is made when there is none.
+
+        Raises CatalogMissingError, CatalogVersionError when a newer catalogd wrote it, and
+        CatalogFullError.
+        """
+        store = Store(folder, write)
+        try:
+            return cls(folder, settings, store, write)
+        except BaseException:
+            store.close()
+            raise
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all stores, once a generation that is being sealed is done. Twice is fine."""
+        if self._sealing is not None:
+            self._finish_sealing(self._sealing)
+        if self._follower is not None:
+            self._follower.close()
+        with self._searching:
+            self._close_embedding_indexes()
+        self._store.close()
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def commit(self, changes: Sequence[Change], profile_key: bytes) -> int:
+        """Apply `changes` in order, durably and all or none; returns the commit's number.
+
+        `profile_key` (8 bytes) says which outputs the photos have now. Changes that are sent again
+        after a crash do no harm. Raises CatalogFullError with nothing applied.
+        """
+        self._writer()
+        return self._store.commit(changes, profile_key)
+
+    def follow(self, idle: bool = False, force: bool = False) -> None:
+        """Let both kinds of index follow what was committed; called often by the writer.
+
+        `idle`: nothing else is to be done just now. `force`: make everything searchable by words now.
+        Raises CatalogFullError; the indexes catch up once there is space.
+        """
+        self.follow_text(force)
+        self._follow_embeddings(idle or force)
+
+    def follow_text(self, force: bool = False) -> None:
+        """Let the text index follow, on its own clock (settings.text_commit_…) or, forced, now."""
+        self._writer().follow(force)
+
+    def maintain(self) -> None:
+        """What the writer does every minute: dead readers and photos missing for too long are let go."""
+        self._writer()
+        self._store.reader_check()
+        before = time.time() - self._settings.missing_days * _DAY_S
+        while self._store.purge_missing(before):
+            pass
+
+    def _writer(self) -> TextFollower:
+        if self._follower is None:
+            raise CatalogError(f"{self.folder}: opened for reading")
+        return self._follower
+
+    def _follow_embeddings(self, idle: bool) -> None:
+        """Start at most one sealing; take up the generation of one that is done."""
+        if self._sealing is not None:
+            if not self._sealing.is_done():
+                return
+            self._finish_sealing(self._sealing)
+        for space in self._store.spaces():
+            with self._searching:
+                index = self._embedding_index(space)
+                index.refresh()
+                if index.wants_seal(idle):
+                    index.hold_changes()
+                    self._sealing = Sealing(self.folder, space, self._settings)
+                    return
+
+    def _finish_sealing(self, sealing: Sealing) -> None:
+        self._sealing = None
+        sealing.wait()
+        with self._searching:
+            index = self._embedding_index(sealing.space)
+            index.refresh()
+            index.hold_changes()
+
+    # -- photos ----------------------------------------------------------------------------------
+
+    def counts(self) -> Counts:
+        """How many photos there are: indexed, missing, failed."""
+        return self._store.counts()
+
+    def record(self, photo_id: int, with_embeddings: bool = False) -> Record | None:
+        """One photo. Without its embeddings, an Output says b"" where it has one."""
+        return self._store.record(photo_id, with_embeddings) if photo_id > 0 else None
+
+    def records(self, photo_ids: Iterable[int], with_embeddings: bool = False) -> list[Record | None]:
+        """The photos in the order asked for, None where there is no such photo."""
+        return self._store.records(photo_ids, with_embeddings)
+
+    def iter_records(self) -> Iterator[Record]:
+        """All photos by photo_id, missing ones too; page by page, so that each page is one commit's."""
+        last = 0
+        while page := self._store.records_after(last, PAGE_RECORDS):
+            yield from page
+            last = page[-1].photo_id
+
+    def photo_id_of(self, path: bytes) -> int | None:
+        """The photo at this path."""
+        return self._store.photo_id_of(path)
+
+    def failures(self) -> list[Failure]:
+        """All failures, by folder and name."""
+        return self._store.failures()
+
+    def failure(self, path: bytes) -> Failure | None:
+        """The failure of the photo at this path."""
+        return self._store.failure(path)
+
+    # -- what a scan asks ------------------------------------------------------------------------
+
+    def folder_entries(self, folder: bytes) -> dict[bytes, bytes]:
+        """File name → file entry of one folder; see docs/formats.md."""
+        return self._store.folder_entries(folder)
+
+    def file_entry(self, path: bytes) -> FileEntry | None:
+        """What is known of the file at this path."""
+        return self._store.file_entry(path)
+
+    def folders_under(self, root: bytes) -> list[bytes]:
+        """The folders at or below `root` that hold photos or failures, sorted."""
+        return self._store.folders_under(root)
+
+    def any_photo_of_size(self, size: int) -> bool:
+        """Whether a photo of exactly `size` bytes is known."""
+        return self._store.any_photo_of_size(size)
+
+    def photos_with_content(self, size: int, content: bytes) -> list[int]:
+        """The photos, missing ones too, with this size and content."""
+        return self._store.photos_with_content(size, content)
+
+    # -- searching -------------------------------------------------------------------------------
+
+    def search_text(
+        self, words: str, conditions: Sequence[Condition] = (), limit: int = 100
+    ) -> list[TextHit]:
+        """The photos with these words that satisfy all conditions, best first. Raises QueryError."""
+        with self._searching:
+            text = self._fresh_text()
+            return text.search(words, conditions, limit) if text else []
+
+    def matching(self, conditions: Sequence[Condition]) -> Ids:
+        """The photos that satisfy all conditions, sorted: int64[n]. Raises QueryError."""
+        with self._searching:
+            text = self._fresh_text()
+            return text.matching(conditions) if text else np.empty(0, np.int64)
+
+    def newest(self, conditions: Sequence[Condition], limit: int) -> list[int]:
+        """Up to `limit` photos that satisfy all conditions, taken last first. Raises QueryError."""
+        with self._searching:
+            text = self._fresh_text()
+            return text.newest(conditions, limit) if text else []
+
+    def search_embeddings(
+        self, space: str, query: npt.NDArray[np.float32], k: int, allowed: Ids | None = None
+    ) -> list[tuple[int, float]]:
+        """The k photos nearest to `query: float32[D]` in `space` as (photo_id, cosine), best first.
+
+        `allowed: int64[n], sorted` restricts the search to these photos.
+        """
+        if space not in self._store.spaces():
+            return []
+        with self._searching:
+            index = self._embedding_index(space)
+            index.refresh()
+            found = index.search(query, k, allowed)
+        present = self._store.has_photos(np.array([photo_id for photo_id, _ in found], np.int64))
+        return [hit for hit, is_present in zip(found, present, strict=True) if is_present]
+
+    def spaces(self) -> dict[str, int]:
+        """Embedding space → dimension."""
+        return self._store.spaces()
+
+    def _fresh_text(self) -> TextIndex | None:
+        """The text index at its newest commit; None when it is not there yet."""
+        if self._follower is not None:
+            return self._follower.index
+        if self._text is None:
+            if not TextIndex.is_usable(self._text_folder):
+                return None
+            self._text = TextIndex(self._text_folder, self._settings.text_heap_bytes)
+        mark = self._store.mark(MARK)
+        if mark != self._text_mark:
+            self._text.refresh()
+            self._text_mark = mark
+        return self._text
+
+    def _embedding_index(self, space: str) -> EmbeddingIndex:
+        index = self._embedding_indexes.get(space)
+        if index is None:
+            folder = space_folder(self.folder, space)
+            index = EmbeddingIndex(folder, self._store, space, self._settings)
+            self._embedding_indexes[space] = index
+        return index
+
+    def _close_embedding_indexes(self) -> None:
+        while self._embedding_indexes:
+            self._embedding_indexes.popitem()[1].close()
+
+    @property
+    def _text_folder(self) -> Path:
+        return self.folder / "text"
+
+    # -- consistency -----------------------------------------------------------------------------
+
+    def check(self, deep: bool = False) -> list[Difference]:
+        """Compare all stores with each other; [] when they agree. Also right while a writer works.
+
+        `deep` also makes every text document again and looks at every number of the embeddings.
+        """
+        mark = self._store.mark(MARK)  # before the index is opened, and that before the snapshot
+        text = TextIndex(self._text_folder, 0) if TextIndex.is_usable(self._text_folder) else None
+        with self._store.snapshot() as reading:
+            differences = check_tables(reading, deep)
+            if mark is not None and text is not None:
+                differences += check_text(reading, text, mark, deep)
+            elif mark is not None or reading.entries("photos"):
+                differences.append(Difference("text", 0, "there is no text index"))
+        return differences + self._check_embeddings()
+
+    def _check_embeddings(self) -> list[Difference]:
+        differences = []
+        for space in self._store.spaces():
+            index = EmbeddingIndex(space_folder(self.folder, space), self._store, space, self._settings)
+            try:
+                differences += [Difference(f"embeddings {space}", 0, text) for text in index.check()]
+            except CatalogDamagedError as error:
+                differences.append(Difference(f"embeddings {space}", 0, str(error)))
+            finally:
+                index.close()
+        return differences
+
+    def repair(self) -> None:
+        """Mend what `check` finds: tables from the records, indexes from the tables.
+
+        A photo that can't be mended is dropped or marked stale, so that the next run reads it again.
+        """
+        self._writer()
+        stores = {difference.store.split()[0] for difference in self.check(deep=True)}
+        if stores - {"text"}:
+            self._store.repair()
+            self.rebuild_embeddings()
+        if stores:
+            self.rebuild_text()
+
+    def rebuild_text(self) -> None:
+        """Build the text index again from the records; the former one is searched meanwhile."""
+        follower = self._writer()
+        with self._searching:
+            follower.rebuild()
+        follower.follow(force=True)
+
+    def rebuild_embeddings(self) -> None:
+        """Delete the generations of all spaces and seal again those that are large enough for one."""
+        self._writer()
+        if self._sealing is not None:
+            self._sealing.stop()
+            self._sealing = None
+        with self._searching:
+            self._close_embedding_indexes()
+        shutil.rmtree(self.folder / "embeddings", ignore_errors=True)
+        for _ in self._store.spaces():
+            self._follow_embeddings(idle=True)
+            if self._sealing is not None:
+                self._finish_sealing(self._sealing)

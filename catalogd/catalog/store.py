@@ -31,7 +31,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import lmdb
 import msgspec
@@ -143,6 +143,23 @@ def spaces_of(outputs: dict[str, Output]) -> dict[str, bytes]:
     return found
 
 
+class Counts(NamedTuple):
+    """How many photos a catalog holds."""
+
+    indexed: int  # can be found
+    missing: int  # kept, though their file is gone
+    failed: int  # failures that stand
+    commit: int  # the last one
+
+
+class FileEntry(NamedTuple):
+    """What the catalog knows of the file at a path."""
+
+    stat: Stat
+    photo_id: int  # 0: the photo failed at this size and time
+    profile_key: bytes  # which outputs it has
+
+
 class Store:
     """The tables of one catalog, for reading or (in the writer process) for writing.
 
@@ -180,9 +197,16 @@ class Store:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Reading]:
-        """Several reads of one and the same commit."""
+        """Several reads of one and the same commit. Nothing else of the store may be called meanwhile."""
         with self._environment.read() as transaction:
             yield Reading(transaction)
+
+    def repair(self) -> None:
+        """Make all tables agree with `photos` and `failures`, in one commit.
+
+        What can't be decoded is dropped; what is left of it looks new or stale to the next scan.
+        """
+        self.write(lambda reading: _Repair(reading).run())
 
     def write(self, work: Callable[[Reading], Result]) -> Result:
         """Run `work` in a transaction of its own, again when the map had to grow, and commit it durably.
@@ -269,9 +293,19 @@ class Store:
 
     def records_after(self, photo_id: int, limit: int) -> list[Record]:
         """Up to `limit` photos with a larger photo_id, in that order: a page of a walk over all."""
+        return [_record(value) for _, value in self.encoded_after(photo_id, limit)]
+
+    def encoded_photos(self, photo_ids: Ids) -> list[tuple[int, bytes | None]]:
+        """Each photo with its record as it is stored, None where there is no such photo."""
+        keys = _keys(b"", photo_ids)
         with self.snapshot() as reading:
-            rows = reading.rows("photos", id_bytes(photo_id + 1))
-            return [decode_record(value) for _, value in itertools.islice(rows, limit)]
+            return [(int.from_bytes(key, "big"), reading.get("photos", key)) for key in keys]
+
+    def encoded_after(self, photo_id: int, limit: int) -> list[tuple[int, bytes]]:
+        """As `records_after`, each photo_id with its record as it is stored."""
+        with self.snapshot() as reading:
+            rows = itertools.islice(reading.rows("photos", id_bytes(photo_id + 1)), limit)
+            return [(int.from_bytes(key, "big"), value) for key, value in rows]
 
     def has_photos(self, photo_ids: Ids) -> npt.NDArray[np.bool_]:
         """bool[n]: which are in the catalog and not missing."""
@@ -290,6 +324,15 @@ class Store:
         """The photo at this path, also while its newest version fails to be read."""
         with self.snapshot() as reading:
             return reading.photo_at(file_key(path)) or None
+
+    def file_entry(self, path: bytes) -> FileEntry | None:
+        """What is known of the file at this path."""
+        with self.snapshot() as reading:
+            entry = reading.get("files", file_key(path))
+        if entry is None:
+            return None
+        size, mtime_ns, photo_id, profile_key = _file_entry(entry)
+        return FileEntry(Stat(size, mtime_ns), photo_id, profile_key)
 
     def folder_entries(self, folder: bytes) -> dict[bytes, bytes]:
         """File name → file entry (see FILE_ENTRY) of one folder: what a scan compares with."""
@@ -319,17 +362,23 @@ class Store:
     def failures(self) -> list[Failure]:
         """All failures, by folder and name."""
         with self.snapshot() as reading:
-            return [decode_failure(value) for _, value in reading.rows("failures")]
+            return [_failure(value) for _, value in reading.rows("failures")]
 
     def failure(self, path: bytes) -> Failure | None:
         """The failure of the photo at this path."""
         with self.snapshot() as reading:
             return reading.failure(file_key(path))
 
-    def sizes(self) -> dict[str, int]:
-        """Rows of each table."""
+    def counts(self) -> Counts:
+        """How much the catalog holds, all of one commit."""
         with self.snapshot() as reading:
-            return {table: reading.entries(table) for table in TABLES}
+            missing = reading.entries("missing")
+            return Counts(
+                indexed=reading.entries("photos") - missing,
+                missing=missing,
+                failed=reading.entries("failures"),
+                commit=reading.number("commit"),
+            )
 
     # -- embeddings ------------------------------------------------------------------------------
 
@@ -415,7 +464,6 @@ class Reading:
     def ids(self, table: str) -> Ids:
         """The photo_ids that are the keys of `table`, sorted: int64[n]."""
         with self._lmdb.cursor(self._tables[table]) as cursor:
-            cursor.first()
             keys = b"".join(cursor.iternext(keys=True, values=False))
         return np.frombuffer(keys, ">i8").astype(np.int64)
 
@@ -446,18 +494,18 @@ class Reading:
 
     def photo(self, photo_id: int) -> Record | None:
         value = self.get("photos", id_bytes(photo_id))
-        return None if value is None else decode_record(value)
+        return None if value is None else _record(value)
 
     def failure(self, key: bytes) -> Failure | None:
         value = self.get("failures", key)
-        return None if value is None else decode_failure(value)
+        return None if value is None else _failure(value)
 
     def photo_at(self, key: bytes) -> int:
         """The photo_id of the record at a file key, 0 when there is none."""
         entry = self.get("files", key)
         if entry is None:
             return 0
-        photo_id: int = FILE_ENTRY.unpack(entry)[2]
+        photo_id = _file_entry(entry)[2]
         if photo_id == 0:
             failure = self.failure(key)
             return failure.photo_id if failure else 0
@@ -543,8 +591,8 @@ class _Commit:
         if old is not None and not same:
             self._tables.delete("contents", content_key(old))
         record = self._place_embeddings(record, spaces_of(before))
-        self._put_photo(record)
-        self._put_file(new.path, new.stat, record.photo_id, self._profile_key)
+        self.put_photo(record)
+        self.put_file(new.path, new.stat, record.photo_id, self._profile_key)
         self._tables.delete("failures", key)
         self._tables.delete("missing", id_bytes(record.photo_id))
 
@@ -565,22 +613,29 @@ class _Commit:
             photo_id=self._tables.photo_at(key),
         )
         self._tables.put("failures", key, encode(kept))
-        self._put_file(failure.path, failure.stat, 0, self._profile_key)
+        self.put_file(failure.path, failure.stat, 0, self._profile_key)
 
     def move(self, moved: Moved) -> None:
-        """A known photo is at another path now, or back at its own."""
+        """A known photo is at another path now, or back at its own after it was missing.
+
+        Its outputs stay those that they were, and so does its profile key. A move from its path to
+        the same path says that they are those of this commit's profile.
+        """
         record = self._tables.photo(moved.photo_id)
         if record is None or not _fits(moved.path):
             log.warning("not moved, because it is not in the catalog: %s", display_path(moved.path))
             return
+        stays = moved.path == record.path and record.missing_since is None
         profile_key = self._leave(record)
+        if stays:
+            profile_key = self._profile_key
         displaced = self._tables.photo_at(file_key(moved.path))
         if displaced:
             self._set_missing(displaced, self._now)
         self._tables.delete("failures", file_key(moved.path))
         self._tables.delete("contents", content_key(record))
-        self._put_photo(msgspec.structs.replace(record, path=moved.path, stat=moved.stat, missing_since=None))
-        self._put_file(moved.path, moved.stat, record.photo_id, profile_key)
+        self.put_photo(msgspec.structs.replace(record, path=moved.path, stat=moved.stat, missing_since=None))
+        self.put_file(moved.path, moved.stat, record.photo_id, profile_key)
 
     def lose(self, missing: Missing) -> None:
         """The file at a path is gone: its photo is kept but not found, its failure is dropped."""
@@ -599,7 +654,7 @@ class _Commit:
         self._drop_file(key)
         record = self._tables.photo(failure.photo_id) if failure.photo_id else None
         if record is not None:
-            self._put_file(retry.path, record.stat, record.photo_id, STALE_PROFILE)
+            self.put_file(retry.path, record.stat, record.photo_id, STALE_PROFILE)
 
     def forget(self, photo_id: int) -> None:
         """Remove a missing photo with all that is kept of it."""
@@ -610,6 +665,10 @@ class _Commit:
                 self._tables.delete("embeddings", space_key(space) + id_bytes(photo_id))
         self._tables.delete("photos", id_bytes(photo_id))
         self._tables.delete("missing", id_bytes(photo_id))
+        self._touched.add(photo_id)
+
+    def touch(self, photo_id: int) -> None:
+        """Put a photo into the change log of this commit."""
         self._touched.add(photo_id)
 
     # -- their parts -----------------------------------------------------------------------------
@@ -633,12 +692,12 @@ class _Commit:
             photo_id = (photo_id + 1) & LARGEST_ID
         return photo_id
 
-    def _put_photo(self, record: Record) -> None:
+    def put_photo(self, record: Record) -> None:
         self._tables.put("photos", id_bytes(record.photo_id), encode(record))
         self._tables.put("contents", content_key(record), b"")
         self._touched.add(record.photo_id)
 
-    def _put_file(self, path: bytes, stat: Stat, photo_id: int, profile_key: bytes) -> None:
+    def put_file(self, path: bytes, stat: Stat, photo_id: int, profile_key: bytes) -> None:
         key = file_key(path)
         self._tables.put("files", key, FILE_ENTRY.pack(stat.size, stat.mtime_ns, photo_id, profile_key))
         folder = key[:8]
@@ -672,7 +731,7 @@ class _Commit:
             return
         profile_key = self._leave(record)
         self._tables.put("missing", id_bytes(photo_id), MISSING_ENTRY.pack(since, profile_key))
-        self._put_photo(msgspec.structs.replace(record, missing_since=since))
+        self.put_photo(msgspec.structs.replace(record, missing_since=since))
 
     def _place_embeddings(self, record: Record, before: dict[str, bytes]) -> Record:
         """Put the record's embeddings into their table and take those of replaced outputs out of it."""
@@ -702,6 +761,92 @@ class _Commit:
             self._tables.put("spaces", space_key(space), msgspec.msgpack.encode((space, dimension)))
 
 
+class _Repair:
+    """Rebuilds every table that follows from `photos` and `failures`, keeping what they agree on."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._tables = reading
+        self._commit = _Commit(reading, STALE_PROFILE, time.time())
+        self._old_files = dict(reading.rows("files"))
+        self._old_missing = dict(reading.rows("missing"))
+        self._spaces = reading.spaces()
+        self._held: set[bytes] = set()  # keys of `embeddings` that a record speaks of
+        self._at: dict[bytes, int] = {}  # file key → photo_id
+
+    def run(self) -> None:
+        failures = list(self._tables.rows("failures"))
+        for table in ("files", "folders", "contents", "missing", "failures"):
+            self._tables.clear(table)
+        for key in [key for key, _ in self._tables.rows("photos")]:
+            self._photo(key)
+        for key, value in failures:
+            self._failure(key, value)
+        for key in [key for key, _ in self._tables.rows("embeddings")]:
+            if key not in self._held:
+                self._tables.delete("embeddings", key)
+        self._change_log()
+        self._commit.finish()
+
+    def _photo(self, key: bytes) -> None:
+        photo_id = int.from_bytes(key, "big")
+        try:
+            record = decode_record(self._tables.get("photos", key) or b"")
+        except msgspec.DecodeError:
+            record = None
+        if record is None or record.photo_id != photo_id or len(record.content) != 16:
+            self._tables.delete("photos", key)
+            self._commit.touch(photo_id)
+            return
+        whole = {name: out for name, out in record.outputs.items() if self._embeddings_of(key, out)}
+        lossless = len(whole) == len(record.outputs)
+        file = file_key(record.path)
+        if record.missing_since is None and file in self._at:  # another photo is there
+            record = msgspec.structs.replace(record, missing_since=time.time())
+        self._commit.put_photo(msgspec.structs.replace(record, outputs=whole))
+        if record.missing_since is not None:
+            profile_key = self._old_missing.get(key, STALE_PROFILE)[-8:] if lossless else STALE_PROFILE
+            self._tables.put("missing", key, MISSING_ENTRY.pack(record.missing_since, profile_key))
+            return
+        self._at[file] = photo_id
+        old = self._old_files.get(file, b"")
+        agreed = (
+            lossless
+            and old[:24] == FILE_ENTRY.pack(record.stat.size, record.stat.mtime_ns, photo_id, b"")[:24]
+        )
+        self._commit.put_file(record.path, record.stat, photo_id, old[24:32] if agreed else STALE_PROFILE)
+
+    def _embeddings_of(self, key: bytes, output: Output) -> bool:
+        """Whether all embeddings that the output speaks of are there, in full length."""
+        wanted = spaces_of({"": output})
+        rows = {space_key(space) + key: 2 * self._spaces.get(space, 0) for space in wanted}
+        whole = all(len(self._tables.get("embeddings", row) or b"") == size > 0 for row, size in rows.items())
+        if whole:
+            self._held |= rows.keys()
+        return whole
+
+    def _failure(self, key: bytes, value: bytes) -> None:
+        try:
+            failure = decode_failure(value)
+        except msgspec.DecodeError:
+            return
+        if file_key(failure.path) == key:
+            failure = msgspec.structs.replace(failure, photo_id=self._at.get(key, 0))
+            self._tables.put("failures", key, encode(failure))
+            old = self._old_files.get(key, b"")
+            profile_key = old[FILE_ENTRY_PROFILE] if len(old) == FILE_ENTRY.size else STALE_PROFILE
+            self._commit.put_file(failure.path, failure.stat, 0, profile_key)
+
+    def _change_log(self) -> None:
+        """Drop rows and marks that lie outside the commits there were."""
+        last, trimmed = self._tables.number("commit"), self._tables.number("trimmed")
+        for key in [key for key, _ in self._tables.rows("commits")]:
+            if len(key) != 16 or not trimmed < _U64.unpack(key[:8])[0] <= last:
+                self._tables.delete("commits", key)
+        for name, mark in self._tables.marks().items():
+            if mark > last:
+                self._tables.delete("meta", f"mark:{name}".encode())
+
+
 def _held_apart(output: Output, lost: set[str]) -> Output:
     """The output as `photos` keeps it: b"" where an embedding lies in its own table."""
     if output.embedding is None and output.joint_embedding is None:
@@ -729,6 +874,32 @@ def _with_embeddings(reading: Reading, record: Record) -> Record:
         for name, output in record.outputs.items()
     }
     return msgspec.structs.replace(record, outputs=outputs)
+
+
+def _record(value: bytes) -> Record:
+    try:
+        return decode_record(value)
+    except msgspec.DecodeError as error:
+        raise _damaged("a record", error) from error
+
+
+def _failure(value: bytes) -> Failure:
+    try:
+        return decode_failure(value)
+    except msgspec.DecodeError as error:
+        raise _damaged("a failure", error) from error
+
+
+def _file_entry(value: bytes) -> tuple[int, int, int, bytes]:
+    try:
+        size, mtime_ns, photo_id, profile_key = FILE_ENTRY.unpack(value)
+    except struct.error as error:
+        raise _damaged("a file entry", error) from error
+    return size, mtime_ns, photo_id, profile_key
+
+
+def _damaged(what: str, error: Exception) -> CatalogDamagedError:
+    return CatalogDamagedError(f"{what} can't be read ({error}): run `catalogd check --repair`")
 
 
 def _fits(path: bytes) -> bool:
@@ -807,6 +978,7 @@ class _Environment:
         self._map_bytes = map_bytes
         self._idle = threading.Condition()
         self._open_transactions = 0
+        self._wanting_alone = 0
         self._open()
 
     def _open(self) -> None:
@@ -885,6 +1057,7 @@ class _Environment:
         if os.getpid() != self.process:
             raise CatalogError(f"{self.folder.parent}: opened before a fork: open it again in the child")
         with self._idle:
+            self._idle.wait_for(lambda: self._wanting_alone == 0)
             self._open_transactions += 1
         try:
             yield
@@ -895,10 +1068,15 @@ class _Environment:
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """Wait until no transaction is open, and keep it so."""
+        """Wait until no transaction is open, and let none open meanwhile."""
         with self._idle:
-            self._idle.wait_for(lambda: self._open_transactions == 0)
-            yield
+            self._wanting_alone += 1
+            try:
+                self._idle.wait_for(lambda: self._open_transactions == 0)
+                yield
+            finally:
+                self._wanting_alone -= 1
+                self._idle.notify_all()
 
     def _grow(self) -> None:
         size = int(self._lmdb.info()["map_size"])

@@ -14,6 +14,7 @@ conditions ask for. What a person types is cut into words and never read as a qu
 from __future__ import annotations
 
 import calendar
+import contextlib
 import datetime
 import errno
 import functools
@@ -63,6 +64,7 @@ _SAME_TYPE = {"jpg": "jpeg", "tif": "tiff"}
 _LONGEST_WORD_BYTES = 64  # longer ones are not words: base64, hashes
 _MOST_QUERY_WORDS = 32  # of a query; one pasted page must not hold up the server
 _I64 = (-(1 << 63), (1 << 63) - 1)
+_NONE = _I64[0] + 1  # before all dates; may be negated
 
 _WORD = re.compile(r"[^\W_]+")
 _BREAK = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|(?<=[a-z])(?=[A-Z])")
@@ -188,8 +190,11 @@ class TextIndex:
             raise _explained(error, folder) from error
 
     def close(self) -> None:
-        """Drop what was not committed and let go of the write lock."""
-        self._writer = None
+        """Drop what was not committed and let go of the write lock; no thread writes afterwards."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(ValueError):  # a full disk; what was committed is whole
+                writer.wait_merging_threads()
 
     def refresh(self) -> None:
         """Search the newest commit from now on."""
@@ -259,12 +264,12 @@ class TextIndex:
 
     def matching(self, conditions: Sequence[Condition]) -> Ids:
         """The photos that satisfy all conditions, sorted: int64[n]. Raises QueryError as `search`."""
-        return np.sort(self._values("id", self._conditions_query(conditions)))
+        return np.sort(self._columns(self._conditions_query(conditions), "id")[0])
 
     def newest(self, conditions: Sequence[Condition], limit: int) -> list[int]:
         """Up to `limit` photos that satisfy all conditions, taken last first; those without a date last."""
         query = self._conditions_query(conditions)
-        ids, taken = self._values("id", query), self._values("taken", query)
+        ids, taken = self._columns(query, "id", "taken")
         order = np.lexsort((ids, -taken))
         return [int(photo_id) for photo_id in ids[order[:limit]]]
 
@@ -274,30 +279,34 @@ class TextIndex:
 
     def digests(self) -> dict[int, int]:
         """photo_id → digest of the document it has."""
-        query = Query.all_query()
-        pairs = zip(self._values("id", query).tolist(), self._values("digest", query).tolist(), strict=True)
-        return dict(pairs)
+        ids, digests = self._columns(Query.all_query(), "id", "digest")
+        return dict(zip(ids.tolist(), digests.tolist(), strict=True))
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
 
     def _run(self, query: Query, limit: int) -> dict[int, float]:
         """photo_id → score, best first."""
-        hits = self._searcher.search(query, min(limit, max(len(self), 1)), count=False).hits
-        ids = self._searcher.fast_field_values("id", [address for _, address in hits])
+        searcher = self._searcher  # another thread may refresh meanwhile
+        hits = searcher.search(query, min(limit, max(searcher.num_docs, 1)), count=False).hits
+        ids = searcher.fast_field_values("id", [address for _, address in hits])
         return {int(photo_id or 0): score for photo_id, (score, _) in zip(ids, hits, strict=True)}
 
     def _conditions_query(self, conditions: Sequence[Condition]) -> Query:
         everything: list[tuple[Occur, Query]] = [(Occur.Must, Query.all_query())]
         return Query.const_score_query(Query.boolean_query(everything + self._filters(conditions)), 1.0)
 
-    def _values(self, field: str, query: Query) -> Ids:
-        """The numbers of all documents that match, `_I64[0] + 1` where there is none: int64[n]."""
-        if len(self) == 0:
-            return np.empty(0, np.int64)
-        hits = self._searcher.search(query, len(self), count=False).hits
-        values = self._searcher.fast_field_values(field, [address for _, address in hits])
-        return np.array([_I64[0] + 1 if value is None else value for value in values], np.int64)
+    def _columns(self, query: Query, *fields: str) -> list[Ids]:
+        """The numbers of all documents that match, `_NONE` where there is none: int64[n] a field."""
+        searcher = self._searcher
+        if searcher.num_docs == 0:
+            return [np.empty(0, np.int64) for _ in fields]
+        hits = searcher.search(query, searcher.num_docs, count=False).hits
+        addresses = [address for _, address in hits]
+        columns = (searcher.fast_field_values(field, addresses) for field in fields)
+        return [
+            np.array([_NONE if value is None else value for value in column], np.int64) for column in columns
+        ]
 
     def _fields_matched(self, words: list[str], ids: list[int]) -> dict[int, tuple[str, ...]]:
         """For each photo, the fields that hold at least one of the words."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalogd.catalog.store import (
@@ -315,6 +315,7 @@ def test_a_missing_file_takes_its_failure_with_it(store: Store) -> None:
 # -- what a scan asks ------------------------------------------------------------------------------
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.sets(st.binary(min_size=1, max_size=255).filter(lambda name: not {0, 47} & set(name)), max_size=8))
 def test_any_name_that_a_file_system_allows_is_found_as_it_is(
     tmp_path_factory: pytest.TempPathFactory, names: set[bytes]
@@ -394,7 +395,7 @@ def test_the_map_grows_from_one_mebibyte_to_thousands_of_records(tmp_path: Path)
 def test_a_reader_in_another_process_follows_a_map_that_grew(store: Store, tmp_path: Path) -> None:
     code = """
 import sys; from pathlib import Path; from catalogd.catalog.store import Store
-store = Store(Path(sys.argv[1]))
+store = Store(Path(sys.argv[1]), map_bytes=1 << 20)
 print(store.counts().indexed, flush=True)
 sys.stdin.readline()
 print(store.counts().indexed, len(store.folder_entries(b"/a")), flush=True)
@@ -406,7 +407,7 @@ print(store.counts().indexed, len(store.folder_entries(b"/a")), flush=True)
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stdout.readline() == "1\n"
-        big = tagger("x" * 100_000)
+        big = tagger("x" * 10_000)
         store.commit([photo(f"/a/{n}.jpg", outputs={"t": big}) for n in range(1500)], PROFILE)
         child.stdin.write("\n")
         child.stdin.flush()

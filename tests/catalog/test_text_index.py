@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from catalogd.catalog.store import Store
+from catalogd.catalog.text_index import (
+    MARK,
+    PAGE_RECORDS,
+    VERSION_FILE,
+    TextFollower,
+    TextIndex,
+    decode_indexed,
+    document_of,
+)
+from catalogd.errors import CatalogLockedError, QueryError
+from catalogd.records import Condition, Facts, Missing, Output, Record, encode
+from catalogd.settings import Settings
+from tests.catalog.photos import PROFILE, failure, photo, reader, tagger
+
+SETTINGS = Settings(text_heap_bytes=15 << 20)  # the least that Tantivy takes
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path, write=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def follower(store: Store, tmp_path: Path) -> Iterator[TextFollower]:
+    following = TextFollower(store, tmp_path / "text", SETTINGS)
+    yield following
+    following.close()
+
+
+class Library:
+    """A store and the text index that follows it; photos are known by their file names."""
+
+    def __init__(self, store: Store, follower: TextFollower) -> None:
+        self.store = store
+        self.follower = follower
+
+    def add(self, *records: Record) -> None:
+        self.store.commit(records, PROFILE)
+        self.follower.follow(force=True)
+
+    def find(self, words: str, *conditions: Condition, limit: int = 10) -> list[str]:
+        return self._names(hit.photo_id for hit in self.follower.index.search(words, conditions, limit))
+
+    def matching(self, *conditions: Condition) -> set[str]:
+        return set(self._names(self.follower.index.matching(conditions).tolist()))
+
+    def newest(self, *conditions: Condition, limit: int = 10) -> list[str]:
+        return self._names(self.follower.index.newest(conditions, limit))
+
+    def _names(self, ids: Any) -> list[str]:
+        records = self.store.records(ids)
+        return [record.path.rpartition(b"/")[2].decode() for record in records if record is not None]
+
+
+@pytest.fixture
+def library(store: Store, follower: TextFollower) -> Library:
+    return Library(store, follower)
+
+
+def tagged(path: str, *names: str) -> Record:
+    return photo(path, outputs={"tagger": tagger(*names)})
+
+
+def taken(path: str, **facts: Any) -> Record:
+    return photo(path, facts=Facts(**{"format": "jpeg", "width": 4, "height": 3, **facts}))
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["cat", "cats", "CAT", "Tabby", "a cat", "tabby-cat", "cát"])
+def test_a_tag_is_found_by_its_words_in_any_form(library: Library, words: str) -> None:
+    library.add(tagged("/a/1.jpg", "tabby cat"), tagged("/a/2.jpg", "dog"))
+    assert library.find(words) == ["1.jpg"]
+
+
+def test_photos_with_all_words_come_first_and_those_with_some_after(library: Library) -> None:
+    library.add(
+        tagged("/a/some.jpg", "sofa", "sofa bed", "studio couch sofa"),
+        tagged("/a/all.jpg", "cat", "sofa", "lamp", "table", "window", "carpet"),
+        tagged("/a/none.jpg", "dog"),
+    )
+    assert library.find("cat sofa") == ["all.jpg", "some.jpg"]
+
+
+def test_little_words_do_not_count_unless_there_are_no_others(library: Library) -> None:
+    library.add(
+        tagged("/a/1.jpg", "cat"), photo("/a/2.jpg", outputs={"reader": reader("a room on the lake")})
+    )
+    assert library.find("a cat on the") == ["1.jpg"]
+    assert library.find("on the") == ["2.jpg"]
+
+
+@pytest.mark.parametrize(
+    "words", ["summer", "trip", "2019", "SummerTrip2019", "trip2019", "img_1234", "1234", "ete"]
+)
+def test_a_path_is_found_by_its_words_and_their_parts(library: Library, words: str) -> None:
+    library.add(photo("/p/SummerTrip2019/été/IMG_1234.jpg", outputs={}), photo("/p/other/x.jpg", outputs={}))
+    assert library.find(words) == ["IMG_1234.jpg"]
+
+
+def test_text_without_spaces_is_found_by_any_part_of_it(library: Library) -> None:
+    library.add(
+        photo("/a/1.jpg", outputs={"reader": reader("東京駅前の猫カフェ")}), tagged("/a/2.jpg", "cat")
+    )
+    assert library.find("猫") == library.find("東京駅") == ["1.jpg"]
+
+
+def test_a_hit_names_the_fields_that_matched(library: Library) -> None:
+    outputs = {"tagger": tagger("cat"), "reader": reader("no cats here")}
+    library.add(photo("/cat/1.jpg", outputs=outputs), photo("/a/2.jpg", outputs={"reader": reader("cat")}))
+    hits = library.follower.index.search("cat", (), 10)
+    assert [hit.fields for hit in hits] == [("tags", "text", "path"), ("text",)]
+    assert hits[0].score > hits[1].score > 0
+
+
+def test_no_more_hits_than_asked_for(library: Library) -> None:
+    library.add(*[tagged(f"/a/{n}.jpg", "cat") for n in range(5)])
+    assert len(library.find("cat sofa", limit=3)) == 3
+    assert library.find("cat", limit=0) == []
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    words=st.one_of(
+        st.text(), st.text('+-:*?~^"()[]{}\\/ aANDORNT<>=!&|0'), st.text(st.characters(categories=["Cs"]))
+    )
+)
+def test_whatever_a_person_types_is_words_and_never_an_error(library: Library, words: str) -> None:
+    index = library.follower.index
+    index.search(words, (), 5)
+    for field in ("camera", "text", "type", "path"):
+        index.matching([Condition(field, words)])
+
+
+def test_a_pasted_page_is_cut_to_its_first_words(library: Library) -> None:
+    library.add(tagged("/a/1.jpg", "cat"))
+    assert library.find("cat " + " ".join(f"word{n}" for n in range(20_000))) == ["1.jpg"]
+
+
+# -- conditions ------------------------------------------------------------------------------------
+
+
+def test_numbers_are_asked_for_by_ranges_that_include_their_ends(library: Library) -> None:
+    library.add(*[taken(f"/a/{iso}.jpg", iso=iso) for iso in (100, 200, 400)], taken("/a/none.jpg"))
+    assert library.matching(Condition("iso", low=100, high=200)) == {"100.jpg", "200.jpg"}
+    assert library.matching(Condition("iso", low=200.5)) == {"400.jpg"}
+    assert library.matching(Condition("iso", high=199)) == {"100.jpg"}
+    assert library.matching(Condition("iso", low=200, negated=True)) == {"100.jpg", "none.jpg"}
+
+
+def test_dates_are_the_cameras_own_time_whatever_its_zone(library: Library) -> None:
+    library.add(
+        taken("/a/1.jpg", taken_at="2020-01-01T00:30:00+09:00"),
+        taken("/a/2.jpg", taken_at="2019-12-31T23:59:59"),
+        taken("/a/3.jpg", taken_at="0000:00:00"),
+    )
+    new_year = 1_577_836_800  # 2020-01-01 00:00
+    assert library.matching(Condition("date", low=new_year)) == {"1.jpg"}
+    assert library.matching(Condition("date", high=new_year)) == {"2.jpg"}
+
+
+def test_the_newest_come_first_and_those_without_a_date_last(library: Library) -> None:
+    library.add(
+        taken("/a/old.jpg", taken_at="1999-01-01T00:00:00"),
+        taken("/a/undated.jpg"),
+        taken("/a/new.jpg", taken_at="2024-01-01T00:00:00"),
+    )
+    assert library.newest() == ["new.jpg", "old.jpg", "undated.jpg"]
+    assert library.newest(Condition("date", high=1.5e9), limit=1) == ["old.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("word", "found"), [("jpg", {"1.JPG", "2.jpeg"}), ("RAW", {"3.nef"}), (".nef", {"3.nef"})]
+)
+def test_a_type_is_the_format_or_the_extension(library: Library, word: str, found: set[str]) -> None:
+    library.add(taken("/a/1.JPG"), taken("/a/2.jpeg"), taken("/a/3.nef", format="raw"))
+    assert library.matching(Condition("type", word)) == found
+
+
+def test_words_in_a_field_must_all_be_there_and_only_there(library: Library) -> None:
+    library.add(
+        taken("/a/1.jpg", camera="Canon EOS R5", lens="RF 50mm"), taken("/canon/2.jpg", camera="Nikon Z6")
+    )
+    assert library.matching(Condition("camera", "canon r5")) == {"1.jpg"}
+    assert library.matching(Condition("camera", "canon z6")) == set()
+    assert library.matching(Condition("camera", "50mm")) == {"1.jpg"}
+    assert library.find("canon", Condition("camera", "canon", negated=True)) == ["2.jpg"]
+
+
+def test_faces_are_counted(library: Library) -> None:
+    from catalogd.records import Face
+
+    face = Face((0, 0, 1, 1), (), 0.9, 0.9)
+    library.add(photo("/a/two.jpg", outputs={"faces": Output("f", faces=(face, face))}), photo("/a/none.jpg"))
+    assert library.matching(Condition("faces", low=1)) == {"two.jpg"}
+    assert library.matching(Condition("faces", low=0, high=0)) == {"none.jpg"}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Condition("colour", "red"),
+        Condition("iso"),
+        Condition("camera", low=1),
+        Condition("iso", low=float("nan")),
+    ],
+)
+def test_a_condition_that_makes_no_sense_is_an_error(library: Library, condition: Condition) -> None:
+    with pytest.raises(QueryError):
+        library.follower.index.matching([condition])
+
+
+def test_numbers_beyond_all_bounds_are_just_large(library: Library) -> None:
+    library.add(taken("/a/1.jpg", iso=2**63 + 5))
+    assert library.matching(Condition("iso", low=1e300)) == {"1.jpg"}
+    assert library.matching(Condition("iso", low=float("-inf"), high=5)) == set()
+
+
+# -- following the store ---------------------------------------------------------------------------
+
+
+def test_an_updated_photo_replaces_its_document(library: Library) -> None:
+    """With an unsigned id field Tantivy deletes nothing by term, and every update left a double."""
+    library.add(tagged("/a/1.jpg", "cat"))
+    photo_id = int(library.store.photo_ids()[0])
+    assert photo_id > 2**32
+    library.add(tagged("/a/1.jpg", "dog"))
+    assert len(library.follower.index) == 1
+    assert (library.find("cat"), library.find("dog")) == ([], ["1.jpg"])
+
+
+def test_missing_and_forgotten_photos_are_not_found(library: Library) -> None:
+    library.add(tagged("/a/1.jpg", "cat"), tagged("/a/2.jpg", "cat"))
+    library.store.commit([Missing(b"/a/1.jpg", 1.0)], PROFILE)
+    library.follower.follow(force=True)
+    assert library.find("cat") == ["2.jpg"]
+    library.store.purge_missing(2.0)
+    library.follower.follow(force=True)
+    assert len(library.follower.index) == 1
+
+
+def test_the_index_is_committed_on_its_own_clock(store: Store, tmp_path: Path) -> None:
+    slow = dataclasses.replace(SETTINGS, text_commit_records=3, text_commit_wait_s=1e9)
+    follower = TextFollower(store, tmp_path / "text", slow)
+    found = []
+    for n in range(4):
+        store.commit([tagged(f"/a/{n}.jpg", "cat")], PROFILE)
+        follower.follow()
+        found.append((len(follower.index), store.mark(MARK)))
+    assert found == [(0, 0), (0, 0), (3, 3), (3, 3)]
+    follower.follow(force=True)
+    assert (len(follower.index), store.mark(MARK)) == (4, 4)
+    follower.close()
+
+
+def test_what_was_added_but_not_committed_is_added_again_after_a_crash(store: Store, tmp_path: Path) -> None:
+    slow = dataclasses.replace(SETTINGS, text_commit_wait_s=1e9)
+    first = TextFollower(store, tmp_path / "text", slow)
+    store.commit([tagged("/a/1.jpg", "cat")], PROFILE)
+    first.follow()
+    first.close()
+    second = TextFollower(store, tmp_path / "text", slow)
+    second.follow(force=True)
+    assert len(second.index) == 1
+    second.close()
+
+
+def test_a_mark_lost_after_the_index_was_committed_makes_no_doubles(library: Library) -> None:
+    library.add(tagged("/a/1.jpg", "cat"), tagged("/a/2.jpg", "cat"))
+    library.follower.close()
+    library.store.set_mark(MARK, 0)
+    again = TextFollower(library.store, library.store.folder.parent / "text", SETTINGS)
+    again.follow(force=True)
+    assert again.index.ids().tolist() == library.store.photo_ids().tolist()
+    again.close()
+
+
+@pytest.mark.parametrize("spoiled", ["older version", "no version", "no index", "nothing"])
+def test_an_index_that_can_not_be_used_is_built_again(library: Library, tmp_path: Path, spoiled: str) -> None:
+    library.add(tagged("/a/1.jpg", "cat"))
+    library.follower.close()
+    folder = tmp_path / "text"
+    if spoiled == "older version":
+        (folder / VERSION_FILE).write_text("0\n")
+    elif spoiled == "no version":
+        (folder / VERSION_FILE).unlink()
+    elif spoiled == "no index":
+        (folder / "meta.json").write_text("{")
+    again = TextFollower(library.store, folder, SETTINGS)
+    assert len(again.index) == (1 if spoiled == "nothing" else 0)
+    again.follow()
+    assert again.index.ids().tolist() == library.store.photo_ids().tolist()
+    assert library.store.mark(MARK) == library.store.commit_number()
+    again.close()
+
+
+def test_a_rebuild_is_searched_only_when_all_of_it_is_there(library: Library, tmp_path: Path) -> None:
+    many = PAGE_RECORDS + 10
+    library.add(*[photo(f"/a/{n}.jpg", outputs={}) for n in range(many)])
+    reading = TextIndex(tmp_path / "text", 0)
+    library.follower.index.clear()
+    reading.refresh()
+    assert len(reading) == many
+    library.follower.rebuild()
+    reading.refresh()
+    assert len(reading) == many
+    assert np.array_equal(reading.ids(), library.store.photo_ids())
+
+
+def test_temporary_files_of_a_killed_writer_are_swept(library: Library, tmp_path: Path) -> None:
+    library.follower.close()
+    leftover = tmp_path / "text" / ".tmpAbc"
+    leftover.write_text("x")
+    TextFollower(library.store, tmp_path / "text", SETTINGS).close()
+    assert not leftover.exists()
+
+
+def test_a_second_writer_is_told_that_there_is_one(library: Library, tmp_path: Path) -> None:
+    library.add(tagged("/a/1.jpg", "cat"))
+    second = TextIndex(tmp_path / "text", SETTINGS.text_heap_bytes, write=True)
+    with pytest.raises(CatalogLockedError):
+        second.commit()
+
+
+def test_failures_are_not_indexed(library: Library) -> None:
+    library.store.commit([failure("/cat/1.jpg")], PROFILE)
+    library.follower.follow(force=True)
+    assert len(library.follower.index) == 0
+
+
+def test_a_document_depends_on_nothing_but_its_record() -> None:
+    def document(record: Record) -> dict[str, Any]:
+        return document_of(decode_indexed(encode(record)))
+
+    one = photo("/a/1.jpg", outputs={"tagger": tagger("cat")}, photo_id=7)
+    other = photo("/a/1.jpg", outputs={"tagger": tagger("cat", "dog")}, photo_id=7)
+    assert document(one) == document(one)
+    assert document(one)["digest"] != document(other)["digest"]
