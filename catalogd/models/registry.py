@@ -63,7 +63,7 @@ STARTER = {
         needs=(sources.YUNET, sources.SFACE),
         better_with=(),
         modules=("onnxruntime", "onnx", "cv2"),
-        note="faces from about 15 px of the frame; profiles and covered faces are often missed",
+        note="faces from about 25 px of the frame; profiles and covered faces are often missed",
     ),
     "text": Entry(
         job="text in the picture",
