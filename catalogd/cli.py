@@ -45,14 +45,21 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="catalogd")
-@click.option("--catalog", type=click.Path(path_type=Path), help="The catalog's folder  [default: the platform's data folder]")
-@click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="A TOML file with settings.")
+@click.option(
+    "--catalog",
+    type=click.Path(path_type=Path),
+    help="The catalog's folder  [default: the platform's data folder]",
+)
+@click.option(
+    "--settings", "settings_file", type=click.Path(path_type=Path), help="A TOML file with settings."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens to stderr.")
 @click.pass_context
 def cli(ctx: click.Context, catalog: Path | None, settings_file: Path | None, verbose: bool) -> None:
     """An AI memory for a photo library, on the owner's own machine."""
     logging.basicConfig(
-        level=logging.INFO if verbose else logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=logging.INFO if verbose else logging.ERROR,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     ctx.obj = functools.partial(_load_settings, settings_file, catalog)
 
@@ -76,7 +83,9 @@ LoadSettings = Callable[..., "Settings"]
 @click.option("--profile", help="The set of models.  [default: starter]")
 @click.option("--batch", type=click.IntRange(1, 1024), help="Frames a batch.  [default: 8]")
 @click.option("--include", multiple=True, metavar="GLOB", help="Only photos that match (may be repeated).")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No photos or folders that match (may be repeated).")
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="No photos or folders that match (may be repeated)."
+)
 @click.option("--inline", is_flag=True, help="Run every stage in this one process (for debugging).")
 @click.option("--json", "as_json", is_flag=True, help="Progress as one JSON object a second.")
 @click.pass_obj
@@ -99,7 +108,9 @@ def run(
     """
     settings = load(readers=_reader_count(readers), profile=profile, batch=batch)
     roots = [os.fsencode(path) for path in paths]
-    sys.exit(_run(settings, roots, as_json=as_json, once=once, inline=inline, include=include, exclude=exclude))
+    sys.exit(
+        _run(settings, roots, as_json=as_json, once=once, inline=inline, include=include, exclude=exclude)
+    )
 
 
 def _reader_count(readers: str | None) -> int | None:
@@ -175,11 +186,26 @@ class _PlainReporter:
 
 @cli.command()
 @click.argument("words", nargs=-1, required=True)
-@click.option("-n", "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many hits.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=20,
+    show_default=True,
+    help="At most so many hits.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a hit.")
 @click.option("--paths", "as_paths", is_flag=True, help="Only the paths, one a line.")
-@click.option("-0", "--print0", is_flag=True, help="Only the paths, as bytes, each ended by NUL (for xargs -0).")
-@click.option("--min-score", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Leave out what scores less.")
+@click.option(
+    "-0", "--print0", is_flag=True, help="Only the paths, as bytes, each ended by NUL (for xargs -0)."
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Leave out what scores less.",
+)
 @click.pass_obj
 def query(
     load: LoadSettings,
@@ -214,12 +240,13 @@ def _text_encoder(settings: Settings, needed: bool) -> Any:
 
     encoder = text_encoder(settings.profile, settings)
     if encoder is None:
-        click.echo("catalogd: searching by words only; `catalogd doctor` says what search by meaning needs", err=True)
+        click.echo(
+            "catalogd: searching by words only; `catalogd doctor` says what search by meaning needs", err=True
+        )
     return encoder
 
 
 def _print_hits(hits: list[Hit], as_json: bool, as_paths: bool, print0: bool) -> None:
-    from catalogd.records import display_path
 
     if as_json:
         for hit in hits:
@@ -240,7 +267,12 @@ def _hit_json(hit: Hit) -> dict[str, Any]:
     from catalogd.records import display_path
 
     signals = [
-        {"name": signal.name, "rank": signal.rank, "score": round(signal.score, 4), "matched": list(signal.matched)}
+        {
+            "name": signal.name,
+            "rank": signal.rank,
+            "score": round(signal.score, 4),
+            "matched": list(signal.matched),
+        }
         for signal in hit.signals
     ]
     return {"path": display_path(hit.path), "photo_id": hit.photo_id, "score": hit.score, "signals": signals}
@@ -346,7 +378,9 @@ def _print_status(report: dict[str, Any]) -> None:
     click.echo(f"run       {report['state']} (process {report['pid']}) on {', '.join(report['roots'])}")
     if report["pending"]:
         eta = f", ETA {terminal.duration(report['eta_s'])}" if report["eta_s"] else ""
-        click.echo(f"pending   {report['pending']:,} at {report['rate']:.1f} photos/s{eta}; limit: {report['limit']}")
+        click.echo(
+            f"pending   {report['pending']:,} at {report['rate']:.1f} photos/s{eta}; limit: {report['limit']}"
+        )
     for path in report["offline"]:
         click.echo(f"offline   {path}")
 
@@ -386,7 +420,7 @@ def failures(load: LoadSettings, as_json: bool) -> None:
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
 @click.pass_obj
 def retry(load: LoadSettings, photos: tuple[Path, ...]) -> None:
-    """Have failed PHOTOS (all of them when none is named) tried again by the run that is alive, or the next."""
+    """Have failed PHOTOS (all when none is named) tried again, by the run that is alive or the next."""
     from catalogd import daemon
     from catalogd.records import Retry
 
@@ -411,7 +445,9 @@ def retry(load: LoadSettings, photos: tuple[Path, ...]) -> None:
 
 @cli.command()
 @click.option("--deep", is_flag=True, help="Also hash every file of the embedding indexes.")
-@click.option("--repair", is_flag=True, help="Mend what differs; derived indexes are rebuilt from the records.")
+@click.option(
+    "--repair", is_flag=True, help="Mend what differs; derived indexes are rebuilt from the records."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a difference.")
 @click.pass_obj
 def check(load: LoadSettings, deep: bool, repair: bool, as_json: bool) -> None:
@@ -420,7 +456,9 @@ def check(load: LoadSettings, deep: bool, repair: bool, as_json: bool) -> None:
         differences = catalog.check(deep=deep)
         for difference in differences:
             if as_json:
-                _print_json({"store": difference.store, "photo_id": difference.photo_id, "text": difference.text})
+                _print_json(
+                    {"store": difference.store, "photo_id": difference.photo_id, "text": difference.text}
+                )
             else:
                 click.echo(f"{difference.store}: {difference.text}")
         if repair and differences:
@@ -470,7 +508,9 @@ def models(load: LoadSettings, profile: str | None, as_json: bool) -> None:
 def _print_models(profile: str, rows: list[Any]) -> None:
     from rich.table import Table
 
-    table = Table(title=f"profile {profile}", title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table = Table(
+        title=f"profile {profile}", title_justify="left", box=None, pad_edge=False, header_style="dim"
+    )
     for title in ("model", "job", "weights from", "state", "licence"):
         table.add_column(title, overflow="fold")
     for row in rows:
@@ -504,7 +544,10 @@ def doctor(load: LoadSettings, as_json: bool) -> None:
             mark = click.style("ok     ", fg="green") if finding.ok else click.style("missing", fg="red")
             if finding.ok is None:
                 mark = click.style("note   ", fg="yellow")
-            click.echo(f"{mark}  {finding.name}: {finding.text}" + (f"\n         → {finding.fix}" if finding.fix else ""))
+            click.echo(
+                f"{mark}  {finding.name}: {finding.text}"
+                + (f"\n         → {finding.fix}" if finding.fix else "")
+            )
     sys.exit(1 if any(finding.ok is False for finding in findings) else 0)
 
 
@@ -513,6 +556,7 @@ def doctor(load: LoadSettings, as_json: bool) -> None:
 @click.pass_obj
 def demo(load: LoadSettings, as_json: bool) -> None:
     """Index a few real photos that come inside installed packages, and run three queries."""
+    import dataclasses
     import tempfile
 
     from catalogd import query as search_photos
@@ -520,7 +564,7 @@ def demo(load: LoadSettings, as_json: bool) -> None:
 
     with tempfile.TemporaryDirectory(prefix="catalogd-demo-") as folder:
         photos = demo_photos(Path(folder) / "photos")
-        settings = load(catalog=Path(folder) / "catalog")
+        settings = dataclasses.replace(load(), catalog=Path(folder) / "catalog")
         code = _run(settings, [os.fsencode(photos)], as_json=False, once=True)
         encoder = _text_encoder(settings, True)
         with _open(settings) as catalog:
@@ -576,7 +620,9 @@ def _console() -> Any:
     """Full width when piped: a path is never folded there."""
     from rich.console import Console
 
-    return Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 10_000, highlight=False)
+    return Console(
+        soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 10_000, highlight=False
+    )
 
 
 def main() -> None:

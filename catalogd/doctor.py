@@ -49,7 +49,9 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _python() -> Finding:
     version = ".".join(str(part) for part in sys.version_info[:3])
-    return Finding("python", sys.version_info >= (3, 11), version, "" if sys.version_info >= (3, 11) else "install 3.11")
+    return Finding(
+        "python", sys.version_info >= (3, 11), version, "" if sys.version_info >= (3, 11) else "install 3.11"
+    )
 
 
 def _libraries() -> Iterator[Finding]:
@@ -77,12 +79,16 @@ def _model(name: str, rows: list[registry.ModelInfo]) -> Finding:
     job = rows[0].job
     for row in rows:
         if row.sha256_ok is False:
-            return Finding(f"model {name}", False, f"{job}: {row.file} is not the file it should be", row.install)
+            return Finding(
+                f"model {name}", False, f"{job}: {row.file} is not the file it should be", row.install
+            )
     missing = [row for row in rows if row.source == "missing"]
     fixes = "; ".join(dict.fromkeys(row.install for row in rows if row.install))
     needed = [row for row in missing if not row.optional]
     if needed or (fixes and not missing):
-        return Finding(f"model {name}", None if all(row.optional for row in missing) else False, f"{job}: missing", fixes)
+        return Finding(
+            f"model {name}", None if all(row.optional for row in missing) else False, f"{job}: missing", fixes
+        )
     if missing:
         return Finding(f"model {name}", None, f"{job}: works, better with {missing[0].package}", fixes)
     return Finding(f"model {name}", True, f"{job}, from {rows[0].source}")
@@ -96,7 +102,11 @@ def _disk(settings: Settings) -> Finding:
     text = f"{free / GiB:.1f} GiB free for {settings.catalog}"
     if not os.access(folder, os.W_OK):
         return Finding("catalog", False, f"{folder} can't be written", "choose another place with --catalog")
-    fix = "" if free >= _LITTLE_DISK_BYTES else "500,000 photos take about 8 GiB: choose another place with --catalog"
+    fix = (
+        ""
+        if free >= _LITTLE_DISK_BYTES
+        else "500,000 photos take about 8 GiB: choose another place with --catalog"
+    )
     return Finding("catalog", True if not fix else None, text, fix)
 
 
@@ -107,7 +117,9 @@ def _shared_memory(settings: Settings) -> Finding:
     except CatalogdError as error:
         return Finding("shared memory", False, str(error), "docker run --shm-size=256m")
     fix = "" if slots >= wanted else "docker run --shm-size=256m, or lower ring_bytes"
-    return Finding("shared memory", True if not fix else None, f"room for {slots} frames of {wanted} wanted", fix)
+    return Finding(
+        "shared memory", True if not fix else None, f"room for {slots} frames of {wanted} wanted", fix
+    )
 
 
 def _watches() -> Iterator[Finding]:

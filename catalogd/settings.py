@@ -51,7 +51,9 @@ class Settings:
         1280, "long edge of a frame: what text in a picture needs; the other models need less"
     )
     ring_bytes: int = _setting(256 * MiB, "most memory for frames; less when /dev/shm is smaller")
-    read_deadline_s: float = _setting(30.0, "a photo that takes longer is a failure: slowest honest files need 18 s")
+    read_deadline_s: float = _setting(
+        30.0, "a photo that takes longer is a failure: slowest honest files need 18 s"
+    )
     infer_deadline_s: float = _setting(
         120.0, "a batch that takes longer restarts inference: a full batch with much text needs 20 s"
     )
@@ -60,17 +62,24 @@ class Settings:
         250_000_000, "refused by what decoding would produce: above the largest phone (200 MP)"
     )
     reader_memory_bytes: int = _setting(
-        3 * GiB, "address space of a reader beside the ring: 250 MP of RGB take 0.8 GB, decoders three times that"
+        3 * GiB,
+        "address space of a reader beside the ring: 250 MP of RGB take 0.8 GB, decoders three times that",
     )
-    commit_records: int = _setting(1000, "most records a commit: durable commits cost 3 µs a record at this size")
+    commit_records: int = _setting(
+        1000, "most records a commit: durable commits cost 3 µs a record at this size"
+    )
     commit_wait_s: float = _setting(1.0, "the longest a finished photo waits for its commit")
-    text_commit_records: int = _setting(10_000, "most records a text index commit: smaller ones cost twice the CPU")
+    text_commit_records: int = _setting(
+        10_000, "most records a text index commit: smaller ones cost twice the CPU"
+    )
     text_commit_wait_s: float = _setting(3.0, "the longest a committed photo waits to be found by words")
     text_heap_bytes: int = _setting(50 * MiB, "memory of the text index writer: more gains nothing")
     exact_below: int = _setting(
         50_000, "embeddings that are searched exactly, without a generation: under 10 ms (bench/README.md)"
     )
-    missing_days: float = _setting(30.0, "how long what is known of a photo whose file is gone is kept for its return")
+    missing_days: float = _setting(
+        30.0, "how long what is known of a photo whose file is gone is kept for its return"
+    )
     follow_symlinks: bool = _setting(False, "whether the scan enters folders through symbolic links")
 
 
@@ -150,5 +159,7 @@ def describe_settings() -> list[tuple[str, str, str, str]]:
     rows = []
     for field in dataclasses.fields(Settings):
         default = str(field.default).replace(str(Path.home()), "~")
+        if field.name.endswith("_bytes"):
+            default += f" ({int(default) // MiB:,} MiB)"
         rows.append((field.name, str(field.type), default, str(field.metadata["reason"])))
     return rows

@@ -51,7 +51,8 @@ def byte_size(count: float) -> str:
 
 def progress_line(progress: Progress) -> str:
     """One plain line, for logs and pipes."""
-    parts = [f"{progress.state}: {progress.done:,}/{progress.total:,} photos{' so far' if progress.scanning else ''}"]
+    so_far = " so far" if progress.scanning else ""
+    parts = [f"{progress.state}: {progress.done:,}/{progress.total:,} photos{so_far}"]
     if progress.state == "indexing":
         parts.append(f"{progress.rate:.1f} photos/s")
         if progress.eta_s:
@@ -81,7 +82,11 @@ def progress_view(progress: Progress) -> Group:
         f"{progress.rate:.1f} photos/s",
         f"ETA {duration(progress.eta_s)}" if progress.eta_s and progress.rate else "",
     )
-    below = [f"limit: {progress.limit}", f"ring {progress.ring_used}/{progress.ring_slots}", *_counts(progress)]
+    below = [
+        f"limit: {progress.limit}",
+        f"ring {progress.ring_used}/{progress.ring_slots}",
+        *_counts(progress),
+    ]
     return Group(top, Text("  " + " · ".join(below), style="dim"))
 
 
@@ -187,7 +192,9 @@ def _output_lines(output: Output) -> list[tuple[str, str]]:
         lines.append(("tags", ", ".join(f"{tag.name} {tag.score:.2f}" for tag in output.tags)))
     if output.faces is not None:
         lines.append(("faces", str(len(output.faces))))
-        lines += [("", f"{face.score:.2f} at {_box(face.box)}, quality {face.quality:.2f}") for face in output.faces]
+        lines += [
+            ("", f"{face.score:.2f} at {_box(face.box)}, quality {face.quality:.2f}") for face in output.faces
+        ]
     for line in output.text_lines or ():
         lines.append(("text", f"{line.text!r} {line.score:.2f}"))
     for found in output.objects or ():

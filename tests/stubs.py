@@ -1,4 +1,4 @@
-"""Stand-ins that the pipeline's tests hand to child processes: decoders that misbehave, models that are exact.
+"""Stand-ins handed to child processes by tests: decoders that misbehave, models that are exact.
 
 A stub photo is a file whose name says what its decoder does; its content is one line, `r g b`.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from catalogd.errors import UnreadableError
-from catalogd.images import Reading
+from catalogd.images import Reading, fingerprint_file
 from catalogd.records import Facts, Output, Stat, Tag
 
 SIZE = (24, 32)
@@ -82,8 +82,10 @@ def read(path: bytes, pixels: np.ndarray, settings: object) -> Reading:
     if word == "garbage":  # it also writes over every other slot's header and claims an absurd size
         pixels.base[:] = 0xAB
         height = 70_000
-    content = bytes(levels) + bytes(13)
-    return Reading(height, width, Facts("stub", width, height), Stat(status.st_size, status.st_mtime_ns), content)
+    content = fingerprint_file(path)
+    return Reading(
+        height, width, Facts("stub", width, height), Stat(status.st_size, status.st_mtime_ns), content
+    )
 
 
 class MeanModel:

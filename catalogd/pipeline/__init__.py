@@ -50,7 +50,9 @@ _CRASH_LOOP = 5  # deaths in a row before a child was ever ready: its start is b
 _LIMIT_WINDOW_S = 30.0
 
 
-def index(tasks: Iterable[Task], settings: Settings, load_models: LoadModels, read: Read = read_frame) -> Iterator[Outcome]:
+def index(
+    tasks: Iterable[Task], settings: Settings, load_models: LoadModels, read: Read = read_frame
+) -> Iterator[Outcome]:
     """Read and infer every task on this machine's processes."""
     with Engine(settings, load_models, read) as engine:
         yield from _drive(engine, tasks)
@@ -85,6 +87,7 @@ class _Item:
     ticket: int
     slot: int = -1
     tries: int = 1
+    stat: Stat | None = None  # of its file before it was read: what a failure is about
     reading: Reading | None = None
     since: float = 0.0  # when its reader got it, or its frame was ready (monotonic)
 
@@ -232,7 +235,7 @@ class Engine:
         reader = next((r for r in self._readers if r.item is None), None)
         if slot is None or reader is None:
             raise ValueError("no reader is idle, or no slot is free")
-        item.slot, item.since = slot, time.monotonic()
+        item.slot, item.since, item.stat = slot, time.monotonic(), _stat_of(item.task.path)
         reader.item = item
         reader.child.send(ReadOrder(item.ticket, slot, item.task.path))
 
@@ -257,7 +260,9 @@ class Engine:
         assert isinstance(reply, ReadDone | ReadFailed)
         reader.item = None
         if reply.ticket != item.ticket:
-            self._reader_died(_Reader(reader.child, item), CrashedError("its reader answered for another photo"))
+            self._reader_died(
+                _Reader(reader.child, item), CrashedError("its reader answered for another photo")
+            )
         elif isinstance(reply, ReadFailed):
             self._slots.free(item.slot)
             self._fail(item, "read", _reason_error(reply.reason, reply.message), reply.exception)
@@ -355,7 +360,7 @@ class Engine:
             self._try_again(item, "infer", CrashedError(outputs))
 
     def _inference_died(self, inference: _Inference, error: PhotoError) -> None:
-        """The batch it was on goes out again, in halves after its second death; the others just go out again."""
+        """The batch it was on goes out again, in halves after its second death; the others as they are."""
         inference.child.kill()
         self.restarts["inference"] += 1
         batches = list(inference.batches)
@@ -388,20 +393,23 @@ class Engine:
         return Child("catalogd-inference", inference_main, self._ring, self._load_models, self._threads)
 
     def _children(self) -> list[Child]:
-        return [item.child for item in (*self._readers, *self._inference)]
+        return [reader.child for reader in self._readers] + [inference.child for inference in self._inference]
 
     def _enforce_deadlines(self) -> None:
         now = time.monotonic()
         limit = self._settings.read_deadline_s
         for reader in list(self._readers):
             if reader.item is not None and now - reader.item.since > limit:
-                self._reader_died(reader, DeadlineError(f"reading took longer than {limit:g} s (setting read_deadline_s)"))
+                self._reader_died(
+                    reader, DeadlineError(f"reading took longer than {limit:g} s (setting read_deadline_s)")
+                )
         limit = self._settings.infer_deadline_s
         for inference in list(self._inference):
             child = inference.child
             if child.ready and inference.batches and now - inference.since > limit:
                 self._inference_died(
-                    inference, DeadlineError(f"inference took longer than {limit:g} s (setting infer_deadline_s)")
+                    inference,
+                    DeadlineError(f"inference took longer than {limit:g} s (setting infer_deadline_s)"),
                 )
             elif not child.ready and now - child.started > _START_DEADLINE_S:
                 raise ModelError(f"the models did not load within {_START_DEADLINE_S:g} s")
@@ -417,7 +425,8 @@ class Engine:
         self._deaths_at_start += 1
         if self._deaths_at_start >= _CRASH_LOOP:
             raise ResourceError(
-                f"the {kind} process died {_CRASH_LOOP} times before it was ready; `catalogd doctor` looks for the cause"
+                f"the {kind} process died {_CRASH_LOOP} times before it was ready; "
+                "`catalogd doctor` looks for the cause"
             )
 
     def _idle_readers_starve(self) -> bool:
@@ -425,7 +434,7 @@ class Engine:
 
     def _fail(self, item: _Item, stage: str, error: PhotoError, exception: str = "") -> None:
         profile = " ".join(self.fingerprints.values())
-        stat = item.reading.stat if item.reading else _stat_of(item.task.path)
+        stat = item.reading.stat if item.reading else item.stat
         failure = failure_of(item.task, stage, error, stat, profile)
         self._outcomes.append(_named(failure, exception, item.tries))
 
@@ -472,10 +481,11 @@ class InlineEngine:
         return EngineState(1, int(self.busy), 1, "inference", dict(self.model_seconds))
 
     def offer(self, task: Task) -> None:
+        stat = _stat_of(task.path)
         try:
             reading = self._read(task.path, self._pixels, self._settings)
         except Exception as error:
-            failure = failure_of(task, "read", _as_photo_error(error), _stat_of(task.path))
+            failure = failure_of(task, "read", _as_photo_error(error), stat)
             self._outcome = _named(failure, type(error).__name__, 1)
             return
         shape = (reading.height, reading.width, 3)

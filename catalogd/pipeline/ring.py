@@ -114,7 +114,9 @@ class Ring:
         scribbled over the slot.
         """
         magic, height, width, _, found = _HEADER.unpack_from(self._memory, slot * self._stride)
-        sane = magic == _MAGIC and found == ticket and 0 < height <= self.edge_px and 0 < width <= self.edge_px
+        sane = (
+            magic == _MAGIC and found == ticket and 0 < height <= self.edge_px and 0 < width <= self.edge_px
+        )
         if not sane:
             raise CrashedError(f"slot {slot} does not hold the frame that its reader announced")
         return self.pixels(slot)[: height * width * 3].reshape(height, width, 3)
@@ -133,7 +135,7 @@ def _anonymous_block(nbytes: int) -> int:
     except OSError as error:
         raise ResourceError(f"no shared memory to be had: {error.strerror}") from None
     try:
-        descriptor = os.dup(block._fd)  # type: ignore[attr-defined]  # noqa: SLF001
+        descriptor = os.dup(block._fd)  # type: ignore[attr-defined]
         if hasattr(os, "posix_fallocate"):  # else a full /dev/shm is a SIGBUS at the first write
             os.posix_fallocate(descriptor, 0, nbytes)
     except OSError as error:

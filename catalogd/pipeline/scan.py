@@ -16,7 +16,15 @@ from collections.abc import Callable, Iterator
 
 # Folders that other programs fill with previews, indexes or rubbish.
 _SKIPPED_NAMES = frozenset(
-    (b"@eadir", b"#recycle", b"#snapshot", b"$recycle.bin", b"system volume information", b"lost+found", b"trash")
+    (
+        b"@eadir",
+        b"#recycle",
+        b"#snapshot",
+        b"$recycle.bin",
+        b"system volume information",
+        b"lost+found",
+        b"trash",
+    )
 )
 _SKIPPED_SUFFIXES = (b".lrdata", b".lrcat-data", b".cocatalogdb", b".aplibrary", b".migratedphotolibrary")
 
@@ -49,10 +57,24 @@ class FolderScan:
     error: str | None = None  # it could not be listed: nothing in it or below it counts as gone
 
 
-def scan(root: bytes, known: Known, profile_key: bytes, rules: Rules, recurse: bool = True) -> Iterator[FolderScan]:
-    """Walk `root` and yield every folder once; folders that can't be read are yielded with their error."""
+def scan(
+    root: bytes,
+    known: Known,
+    profile_key: bytes,
+    rules: Rules,
+    recurse: bool = True,
+    start: bytes | None = None,
+) -> Iterator[FolderScan]:
+    """Walk `root` and yield every folder once; folders that can't be read are yielded with their error.
+
+    `start` is the folder at or below `root` to begin at; nothing is yielded when a walk from `root`
+    would not enter it.
+    """
     wanted = _Filter(root, rules)
-    pending = [(root, _ancestry(root) if rules.follow_symlinks else frozenset())]
+    start = root if start is None else start
+    if not wanted.reaches(start):
+        return
+    pending = [(start, _ancestry(start) if rules.follow_symlinks else frozenset())]
     while pending:
         folder, above = pending.pop()
         try:
@@ -88,7 +110,10 @@ def _scan_folder(
                     if not entry.is_dir(follow_symlinks=follow):
                         continue
                 else:
-                    stat = entry.stat(follow_symlinks=follow)
+                    try:
+                        stat = entry.stat(follow_symlinks=follow)
+                    except FileNotFoundError:  # removed a moment ago
+                        continue
                     if wanted.patterns and not wanted.file(entry.path):
                         continue
                     entry_bytes = known.pop(name, None)
@@ -101,19 +126,23 @@ def _scan_folder(
                     else:
                         work.append(name)
                     continue
-            if entry.is_dir(follow_symlinks=follow) and wanted.folder(entry):
+            if entry.is_dir(follow_symlinks=follow) and wanted.folder(entry.path):
                 subfolders.append(entry.path)
     except OSError as failed:  # the folder's disk went away in the middle
         error = f"{type(failed).__name__}: {failed.strerror}"
     work.sort()
-    gone = [] if error else [name for name in known if not wanted.patterns or wanted.file(os.path.join(folder, name))]
+    gone = (
+        []
+        if error
+        else [name for name in known if not wanted.patterns or wanted.file(os.path.join(folder, name))]
+    )
     return FolderScan(folder, work, gone, unchanged, error), subfolders
 
 
 def _descend(
     subfolders: list[bytes], above: frozenset[tuple[int, int]], follow: bool
 ) -> list[tuple[bytes, frozenset[tuple[int, int]]]]:
-    """The folders to visit next, in name order; with symbolic links followed, never one that is above itself."""
+    """The folders to visit next, in name order; through symbolic links, never one that is above itself."""
     subfolders.sort(reverse=True)
     if not follow:
         return [(path, above) for path in subfolders]
@@ -148,11 +177,20 @@ class _Filter:
         self._include = [_compiled(pattern) for pattern in rules.include]
         self._exclude = [_compiled(pattern) for pattern in rules.exclude]
 
-    def folder(self, entry: os.DirEntry[bytes]) -> bool:
-        name = entry.name.lower()
+    def folder(self, path: bytes) -> bool:
+        name = path.rpartition(b"/")[2].lower()
         if name.startswith(b".") or name in _SKIPPED_NAMES or name.endswith(_SKIPPED_SUFFIXES):
             return False
-        return not self._matches(self._exclude, entry.path)
+        return not self._matches(self._exclude, path)
+
+    def reaches(self, folder: bytes) -> bool:
+        """Whether a walk from the root enters this folder: no part of the way is skipped or a symbolic link."""
+        path = self._root.rstrip(b"/")
+        for part in folder.removeprefix(self._root).split(b"/") if folder.startswith(self._root) else ():
+            path += b"/" + part
+            if not self.folder(path) or (not self.follow_symlinks and os.path.islink(path)):
+                return False
+        return path == folder.rstrip(b"/")
 
     def file(self, path: bytes) -> bool:
         if self._exclude and self._matches(self._exclude, path):

@@ -139,7 +139,8 @@ class Child:
     def receive(self) -> Reply | None:
         """The next reply; None when the child is dead or talks nonsense (it is then killed)."""
         try:
-            return _decode_reply(self.connection.recv_bytes())
+            reply: Reply = _decode_reply(self.connection.recv_bytes())
+            return reply
         except (EOFError, OSError, msgspec.DecodeError):
             self.kill()
             return None
@@ -172,7 +173,10 @@ def _death(code: int | None) -> str:
 
 
 def _run_child(
-    connection: multiprocessing.connection.Connection, parent: int, main: Callable[..., None], arguments: tuple[Any, ...]
+    connection: multiprocessing.connection.Connection,
+    parent: int,
+    main: Callable[..., None],
+    arguments: tuple[Any, ...],
 ) -> None:
     """The child's end: set up, run `main(connection, …)`, leave quietly when the daemon is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -217,8 +221,8 @@ def _read_one(order: ReadOrder, ring: Ring, settings: Settings, read: Read) -> R
         return _read_failed(order, error, error.reason)
     except MemoryError:
         limit = f"{settings.reader_memory_bytes / 2**30:.1f} GiB"
-        error = TooLargeError(f"decoding needs more than a reader's {limit} (setting reader_memory_bytes)")
-        return _read_failed(order, error, error.reason)
+        message = f"decoding needs more than a reader's {limit} (setting reader_memory_bytes)"
+        return _read_failed(order, TooLargeError(message), TooLargeError.reason)
     except Exception as error:  # a decoder's own exception: the photo fails, the run goes on
         return _read_failed(order, error, UnreadableError.reason)
 

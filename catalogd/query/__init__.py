@@ -26,7 +26,9 @@ _RRF_K = 60  # the paper's constant: how much the first ranks outweigh the next
 _WEIGHTS = {"meaning": 1.0, "words": 1.0}
 _DEPTH = 4  # candidates a signal, as a multiple of the limit: fusion reorders the ends
 _LEAST_DEPTH = 100
-_MEANING_FLOOR = 0.25  # cosine in the ConSE space below which a photo is just the nearest of nothing
+# Cosine in the ConSE space below which a photo is just the nearest of nothing: on 130 labelled photos
+# and 65 words, 5 % of the photos that don't show the word reach it (docs/models.md).
+_MEANING_FLOOR = 0.15
 
 
 class TextEncoder(Protocol):
@@ -44,7 +46,10 @@ def search(catalog: Catalog, plan: Plan, encoder: TextEncoder | None) -> list[Hi
     if not plan.words:
         return _filtered(catalog, plan)
     depth = max(_LEAST_DEPTH, _DEPTH * plan.limit)
-    rankings = {"words": _by_words(catalog, plan, depth), "meaning": _by_meaning(catalog, plan, encoder, depth)}
+    rankings = {
+        "words": _by_words(catalog, plan, depth),
+        "meaning": _by_meaning(catalog, plan, encoder, depth),
+    }
     return _to_hits(catalog, _fuse(rankings), plan)
 
 
@@ -59,13 +64,12 @@ def _filtered(catalog: Catalog, plan: Plan) -> list[Hit]:
 
 def _by_words(catalog: Catalog, plan: Plan, depth: int) -> list[tuple[int, Signal]]:
     found = catalog.search_text(plan.words, plan.conditions, depth)
-    return [
-        (hit.photo_id, Signal("words", rank, hit.score, hit.fields))
-        for rank, hit in enumerate(found, 1)
-    ]
+    return [(hit.photo_id, Signal("words", rank, hit.score, hit.fields)) for rank, hit in enumerate(found, 1)]
 
 
-def _by_meaning(catalog: Catalog, plan: Plan, encoder: TextEncoder | None, depth: int) -> list[tuple[int, Signal]]:
+def _by_meaning(
+    catalog: Catalog, plan: Plan, encoder: TextEncoder | None, depth: int
+) -> list[tuple[int, Signal]]:
     if encoder is None:
         return []
     allowed = catalog.matching(plan.conditions) if plan.conditions else None
@@ -96,7 +100,12 @@ def _to_hits(catalog: Catalog, fused: dict[int, tuple[float, list[Signal]]], pla
         wanted = list(fused)
     records = catalog.records(wanted[: plan.limit])
     return [
-        Hit(record.photo_id, record.path, round(fused[record.photo_id][0], 4), tuple(fused[record.photo_id][1]))
+        Hit(
+            record.photo_id,
+            record.path,
+            round(fused[record.photo_id][0], 4),
+            tuple(fused[record.photo_id][1]),
+        )
         for record in records
         if record is not None
     ]

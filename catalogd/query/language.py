@@ -22,7 +22,9 @@ _TEXT_KEYS = ("camera", "type", "text")
 _NUMBER_KEYS = ("iso", "faces")
 KEYS = (*_TEXT_KEYS, *_NUMBER_KEYS, "date")
 
-_TOKEN = re.compile(r'(?P<negated>-(?=\w+:))?(?:(?P<key>[^\W\d]\w*):)?(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s"]+))')
+_TOKEN = re.compile(
+    r'(?P<negated>-(?=\w+:))?(?:(?P<key>[^\W\d]\w*):)?(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s"]+))'
+)
 _COMPARISON = re.compile(r"(?P<operator>>=|<=|>|<)(?P<value>.+)")
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?$")
 
@@ -38,8 +40,10 @@ def parse(text: str, limit: int = 20, min_score: float = 0.0) -> Plan:
             continue
         match = _TOKEN.match(text, position)
         if match is None:
-            raise QueryError(_unreadable(text, position), position)
+            raise _unclosed(position)
         key, value = match["key"], match["plain"] if match["quoted"] is None else match["quoted"]
+        if text[match.end() : match.end() + 1] == '"' and '"' not in text[match.end() + 1 :]:
+            raise _unclosed(match.end())
         if key is None and value.lower().lstrip("-").rstrip(":") in KEYS and value.endswith(":"):
             raise QueryError(f"{value} (at position {position + 1}) needs a value", position)
         if key is None:
@@ -50,10 +54,8 @@ def parse(text: str, limit: int = 20, min_score: float = 0.0) -> Plan:
     return Plan(" ".join(words), tuple(conditions), limit, min_score)
 
 
-def _unreadable(text: str, position: int) -> str:
-    if text[position] == '"' or text[position:].count('"') % 2:
-        return f"the quote at position {position + 1} is never closed"
-    return f"can't read {text[position:]!r} at position {position + 1}: a value is missing after the colon"
+def _unclosed(position: int) -> QueryError:
+    return QueryError(f"the quote at position {position + 1} is never closed", position)
 
 
 def _condition(key: str, value: str, negated: bool, position: int) -> Condition:
@@ -98,14 +100,18 @@ def _span(key: str, value: str, position: int) -> tuple[float, float]:
     if key == "date":
         return _date_span(value, position)
     if not value.isdecimal():
-        raise QueryError(f"{key}: (at position {position + 1}) takes a number, a range 100..400 or >=100", position)
+        raise QueryError(
+            f"{key}: (at position {position + 1}) takes a number, a range 100..400 or >=100", position
+        )
     return float(value), float(value)
 
 
 def _date_span(value: str, position: int) -> tuple[float, float]:
     match = _DATE.match(value)
     if match is None:
-        raise QueryError(f"date: (at position {position + 1}) takes 2023, 2023-06, 2023-06-18 or a range", position)
+        raise QueryError(
+            f"date: (at position {position + 1}) takes 2023, 2023-06, 2023-06-18 or a range", position
+        )
     year, month, day = (int(part) if part else None for part in match.groups())
     assert year is not None
     try:

@@ -114,7 +114,9 @@ def test_a_reader_that_hangs_or_is_stopped_is_replaced_at_its_deadline(
     assert time.monotonic() - start < 40
 
 
-def test_a_photo_whose_reader_was_killed_once_is_read_the_second_time(tmp_path: Path, settings: Settings) -> None:
+def test_a_photo_whose_reader_was_killed_once_is_read_the_second_time(
+    tmp_path: Path, settings: Settings
+) -> None:
     outcomes = run(library(tmp_path, {"crashonce.jpg": (1, 2, 3)}), settings)
     assert isinstance(outcomes["crashonce.jpg"], Record)
 
@@ -153,7 +155,9 @@ def _die_at_once() -> list[object]:
     os._exit(7)
 
 
-def test_inference_that_always_dies_before_it_is_ready_ends_the_run(tmp_path: Path, settings: Settings) -> None:
+def test_inference_that_always_dies_before_it_is_ready_ends_the_run(
+    tmp_path: Path, settings: Settings
+) -> None:
     with pytest.raises(ResourceError, match="inference process died"):
         list(index(library(tmp_path, GOOD), settings, _die_at_once, stubs.read))
 

@@ -46,7 +46,9 @@ def test_a_frame_written_by_a_spawned_process_is_read_here_without_a_copy(ring: 
 
 
 @pytest.mark.parametrize(("height", "width", "ticket"), [(0, 5, 1), (65, 5, 1), (5, 70_000, 1), (5, 5, 2)])
-def test_a_header_that_is_not_the_announced_one_is_refused(ring: Ring, height: int, width: int, ticket: int) -> None:
+def test_a_header_that_is_not_the_announced_one_is_refused(
+    ring: Ring, height: int, width: int, ticket: int
+) -> None:
     ring.stamp(0, ticket, height, width)
     with pytest.raises(CrashedError, match="slot 0"):
         ring.frame(0, 1)
@@ -77,7 +79,9 @@ def test_too_little_memory_is_an_error_that_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(("megabytes", "fits"), [(16, True), (4, False)])
-def test_a_small_dev_shm_gives_a_smaller_ring_or_an_error_and_never_a_sigbus(megabytes: int, fits: bool) -> None:
+def test_a_small_dev_shm_gives_a_smaller_ring_or_an_error_and_never_a_sigbus(
+    megabytes: int, fits: bool
+) -> None:
     script = (
         "from catalogd.pipeline.ring import Ring, affordable_slots\n"
         "from catalogd.errors import ResourceError\n"
@@ -87,7 +91,7 @@ def test_a_small_dev_shm_gives_a_smaller_ring_or_an_error_and_never_a_sigbus(meg
         "for slot in range(count): ring.pixels(slot)[:] = 1\n"
         "print('slots', count)\n"
     )
-    command = f"mount -t tmpfs -o size={megabytes}m tmpfs /dev/shm && exec {sys.executable} -c \"$SCRIPT\""
+    command = f'mount -t tmpfs -o size={megabytes}m tmpfs /dev/shm && exec {sys.executable} -c "$SCRIPT"'
     mounted = subprocess.run(
         ["unshare", "-rm", "sh", "-c", command],
         env={**os.environ, "SCRIPT": script, "PYTHONPATH": str(Path(__file__).parents[2])},

@@ -19,7 +19,9 @@ def entry(path: Path | bytes, photo_id: int = 7, key: bytes = KEY) -> bytes:
     return struct.pack(">qqq8s", status.st_size, status.st_mtime_ns, photo_id, key)
 
 
-def walk(root: Path, known: dict[bytes, dict[bytes, bytes]] | None = None, rules: Rules = RULES) -> list[FolderScan]:
+def walk(
+    root: Path, known: dict[bytes, dict[bytes, bytes]] | None = None, rules: Rules = RULES
+) -> list[FolderScan]:
     found = known or {}
     return list(scan(os.fsencode(root), lambda folder: dict(found.get(folder, {})), KEY, rules))
 
@@ -40,7 +42,14 @@ def test_photos_are_found_by_extension_in_any_case_and_others_are_not(tmp_path: 
 
 
 def test_folders_of_other_programs_are_skipped(tmp_path: Path) -> None:
-    touch(tmp_path, "@eaDir/a.jpg", ".hid/b.jpg", "x Previews.lrdata/c.jpg", "#recycle/d.jpg", "$RECYCLE.BIN/e.jpg")
+    touch(
+        tmp_path,
+        "@eaDir/a.jpg",
+        ".hid/b.jpg",
+        "x Previews.lrdata/c.jpg",
+        "#recycle/d.jpg",
+        "$RECYCLE.BIN/e.jpg",
+    )
     touch(tmp_path, "Trash/g.jpg", "kept/f.jpg")
     assert names(walk(tmp_path)) == {b"f.jpg"}
 
@@ -76,7 +85,14 @@ def test_a_photo_that_the_catalog_knows_and_the_folder_has_not_is_gone(tmp_path:
 
 @pytest.mark.parametrize(
     "name",
-    [b"new\nline.jpg", b"tab\tand\rreturn.jpg", b"invalid-\xff\xfe.jpg", b"x" * 251 + b".jpg", "Ünïcode 🏔.jpg".encode(), b"-rf.jpg"],
+    [
+        b"new\nline.jpg",
+        b"tab\tand\rreturn.jpg",
+        b"invalid-\xff\xfe.jpg",
+        b"x" * 251 + b".jpg",
+        "Ünïcode 🏔.jpg".encode(),
+        b"-rf.jpg",
+    ],
 )
 def test_names_come_back_byte_for_byte(tmp_path: Path, name: bytes) -> None:
     with open(os.path.join(os.fsencode(tmp_path), name), "wb"):
@@ -121,14 +137,22 @@ def test_a_folder_that_can_not_be_listed_is_named_and_nothing_in_it_is_gone(tmp_
         (("a.*", "b.*"), ("*/b.jpg", "b.jpg"), {b"a.jpg"}),
     ],
 )
-def test_globs_match_names_or_paths_below_the_root(tmp_path: Path, include: tuple[str, ...], exclude: tuple[str, ...], found: set[bytes]) -> None:
+def test_globs_match_names_or_paths_below_the_root(
+    tmp_path: Path, include: tuple[str, ...], exclude: tuple[str, ...], found: set[bytes]
+) -> None:
     touch(tmp_path, "a.jpg", "b.jpg", "2023/c.jpg")
     assert names(walk(tmp_path, rules=Rules(RULES.extensions, include, exclude))) == found
 
 
 def test_what_a_pattern_leaves_out_is_not_gone(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
-    known = {os.fsencode(tmp_path): {b"b.jpg": entry(tmp_path / "b.jpg"), b"bb.jpg": bytes(32), b"aa.jpg": bytes(32)}}
+    known = {
+        os.fsencode(tmp_path): {
+            b"b.jpg": entry(tmp_path / "b.jpg"),
+            b"bb.jpg": bytes(32),
+            b"aa.jpg": bytes(32),
+        }
+    }
     [folder] = walk(tmp_path, known, Rules(RULES.extensions, exclude=("b*",)))
     assert folder.gone == [b"aa.jpg"]
 
