@@ -120,7 +120,7 @@ def document_of(photo: Indexed) -> dict[str, Any]:
         "objects": sorted({found.name for output in outputs for found in output.objects}),
         "path": _path_words(photo.path),
         "camera": [name for name in (facts.camera, facts.lens) if name],
-        "type": _types(facts.format, photo.path),
+        "type": list(_types(facts.format, photo.path)),
     }
     if facts.iso is not None:
         document["iso"] = max(_I64[0], min(_I64[1], facts.iso))
@@ -539,10 +539,15 @@ def _split_words(text: str) -> str:
     return _spaced(" ".join(words))
 
 
-def _types(file_format: str, path: bytes) -> list[str]:
+def _types(file_format: str, path: bytes) -> tuple[str, ...]:
     name = path[path.rfind(b"/") + 1 :]
-    extension = name[name.rfind(b".") + 1 :].decode("utf-8", "replace") if b"." in name else ""
-    return sorted({_type(word) for word in (file_format, extension) if word})
+    return _types_of(file_format, name[name.rfind(b".") + 1 :] if b"." in name else b"")
+
+
+@functools.lru_cache(maxsize=1024)
+def _types_of(file_format: str, extension: bytes) -> tuple[str, ...]:
+    words = {_type(word) for word in (file_format, extension.decode("utf-8", "replace")) if word}
+    return tuple(sorted(words))
 
 
 def _type(word: str) -> str:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,13 +17,27 @@ from catalogd.catalog.store import (
     HELD_APART,
     KEPT_COMMITS,
     STALE_PROFILE,
+    TABLES,
     ChangesTrimmedError,
     Store,
     file_key,
     id_bytes,
 )
 from catalogd.errors import CatalogError, CatalogMissingError, CatalogVersionError
-from catalogd.records import Missing, Moved, Output, Record, Retry, Stat
+from catalogd.records import (
+    Face,
+    Facts,
+    Failure,
+    Missing,
+    Moved,
+    ObjectBox,
+    Output,
+    Quality,
+    Record,
+    Retry,
+    Stat,
+    TextLine,
+)
 from tests.catalog.photos import (
     OTHER_PROFILE,
     PROFILE,
@@ -193,12 +209,15 @@ def test_a_moved_photo_keeps_everything_but_its_path(store: Store) -> None:
     assert store.folders_under(b"/") == [b"/b"]
 
 
-def test_a_move_to_the_same_path_says_that_the_profile_is_met(store: Store) -> None:
+def test_a_move_that_says_current_meets_the_profile_and_any_other_does_not(store: Store) -> None:
+    """A move that was sent again after a crash used to look like one that met the profile."""
     store.commit([photo("/a/x.jpg")], PROFILE)
     photo_id = id_of(store, b"/a/x.jpg")
-    store.commit([Moved(photo_id, b"/a/x.jpg", Stat(1000, 1))], OTHER_PROFILE)
-    entry = store.file_entry(b"/a/x.jpg")
-    assert entry == (Stat(1000, 1), photo_id, OTHER_PROFILE)
+    for _ in range(2):
+        store.commit([Moved(photo_id, b"/a/y.jpg", Stat(1000, 1))], OTHER_PROFILE)
+        assert store.file_entry(b"/a/y.jpg") == (Stat(1000, 1), photo_id, PROFILE)
+    store.commit([Moved(photo_id, b"/a/y.jpg", Stat(1000, 1), current=True)], OTHER_PROFILE)
+    assert store.file_entry(b"/a/y.jpg") == (Stat(1000, 1), photo_id, OTHER_PROFILE)
 
 
 def test_two_photos_that_change_places_are_both_kept(store: Store) -> None:
@@ -479,3 +498,10 @@ def test_a_transaction_that_fails_leaves_nothing_behind(store: Store) -> None:
         store.write(work)
     assert store.counts().indexed == 0
     assert file_key(b"/a") != file_key(b"/b")
+
+
+@pytest.mark.parametrize("kind", [Record, Failure, Output, Facts, Face, TextLine, ObjectBox, Quality])
+def test_every_stored_field_and_table_is_in_the_document_of_formats(kind: type) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
+    words = set(re.findall(r"\w+", document))
+    assert {field.name for field in msgspec.structs.fields(kind)} | set(TABLES) <= words
