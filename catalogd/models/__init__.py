@@ -49,7 +49,7 @@ class Model(Protocol):
         """One output a frame, in order. `frames: uint8[H, W, 3]` each, sRGB, upright, not changed, not kept.
 
         A frame that fails alone gives `Output(fingerprint, error=…)`. MemoryError is raised: the
-        caller may try again with fewer frames.
+        caller may try again with fewer frames. Several threads may call it at once.
         """
 
     def unload(self) -> None:

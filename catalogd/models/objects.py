@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,20 +44,30 @@ class ObjectsModel:
         self.fingerprint = weights.fingerprint("ssd-mobilenet-v2", _PARTS, _STEP)
         self._settings = settings
         self._threads = threads
-        self._net: Any = None
+        self._nets: threading.local | None = None  # a network holds its input: one a thread
 
     def load(self) -> None:
         import cv2
 
-        graph, config = (weights.verified(part, self._settings) for part in _PARTS)
-        try:
-            self._net = cv2.dnn.readNetFromTensorflow(str(graph), str(config))
-        except cv2.error as error:
-            raise ModelError(f"{graph}: OpenCV cannot open it ({error})") from error
+        self._files = tuple(str(weights.verified(part, self._settings)) for part in _PARTS)
+        self._nets = threading.local()
+        self._net()
         cv2.setNumThreads(self._threads or -1)  # OpenCV has one number for the process
 
+    def _net(self) -> Any:
+        """This thread's network, opened when it first asks."""
+        import cv2
+
+        assert self._nets is not None, "load() first"
+        if not hasattr(self._nets, "net"):
+            try:
+                self._nets.net = cv2.dnn.readNetFromTensorflow(*self._files)
+            except cv2.error as error:
+                raise ModelError(f"{self._files[0]}: OpenCV cannot open it ({error})") from error
+        return self._nets.net
+
     def unload(self) -> None:
-        self._net = None
+        self._nets = None
 
     def run(self, frames: Sequence[Frame]) -> list[Output]:
         found = each_frame(frames, self._detect)
@@ -68,11 +79,11 @@ class ObjectsModel:
         ]
 
     def _detect(self, frame: Frame) -> tuple[ObjectBox, ...]:
-        assert self._net is not None, "load() first"
+        net = self._net()
         pixels = np.empty((1, 3, _INPUT_PX, _INPUT_PX), np.float32)
         _native.resize_to_tensor(frame, pixels[0], (0.0,) * 3, (1.0,) * 3)
-        self._net.setInput(pixels)
-        rows = self._net.forward()[0, 0]
+        net.setInput(pixels)
+        rows = net.forward()[0, 0]
         return tuple(_object(row) for row in rows if row[2] >= _MIN_SCORE and _name(row) != "-")
 
 
