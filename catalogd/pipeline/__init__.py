@@ -213,7 +213,7 @@ class Engine:
         start and ResourceError when children keep dying before they are ready.
         """
         self._send_batches()
-        self._waits.note(self._idle_readers_starve(), not any(i.batches for i in self._inference))
+        self._waits.note(len(self._ready) >= self._batch_size, not any(i.batches for i in self._inference))
         by_connection = {reader.child.connection: reader for reader in self._readers}
         infer_by_connection = {inference.child.connection: inference for inference in self._inference}
         waiting = [*by_connection, *infer_by_connection, *others]
@@ -429,9 +429,6 @@ class Engine:
                 "`catalogd doctor` looks for the cause"
             )
 
-    def _idle_readers_starve(self) -> bool:
-        return self._slots.free_count == 0 and any(reader.item is None for reader in self._readers)
-
     def _fail(self, item: _Item, stage: str, error: PhotoError, exception: str = "") -> None:
         profile = " ".join(self.fingerprints.values())
         stat = item.reading.stat if item.reading else item.stat
@@ -508,18 +505,18 @@ class _Waits:
 
     def __init__(self) -> None:
         self._last = time.monotonic()
-        self._full_s = 0.0  # readers wait for a slot: inference is the limit
+        self._queue_s = 0.0  # whole batches wait for inference: it is the limit
         self._empty_s = 0.0  # inference waits for frames: reading is the limit
 
-    def note(self, ring_full: bool, inference_idle: bool) -> None:
+    def note(self, batches_wait: bool, inference_idle: bool) -> None:
         now = time.monotonic()
         passed, self._last = now - self._last, now
         fade = max(0.0, 1.0 - passed / _LIMIT_WINDOW_S)
-        self._full_s = self._full_s * fade + passed * ring_full
+        self._queue_s = self._queue_s * fade + passed * batches_wait
         self._empty_s = self._empty_s * fade + passed * inference_idle
 
     def limit(self) -> str:
-        return "reading" if self._empty_s > self._full_s else "inference"
+        return "reading" if self._empty_s > self._queue_s else "inference"
 
 
 def usable_cores() -> int:
