@@ -33,7 +33,7 @@ import watchfiles
 import xxhash
 
 from catalogd.catalog import Catalog
-from catalogd.errors import CatalogError, CatalogLockedError, CatalogMissingError, UsageError
+from catalogd.errors import CatalogError, CatalogLockedError, CatalogMissingError, PhotoError, UsageError
 from catalogd.images import PHOTO_EXTENSIONS, fingerprint_file, read_frame
 from catalogd.pipeline import Engine, InlineEngine, LoadModels
 from catalogd.pipeline.scan import FolderScan, Rules, scan
@@ -62,7 +62,10 @@ _RESCAN_S = 3600.0  # changes that no event told (network shares): a rescan of 5
 _ORDERS_AHEAD = 2
 _WRITER_DEATHS = 5
 _WRITER_START_S = 60.0
+_WATCH_AGAIN_S = 2.0
 _CLOSE_S = 300.0  # the writer's last text commit and catch-up
+_LOCK_PATIENCE_S = 1.0  # who only asks whether a run is alive holds the lock for a moment
+_STATUS_BLOCK_BYTES = 4096  # run.json is padded to these, so that a full disk can still be reported
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +100,11 @@ Report = Callable[[Progress], None]
 class Lock:
     """One run a catalog. Others read who holds it."""
 
-    def __init__(self, catalog: Path) -> None:
+    def __init__(self, catalog: Path, patience_s: float = _LOCK_PATIENCE_S) -> None:
         catalog.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(catalog / "run.lock", blocking=False)
+        self._lock = filelock.FileLock(catalog / "run.lock")
         try:
-            self._lock.acquire()
+            self._lock.acquire(timeout=patience_s)
         except filelock.Timeout:
             raise CatalogLockedError(_held(catalog)) from None
 
@@ -120,7 +123,7 @@ def is_running(catalog: Path) -> bool:
     if not (catalog / "run.lock").exists():
         return False
     try:
-        Lock(catalog).release()
+        Lock(catalog, patience_s=0.0).release()
     except CatalogLockedError:
         return True
     return False
@@ -142,6 +145,12 @@ def request_retry(catalog: Path, paths: list[bytes]) -> None:
     aside = folder / f"{uuid.uuid4().hex}.tmp"
     aside.write_text(json.dumps([os.fsdecode(path) for path in paths]), "ascii")
     aside.rename(aside.with_suffix(".json"))
+
+
+def _overwrite(file: Path, text: str) -> None:
+    """Write into the blocks that the file has already; nothing happens when that fails too."""
+    with contextlib.suppress(OSError), file.open("r+", encoding="ascii") as stream:
+        stream.write(text.ljust(os.fstat(stream.fileno()).st_size))
 
 
 def profile_key(fingerprints: dict[str, str]) -> bytes:
@@ -182,8 +191,9 @@ class Daemon:
         self._next_report = 0.0
         self._notes: list[str] = []
         self._mounts = _load_mounts(settings.catalog)
-        self._under_way: set[bytes] = set()  # offered and not committed
-        self._look_later: set[bytes] = set()
+        self._under_way: set[bytes] = set()  # paths that a commit will settle
+        self._moving: set[int] = set()  # photos that a commit will move
+        self._look_later: set[bytes] = set()  # paths to look at again once they are settled
 
     def run(self) -> int:
         """Work until done (`once`) or told to stop. Returns the exit code: 0, 3 (photos failed), 130."""
@@ -202,12 +212,13 @@ class Daemon:
             self._writer = _Writer(self._settings, key, self._inline)
             stack.callback(self._writer.close)
             self._catalog = stack.enter_context(Catalog.open(self._settings.catalog, self._settings))
-            self._scanner = _Scanner(self._roots, self._catalog, key, self._rules)
+            self._scanner = _Scanner(self._roots, self._catalog, key, self._rules, self._mounts)
             stack.callback(self._scanner.stop)
             if not self._once:
                 stack.callback(_Watcher(self._roots, self._scanner).stop)
-            engine_class = InlineEngine if self._inline else Engine
-            self._engine = stack.enter_context(engine_class(self._settings, self._load_models, self._read))
+            engine_class: type[Engine] | type[InlineEngine] = InlineEngine if self._inline else Engine
+            self._engine: Engine | InlineEngine = engine_class(self._settings, self._load_models, self._read)
+            stack.callback(self._engine.close)
             self._tell_about_ring()
             self._tasks = self._find_tasks()
             self._loop()
@@ -222,6 +233,7 @@ class Daemon:
     def _loop(self) -> None:
         """The whole run: feed, step, collect, commit, tell; until there is nothing left to do."""
         while self._stops < 2:
+            scanning = self._scanner.busy  # asked first: what it finds from now on is not idle
             self._feed()
             self._collect(self._engine.step(self._patience(), self._writer.connections))
             self._notice_scans()
@@ -229,7 +241,10 @@ class Daemon:
             self._writer.turn(self._settings.commit_wait_s, flush=self._idle)
             self._notice_commits()
             self._tell(self._state())
-            if self._idle and self._writer.quiet and (self._stops or (self._once and not self._scanner.busy)):
+            if self._stops and self._writer.full:  # what can't be committed is found by the next run
+                return
+            over = self._stops or (self._once and not scanning and not self._scanner.busy)
+            if over and self._idle and self._writer.quiet:
                 return
 
     @property
@@ -268,8 +283,8 @@ class Daemon:
             self._count_done("vanished")
             return None
         stat = Stat(status.st_size, status.st_mtime_ns)
-        if path in self._under_way:  # changed again while it is worked on: look once it is committed
-            self._look_later.add(os.path.dirname(path))
+        if path in self._under_way:  # changed again while it is worked on
+            self._look_later.add(path)
             self._count_done("current")
             return None
         entry = self._catalog.file_entry(path)
@@ -283,10 +298,13 @@ class Daemon:
         return self._stale_task(path, stat, entry.photo_id)
 
     def _new_task(self, path: bytes, stat: Stat) -> Task | None:
-        moved = self._moved_from(path, stat)
-        if moved is None:
+        known = self._moved_from(path, stat)
+        if known is None:
             return Task(path)
-        self._writer.add(moved)
+        self._settle(Moved(known.photo_id, path, stat))
+        self._moving.add(known.photo_id)
+        if self._stale(known):
+            self._look_later.add(path)
         self._count_done("moved")
         return None
 
@@ -295,65 +313,97 @@ class Daemon:
         record = self._catalog.record(photo_id)
         if record is None:
             return Task(path)
-        stale = tuple(
+        if stale := self._stale(record):
+            return Task(path, stale, photo_id)
+        self._settle(Moved(photo_id, path, stat, current=True))  # its entry gets the profile's key
+        self._count_done("current")
+        return None
+
+    def _stale(self, record: Record) -> tuple[str, ...]:
+        return tuple(
             name
             for name, fingerprint in self._fingerprints.items()
             if name not in record.outputs or record.outputs[name].fingerprint != fingerprint
         )
-        if stale:
-            return Task(path, stale, photo_id)
-        self._writer.add(Moved(photo_id, path, stat))  # to itself: its entry gets the profile's key
-        self._count_done("current")
-        return None
 
-    def _moved_from(self, path: bytes, stat: Stat) -> Moved | None:
-        """The photo that was known elsewhere, is gone there and has this content."""
+    def _moved_from(self, path: bytes, stat: Stat) -> Record | None:
+        """The photo with this content that was known elsewhere and is gone there, or was missing here."""
         if not self._catalog.any_photo_of_size(stat.size):
             return None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, PhotoError):
             for photo_id in self._catalog.photos_with_content(stat.size, fingerprint_file(path)):
                 record = self._catalog.record(photo_id)
-                if record is not None and not os.path.lexists(record.path):
-                    return Moved(photo_id, path, stat)
+                if record is None or photo_id in self._moving:
+                    continue
+                if record.path == path or self._is_gone(record.path):
+                    return record
         return None
+
+    def _is_gone(self, path: bytes) -> bool:
+        return not os.path.lexists(path) and not self._is_offline(path)
+
+    def _settle(self, change: Change) -> None:
+        self._under_way.add(change.path)
+        self._writer.add(change)
 
     def _collect(self, outcomes: list[Record | Failure]) -> None:
         for outcome in outcomes:
+            if isinstance(outcome, Failure) and not os.path.lexists(outcome.path):  # gone before it was read
+                self._under_way.discard(outcome.path)
+                self._look_later.discard(outcome.path)
+                self._scanner.look_again({os.path.dirname(outcome.path)})
+                self._count_done("vanished")
+                continue
             self._writer.add(outcome)
             self._count_done("failed" if isinstance(outcome, Failure) else "indexed")
             if isinstance(outcome, Failure):
-                log.warning("%s: %s: %s: %s", outcome.stage, outcome.reason, outcome.message, os.fsdecode(outcome.path))
+                log.warning(
+                    "%s: %s: %s: %s",
+                    outcome.stage,
+                    outcome.reason,
+                    outcome.message,
+                    os.fsdecode(outcome.path),
+                )
 
     def _notice_commits(self) -> None:
-        if not self._writer.committed:
-            return
-        self._under_way.difference_update(self._writer.committed)
+        for change in self._writer.committed:
+            self._under_way.discard(change.path)
+            if isinstance(change, Moved):
+                self._moving.discard(change.photo_id)
+            if change.path in self._look_later:
+                self._look_later.discard(change.path)
+                self._scanner.look_again({os.path.dirname(change.path)})
         self._writer.committed.clear()
-        if self._look_later and not self._under_way:
-            self._scanner.look_again(self._look_later)
-            self._look_later.clear()
 
     def _count_done(self, kind: str) -> None:
+        """Work that turns out to be none (`current`, `vanished`) does not count as a photo of the run."""
         self._counts[kind] += 1
-        self._counts["done"] += 1
+        self._counts["needless" if kind in ("current", "vanished") else "done"] += 1
 
     # ── what the scanner says ─────────────────────────────────────────────────────────────────
 
     def _notice_scans(self) -> None:
-        for mount in self._scanner.mounts - self._mounts:
-            self._mounts.add(mount)
-            _save_mounts(self._settings.catalog, self._mounts)
+        mounts = self._scanner.mounts.copy()
+        if mounts != self._mounts:
+            self._mounts = mounts
+            _save_mounts(self._settings.catalog, mounts)
         while self._scanner.gone:
             path = self._scanner.gone.popleft()
-            if not os.path.lexists(path) and not self._is_offline(path):
-                self._writer.add(Missing(path, time.time()))
+            if not self._is_gone(path):
+                continue
+            if path in self._under_way:  # else its record would come after
+                self._look_later.add(path)
+            else:
+                self._settle(Missing(path, time.time()))
                 self._counts["missing"] += 1
         while self._scanner.errors:
             self._note(self._scanner.errors.popleft())
+        if self._scanner.broken is not None:
+            raise self._scanner.broken
 
     def _is_offline(self, path: bytes) -> bool:
         """Whether the disk that held this path is away: then its photos are not gone."""
-        return any(path.startswith(place.rstrip(b"/") + b"/") for place in self._offline())
+        return any(_is_within(path, place) for place in self._offline())
 
     def _offline(self) -> list[bytes]:
         roots = [root for root in self._roots if not _has_entries(root)]
@@ -367,8 +417,8 @@ class Daemon:
             with contextlib.suppress(OSError, ValueError):
                 paths = [os.fsencode(str(path)) for path in json.loads(file.read_text("ascii"))]
                 for path in paths:
-                    self._writer.add(Retry(path))
-                self._scanner.look_again({os.path.dirname(path) for path in paths})
+                    self._settle(Retry(path))
+                self._look_later.update(paths)
             file.unlink(missing_ok=True)
 
     # ── telling ───────────────────────────────────────────────────────────────────────────────
@@ -396,7 +446,8 @@ class Daemon:
 
     def _progress(self, state: str) -> Progress:
         engine = self._engine.state if hasattr(self, "_engine") else None
-        total = self._scanner.work_count if hasattr(self, "_scanner") else 0
+        found = self._scanner.work_count if hasattr(self, "_scanner") else 0
+        total = found - self._counts["needless"]
         rate = self._rate()
         pending = max(0, total - self._counts["done"])
         return Progress(
@@ -441,15 +492,23 @@ class Daemon:
             "pending": progress.pending,
             **dataclasses.asdict(progress),
         }
+        text = json.dumps(status)
+        text += " " * (-len(text) % _STATUS_BLOCK_BYTES)
         aside = self._settings.catalog / "run.json.tmp"
-        with contextlib.suppress(OSError):  # a full disk must not stop the run that reports it
-            aside.write_text(json.dumps(status), "ascii")
+        try:
+            aside.write_text(text, "ascii")
             aside.replace(self._settings.catalog / "run.json")
+        except OSError:  # a full disk must not stop the run that reports it
+            _overwrite(self._settings.catalog / "run.json", text)
+            aside.unlink(missing_ok=True)
 
     def _tell_about_ring(self) -> None:
         slots, asked = self._engine.state.slots, self._engine.asked_slots
         if slots < asked:
-            self._note(f"shared memory is small: {slots} frames in flight instead of {asked} (docker: --shm-size=256m)")
+            self._note(
+                f"shared memory is small: {slots} frames in flight instead of {asked} "
+                "(docker: --shm-size=256m)"
+            )
 
     def _note(self, text: str) -> None:
         if text not in self._notes and len(self._notes) < 20:
@@ -458,10 +517,12 @@ class Daemon:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """First Ctrl-C or SIGTERM: drain. Second: stop at once."""
+        """First Ctrl-C or SIGTERM: drain. Second: stop at once, even while we wait for the writer."""
 
         def stop(*_: object) -> None:
             self._stops += 1
+            if self._stops > 1 and hasattr(self, "_writer"):
+                self._writer.end()
 
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -487,12 +548,11 @@ class _Writer:
         self._unsent: list[Change] = []
         self._oldest = 0.0
         self._sent: collections.deque[CommitOrder] = collections.deque()
-        self.committed: list[bytes] = []  # paths, until the daemon has taken note
+        self.committed: list[Change] = []  # until the daemon has taken note
         self._number = 0
         self._deaths = 0
+        self._refused: set[int] = set()  # numbers of orders that found the disk full
         self._full_until = 0.0
-        self.full = False
-        self.full_message = ""
         self._writing = Writing(settings, key) if inline else None
         self._child = None if inline else self._spawn()
         if self._child is not None:
@@ -501,6 +561,11 @@ class _Writer:
     @property
     def connections(self) -> list[Any]:
         return [self._child.connection] if self._child is not None else []
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk is full: what was sent is sent again every few seconds."""
+        return bool(self._refused)
 
     @property
     def behind(self) -> bool:
@@ -553,20 +618,24 @@ class _Writer:
         match reply:
             case Committed(number=number):
                 self._deaths = 0
-                self.full = False
-                if self._sent and self._sent[0].number == number:
-                    order = self._sent.popleft()
-                    self.committed.extend(change.path for change in order.changes)
-            case CommitFailed(full=True, message=message):
-                self.full, self.full_message = True, message
-                self._full_until = time.monotonic() + _FULL_RETRY_S
+                self._refused.discard(number)
+                for order in self._sent:
+                    if order.number == number:
+                        self._sent.remove(order)
+                        self.committed.extend(order.changes)
+                        break
+            case CommitFailed(number=number, full=True, message=message):
+                if not self._refused:
+                    log.warning("%s", message)
+                    self._full_until = time.monotonic() + _FULL_RETRY_S
+                self._refused.add(number)
             case CommitFailed(message=message) | Broken(message=message):
                 raise CatalogError(f"{message}; `catalogd check` looks for the cause")
 
     def _try_again(self) -> None:
         if time.monotonic() >= self._full_until:
             self._full_until = time.monotonic() + _FULL_RETRY_S
-            for order in list(self._sent):
+            for order in [order for order in self._sent if order.number in self._refused]:
                 self._send(order)
 
     def _replace(self, child: Child) -> None:
@@ -574,8 +643,11 @@ class _Writer:
         self._deaths += 1
         log.warning("the writer %s; a new one takes over", death)
         if self._deaths >= _WRITER_DEATHS:
-            raise CatalogError(f"the writer {death}, {self._deaths} times in a row; `catalogd check` looks for the cause")
+            raise CatalogError(
+                f"the writer {death}, {self._deaths} times in a row; `catalogd check` looks for the cause"
+            )
         self._child = self._spawn()
+        self._refused.clear()
         for order in self._sent:
             self._child.send(order)
 
@@ -585,7 +657,9 @@ class _Writer:
     def _wait_ready(self, child: Child) -> None:
         """Until the catalog exists and is open; its error is ours."""
         if not child.connection.poll(_WRITER_START_S):
-            raise CatalogError(f"the catalog did not open within {_WRITER_START_S:g} s; is its disk asleep or broken?")
+            raise CatalogError(
+                f"the catalog did not open within {_WRITER_START_S:g} s; is its disk asleep or broken?"
+            )
         reply = child.receive()
         if reply is None:
             raise CatalogError(f"the writer {child.kill()} while it opened the catalog")
@@ -599,6 +673,11 @@ class _Writer:
         if self._child is not None:
             self._child.stop(_CLOSE_S)
 
+    def end(self) -> None:
+        """Kill the writer, whatever it is at; from a signal handler. The store stays at its last commit."""
+        if self._child is not None:
+            self._child.process.kill()
+
     def abandon(self) -> None:
         if self._child is not None:
             self._child.kill()
@@ -611,7 +690,9 @@ class _Scanner(threading.Thread):
     Names of one folder share its path, so that a photo that waits costs little more than its name.
     """
 
-    def __init__(self, roots: list[bytes], catalog: Catalog, key: bytes, rules: Rules) -> None:
+    def __init__(
+        self, roots: list[bytes], catalog: Catalog, key: bytes, rules: Rules, mounts: set[bytes]
+    ) -> None:
         super().__init__(name="scan", daemon=True)
         self._catalog = catalog
         self._key = key
@@ -620,15 +701,21 @@ class _Scanner(threading.Thread):
         self._wake = threading.Event()
         self._stopped = False
         self._asked: collections.deque[tuple[bytes, bool]] = collections.deque((root, True) for root in roots)
+        self._scanning = False
         self._rescan_at = time.monotonic() + _RESCAN_S
         self.found: collections.deque[FolderScan] = collections.deque()
         self.gone: collections.deque[bytes] = collections.deque()
         self.errors: collections.deque[str] = collections.deque()
-        self.mounts: set[bytes] = set()
+        self.mounts = mounts.copy()  # every one ever met, also those that are away now
+        self.broken: Exception | None = None  # the catalog can't be read: what ended this thread
         self.work_count = 0
         self.unchanged_count = 0
-        self.busy = True
         self.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether more may be found; false only once everything found is in `found` and `gone`."""
+        return bool(self._asked) or self._scanning
 
     def look_again(self, folders: set[bytes]) -> None:
         """Scan these folders (not below them) once more; from any thread."""
@@ -641,7 +728,6 @@ class _Scanner(threading.Thread):
     def _ask(self, folder: bytes, recurse: bool) -> None:
         if (folder, recurse) not in self._asked:
             self._asked.append((folder, recurse))
-        self.busy = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -650,23 +736,32 @@ class _Scanner(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        while not self._stopped:
-            self._wake.clear()
-            if time.monotonic() >= self._rescan_at:
-                self._rescan_at = time.monotonic() + _RESCAN_S
-                self._asked.extend((root, True) for root in self._roots)
-            if self._asked:
-                self.busy = True
-                folder, recurse = self._asked.popleft()
-                self._scan(folder, recurse)
-            else:
-                self.busy = False
-                self._wake.wait(_RESCAN_S)
+        try:
+            while not self._stopped:
+                self._turn()
+        except Exception as error:  # handed to the main thread, which ends the run with it
+            self.broken = error
+
+    def _turn(self) -> None:
+        """Scan the next folder that was asked for, or wait for one."""
+        self._wake.clear()
+        if time.monotonic() >= self._rescan_at:
+            self._rescan_at = time.monotonic() + _RESCAN_S
+            self._asked.extend((root, True) for root in self._roots)
+        if not self._asked:
+            self._wake.wait(_RESCAN_S)
+            return
+        self._scanning = True  # before the request is taken: `busy` has no gap
+        self._scan(*self._asked.popleft())
+        self._scanning = False
 
     def _scan(self, start: bytes, recurse: bool) -> None:
         seen: set[bytes] = set()
         blind: list[bytes] = []
-        for folder in scan(start, self._catalog.folder_entries, self._key, self._rules, recurse):
+        root = next((root for root in self._roots if _is_within(start, root)), None)
+        if root is None:
+            return
+        for folder in scan(root, self._catalog.folder_entries, self._key, self._rules, recurse, start):
             if self._stopped:
                 return
             if folder.error:
@@ -693,7 +788,7 @@ class _Scanner(threading.Thread):
     def _note_gone_folders(self, start: bytes, seen: set[bytes], blind: list[bytes]) -> None:
         """Photos of folders that the catalog knows and the walk did not meet; not where it could not look."""
         for known in self._catalog.folders_under(start):
-            if known in seen or any(known == b or known.startswith(b + b"/") for b in blind):
+            if known in seen or any(_is_within(known, folder) for folder in blind):
                 continue
             for name in self._catalog.folder_entries(known):
                 self.gone.append(os.path.join(known, name))
@@ -716,16 +811,17 @@ class _Watcher(threading.Thread):
     def run(self) -> None:
         """Watch the roots that are there; start over when one goes or comes back."""
         while not self._stopping.is_set():
-            there = self._there()
-            if there:
-                self._watch(there)
+            roots = self._there()
+            if roots:
+                self._watch(roots)
             else:
-                self._stopping.wait(2.0)
+                self._stopping.wait(_WATCH_AGAIN_S)
 
     def _there(self) -> list[bytes]:
         return [root for root in self._roots if _has_entries(root)]
 
     def _watch(self, roots: list[bytes]) -> None:
+        mounts = self._mounted()
         events = watchfiles.watch(
             *(os.fsdecode(root) for root in roots),
             stop_event=self._stopping,
@@ -741,11 +837,16 @@ class _Watcher(threading.Thread):
                     for root in roots:
                         self._scanner.look_below(root)
                 self._tell({os.fsencode(path) for _, path in changes})
-                if self._there() != roots:
+                if self._there() != roots or self._mounted() != mounts:
                     return
         except (OSError, RuntimeError) as error:
-            log.warning("watching failed, trying again: %s", error)
-            self._stopping.wait(2.0)
+            hours = _RESCAN_S / 3600
+            self._scanner.errors.append(f"changes are seen every {hours:g} h only, watching fails: {error}")
+            self._stopping.wait(_WATCH_AGAIN_S)
+
+    def _mounted(self) -> set[bytes]:
+        """The mounts below the roots that are there now; no event tells of one that comes or goes."""
+        return {mount for mount in self._scanner.mounts.copy() if os.path.ismount(mount)}
 
     def _tell(self, paths: set[bytes]) -> None:
         folders = set()
@@ -767,9 +868,14 @@ def _real_roots(roots: list[bytes]) -> list[bytes]:
             raise UsageError(f"{os.fsdecode(root)} is not a folder; catalogd run takes folders of photos")
         if not os.path.exists(root):
             raise UsageError(f"{os.fsdecode(root)} does not exist; is its disk connected?")
-        if not any(root.startswith(outer.rstrip(b"/") + b"/") for outer in real):
+        if not any(_is_within(root, outer) for outer in real):
             real.append(root)
     return real
+
+
+def _is_within(path: bytes, folder: bytes) -> bool:
+    """Whether `path` is `folder` or below it."""
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
 
 
 def _has_entries(folder: bytes) -> bool:
@@ -798,5 +904,7 @@ def _save_mounts(catalog: Path, mounts: set[bytes]) -> None:
 def open_catalog(settings: Settings, write: bool = False) -> Catalog:
     """Open an existing catalog. Raises CatalogMissingError saying what to do first."""
     if not settings.catalog.is_dir():
-        raise CatalogMissingError(f"there is no catalog at {settings.catalog} yet: `catalogd run ~/Pictures` makes one")
+        raise CatalogMissingError(
+            f"there is no catalog at {settings.catalog} yet: `catalogd run ~/Pictures` makes one"
+        )
     return Catalog.open(settings.catalog, settings, write=write)

@@ -152,12 +152,13 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
     photo_id: int = 0
 
 
-class Moved(msgspec.Struct, frozen=True, tag=True):
+class Moved(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
     """A photo known at another path is here now; its work is kept."""
 
     photo_id: int
     path: bytes
     stat: Stat
+    current: bool = False  # its outputs are those of the commit's profile: nothing is stale
 
 
 class Missing(msgspec.Struct, frozen=True, tag=True):

@@ -618,16 +618,15 @@ class _Commit:
     def move(self, moved: Moved) -> None:
         """A known photo is at another path now, or back at its own after it was missing.
 
-        Its outputs stay those that they were, and so does its profile key. A move from its path to
-        the same path says that they are those of this commit's profile.
+        Its outputs stay those that they were, and so does its profile key, unless the move says
+        that they are those of this commit's profile.
         """
         record = self._tables.photo(moved.photo_id)
         if record is None or not _fits(moved.path):
             log.warning("not moved, because it is not in the catalog: %s", display_path(moved.path))
             return
-        stays = moved.path == record.path and record.missing_since is None
         profile_key = self._leave(record)
-        if stays:
+        if moved.current:
             profile_key = self._profile_key
         displaced = self._tables.photo_at(file_key(moved.path))
         if displaced:

@@ -253,6 +253,8 @@ class Engine:
         if isinstance(reply, Ready):
             reader.child.ready = True
             self._deaths_at_start = 0
+            if item is not None:  # its deadline does not count the start
+                item.since = time.monotonic()
             return
         if reply is None or item is None:
             self._reader_died(reader, CrashedError(f"its reader {reader.child.kill()}"))
@@ -399,10 +401,13 @@ class Engine:
         now = time.monotonic()
         limit = self._settings.read_deadline_s
         for reader in list(self._readers):
-            if reader.item is not None and now - reader.item.since > limit:
+            child = reader.child
+            if child.ready and reader.item is not None and now - reader.item.since > limit:
                 self._reader_died(
                     reader, DeadlineError(f"reading took longer than {limit:g} s (setting read_deadline_s)")
                 )
+            elif not child.ready and now - child.started > _START_DEADLINE_S:
+                self._reader_died(reader, DeadlineError("the reader did not start"))
         limit = self._settings.infer_deadline_s
         for inference in list(self._inference):
             child = inference.child

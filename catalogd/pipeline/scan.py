@@ -184,9 +184,10 @@ class _Filter:
         return not self._matches(self._exclude, path)
 
     def reaches(self, folder: bytes) -> bool:
-        """Whether a walk from the root enters this folder: no part of the way is skipped or a symbolic link."""
+        """Whether a walk from the root enters this folder: nothing on the way is skipped, or a link."""
         path = self._root.rstrip(b"/")
-        for part in folder.removeprefix(self._root).split(b"/") if folder.startswith(self._root) else ():
+        below = folder.rstrip(b"/").removeprefix(path)
+        for part in below.split(b"/")[1:]:
             path += b"/" + part
             if not self.folder(path) or (not self.follow_symlinks and os.path.islink(path)):
                 return False
