@@ -44,12 +44,14 @@ class ObjectsModel:
         self.fingerprint = weights.fingerprint("ssd-mobilenet-v2", _PARTS, _STEP)
         self._settings = settings
         self._threads = threads
+        self._files = ("", "")  # graph and its configuration
         self._nets: threading.local | None = None  # a network holds its input: one a thread
 
     def load(self) -> None:
         import cv2
 
-        self._files = tuple(str(weights.verified(part, self._settings)) for part in _PARTS)
+        graph, config = (weights.verified(part, self._settings) for part in _PARTS)
+        self._files = (str(graph), str(config))
         self._nets = threading.local()
         self._net()
         cv2.setNumThreads(self._threads or -1)  # OpenCV has one number for the process
@@ -60,10 +62,11 @@ class ObjectsModel:
 
         assert self._nets is not None, "load() first"
         if not hasattr(self._nets, "net"):
+            graph, config = self._files
             try:
-                self._nets.net = cv2.dnn.readNetFromTensorflow(*self._files)
+                self._nets.net = cv2.dnn.readNetFromTensorflow(graph, config)
             except cv2.error as error:
-                raise ModelError(f"{self._files[0]}: OpenCV cannot open it ({error})") from error
+                raise ModelError(f"{graph}: OpenCV cannot open it ({error})") from error
         return self._nets.net
 
     def unload(self) -> None:
