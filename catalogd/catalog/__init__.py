@@ -10,6 +10,7 @@ can be deleted and are built again from the store.
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 import time
@@ -31,6 +32,7 @@ from catalogd.settings import Settings
 __all__ = ["Catalog", "Counts", "Difference", "FileEntry", "TextHit"]
 
 PAGE_RECORDS = 1000  # of a walk over all photos; each page is a short read of its own
+SEAL_EVERY_S = 2.0  # looking for what changed since the last generation costs 10 ms after 200,000 photos
 _DAY_S = 86_400.0
 
 
@@ -50,6 +52,7 @@ class Catalog:
         self._follower: TextFollower | None = None
         self._embedding_indexes: dict[str, EmbeddingIndex] = {}
         self._sealing: Sealing | None = None
+        self._looked_s = -math.inf  # when it was last asked whether a generation is wanted
         self._searching = threading.RLock()
         if write:
             self._follower = TextFollower(store, self._text_folder, settings)
@@ -102,7 +105,9 @@ class Catalog:
         Raises CatalogFullError; the indexes catch up once there is space.
         """
         self.follow_text(force)
-        self._follow_embeddings(idle or force)
+        if force or time.monotonic() - self._looked_s >= SEAL_EVERY_S:
+            self._follow_embeddings(idle or force)
+            self._looked_s = time.monotonic()
 
     def follow_text(self, force: bool = False) -> None:
         """Let the text index follow, on its own clock (settings.text_commit_…) or, forced, now."""

@@ -18,6 +18,7 @@ from catalogd.settings import Settings
 
 log = logging.getLogger(__name__)
 
+NICENESS = 10  # everything is found without the new generation: the run comes first
 _CHILD = "from catalogd.catalog.sealing import child_main; child_main()"
 
 
@@ -56,6 +57,7 @@ def child_main() -> None:
     """The child: read the order, seal, exit."""
     folder, space, settings = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_owner, daemon=True).start()
+    os.nice(NICENESS)
     from catalogd.catalog.embedding_index import seal_generation
     from catalogd.errors import CatalogdError
 
