@@ -32,6 +32,7 @@ from catalogd.settings import Settings
 __all__ = ["Catalog", "Counts", "Difference", "FileEntry", "TextHit"]
 
 PAGE_RECORDS = 1000  # of a walk over all photos; each page is a short read of its own
+MAINTAIN_EVERY_S = 60.0  # a reader that died in a transaction keeps every page written meanwhile
 SEAL_EVERY_S = 2.0  # looking for what changed since the last generation costs 10 ms after 200,000 photos
 _DAY_S = 86_400.0
 
@@ -52,6 +53,7 @@ class Catalog:
         self._follower: TextFollower | None = None
         self._embedding_indexes: dict[str, EmbeddingIndex] = {}
         self._sealing: Sealing | None = None
+        self._maintained_s = time.monotonic()
         self._looked_s = -math.inf  # when it was last asked whether a generation is wanted
         self._searching = threading.RLock()
         if write:
@@ -99,11 +101,14 @@ class Catalog:
         return self._store.commit(changes, profile_key)
 
     def follow(self, idle: bool = False, force: bool = False) -> None:
-        """Let both kinds of index follow what was committed; called often by the writer.
+        """Let both kinds of index follow what was committed, and maintain; called often by the writer.
 
         `idle`: nothing else is to be done just now. `force`: make everything searchable by words now.
         Raises CatalogFullError; the indexes catch up once there is space.
         """
+        if time.monotonic() - self._maintained_s >= MAINTAIN_EVERY_S:
+            self.maintain()
+            self._maintained_s = time.monotonic()
         self.follow_text(force)
         if force or time.monotonic() - self._looked_s >= SEAL_EVERY_S:
             self._follow_embeddings(idle or force)
@@ -114,7 +119,7 @@ class Catalog:
         self._writer().follow(force)
 
     def maintain(self) -> None:
-        """What the writer does every minute: dead readers and photos missing for too long are let go."""
+        """Let go of readers that died and of photos that have been missing for too long."""
         self._writer()
         self._store.reader_check()
         before = time.time() - self._settings.missing_days * _DAY_S

@@ -470,10 +470,11 @@ class Reading:
     def folder(self, prefix: bytes) -> dict[bytes, bytes]:
         """File name → file entry of the folder with this hash."""
         entries: dict[bytes, bytes] = {}
+        end = prefix + b"\xff" * (LONGEST_NAME_BYTES + 1)  # compared without a slice: a scan's inner loop
         with self._lmdb.cursor(self._tables["files"]) as cursor:
             if cursor.set_range(prefix):
                 for key, value in cursor.iternext():
-                    if key[:8] != prefix:
+                    if key > end:
                         break
                     entries[key[8:]] = value
         return entries

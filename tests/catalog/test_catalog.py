@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -121,6 +122,17 @@ def test_photos_missing_for_too_long_are_let_go_by_maintenance(catalog: Catalog)
     assert catalog.record(ids[-1]) is None
     assert catalog.counts().missing == 0
     assert catalog.check(deep=True) == []
+
+
+def test_a_writer_that_follows_maintains_every_minute(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(catalog)
+    assert catalog.counts().missing == 1
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    catalog.follow()
+    assert catalog.counts().missing == 0
 
 
 def test_many_threads_search_while_the_catalog_grows_its_map(tmp_path: Path) -> None:
