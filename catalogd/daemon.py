@@ -80,6 +80,7 @@ class Progress:
     moved: int
     missing: int
     unchanged: int
+    model_errors: dict[str, int]  # model → photos on which it alone failed; see `catalogd show`
     rate: float  # photos a second over the last 30 s
     eta_s: float | None
     limit: str  # "reading", "inference", "writing", "loading", "-"
@@ -190,6 +191,7 @@ class Daemon:
         self._started_at = time.time()
         self._next_report = 0.0
         self._notes: list[str] = []
+        self._model_errors: collections.Counter[str] = collections.Counter()
         self._mounts = _load_mounts(settings.catalog)
         self._under_way: set[bytes] = set()  # paths that a commit will settle
         self._moving: set[int] = set()  # photos that a commit will move
@@ -356,7 +358,9 @@ class Daemon:
                 continue
             self._writer.add(outcome)
             self._count_done("failed" if isinstance(outcome, Failure) else "indexed")
-            if isinstance(outcome, Failure):
+            if isinstance(outcome, Record):
+                self._model_errors.update(name for name, output in outcome.outputs.items() if output.error)
+            else:
                 log.warning(
                     "%s: %s: %s: %s",
                     outcome.stage,
@@ -467,6 +471,7 @@ class Daemon:
             elapsed_s=time.monotonic() - self._started,
             offline=tuple(os.fsdecode(path) for path in self._offline()),
             notes=tuple(self._notes),
+            model_errors=dict(self._model_errors),
         )
 
     def _rate(self) -> float:

@@ -68,6 +68,7 @@ def _counts(progress: Progress) -> list[str]:
     counts = [f"{count:,} {name}" for name, count in named if count]
     if progress.unchanged:
         counts.append(f"{progress.unchanged:,} unchanged")
+    counts += [f"model {name} failed on {count:,}" for name, count in progress.model_errors.items()]
     return counts + [f"offline: {path}" for path in progress.offline]
 
 

@@ -23,7 +23,7 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 
 | command | keys |
 |---|---|
-| `run --json`, one a second | `state, scanning, total, done, pending, failed, moved, missing, unchanged, rate, eta_s, limit, ring_used, ring_slots, elapsed_s, offline, notes` |
+| `run --json`, one a second | `state, scanning, total, done, pending, failed, moved, missing, unchanged, model_errors, rate, eta_s, limit, ring_used, ring_slots, elapsed_s, offline, notes` |
 | `query --json`, one a hit | `path, photo_id, score, signals` (each signal: `name, rank, score, matched`) |
 | `status --json` | `indexed, pending, failed, missing, rate, eta_s, limit, running, state, pid, roots, offline, catalog` |
 | `failures --json`, one a failure | `path, stage, reason, tries, message, exception, failed_at, profile` |
