@@ -53,9 +53,13 @@ def is_alive(pid: int) -> bool:
 
 
 class Library:
-    """Folders `photos`, `catalog` and `journal` below `folder`."""
+    """Folders `photos`, `catalog` and `journal` below `folder`.
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    `inline`: whether whole runs take one process, where the test is about what is done and not by whom.
+    """
+
+    def __init__(self, folder: Path, inline: bool = False, **settings: Any) -> None:
+        self._inline = inline
         self.photos = folder / "photos"
         self.journal = folder / "journal"
         self.photos.mkdir(parents=True)
@@ -89,7 +93,7 @@ class Library:
 
     def run(self, **spec: Any) -> int:
         """A whole run; its exit code."""
-        with self.start(**spec) as run:
+        with self.start(**{"inline": self._inline, **spec}) as run:
             return run.wait()
 
     def open(self) -> Catalog:
