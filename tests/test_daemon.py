@@ -1,4 +1,4 @@
-"""The daemon, in a process of its own with stub decoder and models: what it does, and what it leaves alone."""
+"""The daemon, in a process of its own with stub decoder and models: what it does and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +17,13 @@ import pytest
 from catalogd.daemon import is_running, request_retry
 from catalogd.records import Record
 from tests import stubs
-from tests.torture.library import Library, Run
+from tests.torture.library import REPOSITORY, Library, Run
 from tests.torture.runner import Spec
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
-    return Library(tmp_path)
+    return Library(tmp_path, inline=True)
 
 
 def output_versions(record: Record) -> dict[str, str]:
@@ -35,7 +36,7 @@ def output_versions(record: Record) -> dict[str, str]:
 def test_a_run_indexes_every_photo_and_the_next_one_reads_none(library: Library) -> None:
     library.add("a.jpg", "sub/b.jpg", "sub/deeper/c.jpg")
     before = library.hashes()
-    assert library.run() == 0
+    assert library.run(inline=False) == 0
     library.assert_whole()
     assert (library.status()["state"], library.status()["running"]) == ("done", False)
     assert (library.status()["total"], library.status()["done"]) == (3, 3)
@@ -50,7 +51,7 @@ def test_a_failed_photo_makes_exit_code_3_and_is_left_alone_until_its_file_chang
     path = stubs.write_photo(library.photos, "segfault.jpg", (1, 2, 3))
     bad = stubs.write_photo(library.photos, "bad.jpg", (1, 2, 3))
     Path(os.fsdecode(bad)).write_text("no photo")
-    assert library.run() == 3
+    assert library.run(inline=False) == 3
     with library.open() as catalog:
         assert [(f.path, f.stage, f.tries) for f in catalog.failures()] == [
             (bad, "read", 1),
@@ -95,7 +96,7 @@ def test_moved_and_renamed_photos_and_folders_keep_their_work(library: Library) 
         assert catalog.check(deep=True) == []
 
 
-def test_of_two_copies_of_a_photo_that_is_gone_one_is_the_photo_and_the_other_is_new(
+def test_of_two_copies_of_a_photo_that_is_gone_one_is_the_photo_and_one_is_new(
     library: Library,
 ) -> None:
     """Both copies used to be taken for the moved photo, and one of them was not found any more."""
@@ -178,7 +179,8 @@ def test_one_process_makes_the_same_catalog_as_many(tmp_path: Path) -> None:
 
 def test_a_map_that_is_too_small_grows(library: Library) -> None:
     library.add(*[f"good-{number}.jpg" for number in range(60)])
-    assert library.run() == 0
+    library.settings["commit_records"] = 8
+    assert library.run(inline=False) == 0
     assert (library.journal / "the map grew").exists()
     library.assert_whole()
 
@@ -371,6 +373,11 @@ def test_the_status_tells_of_a_run_while_it_goes_on(library: Library) -> None:
 # ── a full disk ───────────────────────────────────────────────────────────────────────────────
 
 
+def search(library: Library, words: str) -> list[int]:
+    with library.open() as catalog:
+        return [hit.photo_id for hit in catalog.search_text(words)]
+
+
 def limit_files(pid: int, size: int) -> None:
     """Let a process write no file beyond `size`: for LMDB the same as a full disk."""
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -385,8 +392,7 @@ def test_a_writer_without_space_waits_for_it_and_nothing_is_lost(library: Librar
         limit_files(writer, 4096)
         run.until(lambda: library.status().get("state") == "disk_full", "the report")
         library.assert_nothing_lost()
-        with library.open() as catalog:
-            assert catalog.search_text("first") != []
+        assert search(library, "first")
         limit_files(writer, resource.RLIM_INFINITY)
         assert run.wait() == 0, run.errors
     library.assert_nothing_lost()
@@ -407,15 +413,34 @@ def test_a_full_disk_is_reported_on_that_disk_and_search_goes_on(library: Librar
         seen = Path(f"/proc/{run.process.pid}/root{disk}")  # the disk as the run sees it
         library.settings["catalog"] = str(seen / "catalog")
         run.until(lambda: library.status().get("state") == "watching", "watching")
+        run.until(lambda: search_within(run, disk / "catalog", "good"), "the text index")
         ballast = fill(seen / "ballast")
         library.add(*[f"good-more-{number}.jpg" for number in range(200)])
         run.until(lambda: library.status().get("state") == "disk_full", "the report")
         library.assert_nothing_lost()
-        with library.open() as catalog:
-            assert catalog.search_text("good") != []
+        assert search_within(run, disk / "catalog", "good")
         ballast.unlink()
         run.until(lambda: len(library.records()) == 220, "the rest")
         library.assert_nothing_lost()
+
+
+def search_within(run: Run, catalog: Path, words: str) -> list[int]:
+    """As `search`, by a process that sees the same disks as the run."""
+    code = (
+        "import sys; from pathlib import Path; from catalogd.catalog import Catalog\n"
+        "from catalogd.settings import Settings\n"
+        "with Catalog.open(Path(sys.argv[1]), Settings()) as catalog:\n"
+        "    print([hit.photo_id for hit in catalog.search_text(sys.argv[2])])"
+    )
+    enter = ["nsenter", "--target", str(run.process.pid), "--user", "--mount", "--preserve-credentials"]
+    found = subprocess.run(
+        [*enter, "--wd=" + str(REPOSITORY), sys.executable, "-c", code, str(catalog), words],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        check=True,
+    )
+    ids: list[int] = json.loads(found.stdout)
+    return ids
 
 
 def fill(file: Path) -> Path:

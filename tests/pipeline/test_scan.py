@@ -161,3 +161,25 @@ def test_a_photo_that_is_replaced_by_a_folder_of_its_name_is_gone(tmp_path: Path
     (tmp_path / "a.jpg").mkdir()
     folders = walk(tmp_path, {os.fsencode(tmp_path): {b"a.jpg": bytes(32)}})
     assert folders[0].gone == [b"a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        ("", {b"a.jpg", b"b.jpg"}),
+        ("kept", {b"b.jpg"}),
+        ("kept/.hidden/deep", set()),
+        ("@eaDir", set()),
+        ("out", set()),
+        ("link", set()),
+    ],
+)
+def test_a_walk_that_begins_below_the_root_sees_what_a_walk_from_it_would(
+    tmp_path: Path, start: str, found: set[bytes]
+) -> None:
+    touch(tmp_path, "a.jpg", "kept/b.jpg", "kept/.hidden/deep/c.jpg", "@eaDir/d.jpg", "out/e.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    rules = Rules(frozenset({b"jpg"}), exclude=("out/*", "out"))
+    begin = os.fsencode(tmp_path / start)
+    folders = list(scan(os.fsencode(tmp_path), lambda folder: {}, KEY, rules, start=begin))
+    assert names(folders) == found
