@@ -33,7 +33,7 @@ import watchfiles
 import xxhash
 
 from catalogd.catalog import Catalog
-from catalogd.errors import CatalogError, CatalogLockedError, CatalogMissingError, PhotoError, UsageError
+from catalogd.errors import CatalogError, CatalogLockedError, PhotoError, UsageError
 from catalogd.images import PHOTO_EXTENSIONS, fingerprint_file, read_frame
 from catalogd.pipeline import Engine, InlineEngine, LoadModels
 from catalogd.pipeline.scan import FolderScan, Rules, scan
@@ -56,6 +56,8 @@ log = logging.getLogger(__name__)
 
 _STEP_S = 0.2  # the longest wait: signals, requests and progress are looked at this often
 _STATUS_EVERY_S = 1.0
+_LOOK_AWAY_S = 5.0
+_QUIET_STATUS_EVERY_S = 15.0  # nothing happens: a disk may sleep
 _RATE_WINDOW_S = 30.0
 _FULL_RETRY_S = 5.0
 _RESCAN_S = 3600.0  # changes that no event told (network shares): a rescan of 500,000 photos costs seconds
@@ -190,6 +192,10 @@ class Daemon:
         self._started = time.monotonic()
         self._started_at = time.time()
         self._next_report = 0.0
+        self._told: Progress | None = None
+        self._next_quiet_status = 0.0
+        self._away: list[bytes] = []  # what was offline at the last look
+        self._look_away_at = 0.0
         self._notes: list[str] = []
         self._model_errors: collections.Counter[str] = collections.Counter()
         self._mounts = _load_mounts(settings.catalog)
@@ -413,6 +419,13 @@ class Daemon:
         roots = [root for root in self._roots if not _has_entries(root)]
         return roots + [mount for mount in self._mounts if not os.path.ismount(mount)]
 
+    def _recently_offline(self) -> list[bytes]:
+        """For people: looked at now and then, so that a disk may sleep."""
+        if time.monotonic() >= self._look_away_at:
+            self._away = self._offline()
+            self._look_away_at = time.monotonic() + _LOOK_AWAY_S
+        return self._away
+
     def _take_requests(self) -> None:
         folder = self._settings.catalog / "requests"
         if not folder.is_dir():
@@ -445,8 +458,11 @@ class Daemon:
         while len(self._finished_at) > 2 and now - self._finished_at[0][0] > _RATE_WINDOW_S:
             self._finished_at.popleft()
         progress = self._progress(state)
-        self._write_status(progress, running=True)
         self._report(progress)
+        quiet = dataclasses.replace(progress, elapsed_s=0.0)
+        if quiet != self._told or now >= self._next_quiet_status:
+            self._told, self._next_quiet_status = quiet, now + _QUIET_STATUS_EVERY_S
+            self._write_status(progress, running=True)
 
     def _progress(self, state: str) -> Progress:
         engine = self._engine.state if hasattr(self, "_engine") else None
@@ -469,7 +485,7 @@ class Daemon:
             ring_used=engine.slots_used if engine else 0,
             ring_slots=engine.slots if engine else 0,
             elapsed_s=time.monotonic() - self._started,
-            offline=tuple(os.fsdecode(path) for path in self._offline()),
+            offline=tuple(os.fsdecode(path) for path in self._recently_offline()),
             notes=tuple(self._notes),
             model_errors=dict(self._model_errors),
         )
@@ -904,12 +920,3 @@ def _save_mounts(catalog: Path, mounts: set[bytes]) -> None:
     with contextlib.suppress(OSError):
         aside.write_text(json.dumps(sorted(os.fsdecode(path) for path in mounts)), "ascii")
         aside.replace(catalog / "mounts.json")
-
-
-def open_catalog(settings: Settings, write: bool = False) -> Catalog:
-    """Open an existing catalog. Raises CatalogMissingError saying what to do first."""
-    if not settings.catalog.is_dir():
-        raise CatalogMissingError(
-            f"there is no catalog at {settings.catalog} yet: `catalogd run ~/Pictures` makes one"
-        )
-    return Catalog.open(settings.catalog, settings, write=write)
