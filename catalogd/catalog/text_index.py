@@ -314,19 +314,31 @@ class TextIndex:
         ]
 
     def _fields_matched(self, words: list[str], ids: list[int]) -> dict[int, tuple[str, ...]]:
-        """For each photo, the fields that hold at least one of the words."""
-        fields: dict[int, tuple[str, ...]] = dict.fromkeys(ids, ())
-        these = (Occur.Must, Query.term_set_query(self._schema, "id", ids))
-        for field in WORD_FIELDS:
-            terms = [term for word in words for way in self._ways(field, word) for term in way]
-            if not terms or not ids:
-                continue
-            query = Query.boolean_query(
-                [these, (Occur.Must, Query.term_set_query(self._schema, field, terms))]
+        """For each photo, the fields that hold at least one of the words.
+
+        One search tells all: each field that matches adds its own power of two to a photo's score. A
+        term query an id, because a term set walks every segment's dictionary: 50 times the CPU.
+        """
+        if not ids:
+            return {}
+        photos = Query.boolean_query(
+            [(Occur.Should, Query.term_query(self._schema, "id", photo_id)) for photo_id in ids]
+        )
+        clauses = [(Occur.Must, Query.const_score_query(photos, 0.0))]
+        for bit, field in enumerate(WORD_FIELDS):
+            terms = {term for word in words for way in self._ways(field, word) for term in way}
+            if terms:
+                holds = Query.boolean_query(
+                    [(Occur.Should, Query.term_query(self._schema, field, term)) for term in sorted(terms)]
+                )
+                clauses.append((Occur.Should, Query.const_score_query(holds, float(1 << bit))))
+        scores = self._run(Query.boolean_query(clauses), len(ids))
+        return {
+            photo_id: tuple(
+                field for bit, field in enumerate(WORD_FIELDS) if int(scores.get(photo_id, 0)) >> bit & 1
             )
-            for photo_id in self._run(query, len(ids)):
-                fields[photo_id] += (field,)
-        return fields
+            for photo_id in ids
+        }
 
     def _terms(self, field: str, text: str) -> list[str]:
         """The terms that `text` has in the index of `field`."""
