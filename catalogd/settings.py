@@ -8,6 +8,7 @@ here.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -23,8 +24,9 @@ MiB = 1 << 20
 GiB = 1 << 30
 
 
-def _setting(default: Any, reason: str) -> Any:
-    return dataclasses.field(default=default, metadata={"reason": reason})
+def _setting(default: Any, reason: str, least: float | None = None) -> Any:
+    """`least` holds for what a person sets; every number has one. `Settings(...)` itself checks nothing."""
+    return dataclasses.field(default=default, metadata={"reason": reason, "least": least})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,42 +45,66 @@ class Settings:
         None, "a folder of weights looked into after installed packages and before a hub"
     )
     profile: str = _setting("starter", "the set of models; starter needs no download and no GPU")
-    readers: int = _setting(0, "reader processes; 0 chooses one a core")
-    batch: int = _setting(8, "frames a batch; on a CPU nothing is gained above 8 (bench/README.md)")
-    batch_wait_s: float = _setting(0.02, "how long a batch that is not full waits for more frames")
-    inference_threads: int = _setting(0, "threads a model; 0 shares the cores with the readers")
-    frame_edge_px: int = _setting(
-        1280, "long edge of a frame: what text in a picture needs; the other models need less"
+    readers: int = _setting(0, "reader processes; 0 chooses one a core", least=0)
+    batch: int = _setting(8, "frames a batch; on a CPU nothing is gained above 8 (bench/README.md)", least=1)
+    batch_wait_s: float = _setting(0.02, "how long a batch that is not full waits for more frames", least=0)
+    inference_threads: int = _setting(
+        0,
+        "jobs at a time, each one model on two frames, in one thread; 0 runs one a core",
+        least=0,
     )
-    ring_bytes: int = _setting(256 * MiB, "most memory for frames; less when /dev/shm is smaller")
+    frame_edge_px: int = _setting(
+        1280,
+        "long edge of a frame: what text in a picture needs; the other models need less",
+        least=64,
+    )
+    ring_bytes: int = _setting(256 * MiB, "most memory for frames; less when /dev/shm is smaller", least=MiB)
     read_deadline_s: float = _setting(
-        30.0, "a photo that takes longer is a failure: slowest honest files need 18 s"
+        30.0, "a photo that takes longer is a failure: slowest honest files need 18 s", least=0.1
     )
     infer_deadline_s: float = _setting(
-        120.0, "a batch that takes longer restarts inference: a full batch with much text needs 20 s"
+        120.0,
+        "a batch that takes longer restarts inference: a full batch with much text needs 20 s",
+        least=0.1,
     )
-    max_file_bytes: int = _setting(2 * GiB, "larger files are refused: no camera writes one")
+    write_deadline_s: float = _setting(
+        600.0,
+        "a commit that takes longer replaces the writer: a sleeping or failing disk takes minutes",
+        least=0.1,
+    )
+    max_file_bytes: int = _setting(2 * GiB, "larger files are refused: no camera writes one", least=1)
     max_decoded_pixels: int = _setting(
-        250_000_000, "refused by what decoding would produce: above the largest phone (200 MP)"
+        250_000_000,
+        "refused by what decoding would produce: above the largest phone (200 MP)",
+        least=1,
     )
     reader_memory_bytes: int = _setting(
         3 * GiB,
         "address space of a reader beside the ring: 250 MP of RGB take 0.8 GB, decoders three times that",
+        least=512 * MiB,  # the interpreter and the decoders take 200 before they decode
     )
     commit_records: int = _setting(
-        1000, "most records a commit: durable commits cost 3 µs a record at this size"
+        1000, "most records a commit: durable commits cost 3 µs a record at this size", least=1
     )
-    commit_wait_s: float = _setting(1.0, "the longest a finished photo waits for its commit")
+    commit_wait_s: float = _setting(1.0, "the longest a finished photo waits for its commit", least=0)
     text_commit_records: int = _setting(
-        10_000, "most records a text index commit: smaller ones cost twice the CPU"
+        10_000, "most records a text index commit: smaller ones cost twice the CPU", least=1
     )
-    text_commit_wait_s: float = _setting(3.0, "the longest a committed photo waits to be found by words")
-    text_heap_bytes: int = _setting(50 * MiB, "memory of the text index writer: more gains nothing")
+    text_commit_wait_s: float = _setting(
+        3.0, "the longest a committed photo waits to be found by words", least=0
+    )
+    text_heap_bytes: int = _setting(
+        50 * MiB,
+        "memory of the text index writer: more gains nothing",
+        least=15_000_000,  # below it Tantivy makes no writer
+    )
     exact_below: int = _setting(
-        50_000, "embeddings that are searched exactly, without a generation: under 10 ms (bench/README.md)"
+        50_000,
+        "embeddings that are searched exactly, without a generation: under 10 ms (bench/README.md)",
+        least=0,
     )
     missing_days: float = _setting(
-        30.0, "how long what is known of a photo whose file is gone is kept for its return"
+        30.0, "how long what is known of a photo whose file is gone is kept for its return", least=0
     )
     follow_symlinks: bool = _setting(False, "whether the scan enters folders through symbolic links")
 
@@ -149,8 +175,9 @@ def _convert(name: str, value: Any, place: str) -> Any:
         converted = msgspec.convert(value, plain, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         raise SettingsError(f"{place}: {error} (got {value!r})") from None
-    if kind in ("int", "float") and converted < 0:
-        raise SettingsError(f"{place}: must not be negative (got {value!r})")
+    least = fields[name].metadata["least"]
+    if least is not None and not (math.isfinite(converted) and converted >= least):
+        raise SettingsError(f"{place}: must be a number that is at least {least:,} (got {value!r})")
     return converted
 
 
@@ -161,5 +188,8 @@ def describe_settings() -> list[tuple[str, str, str, str]]:
         default = str(field.default).replace(str(Path.home()), "~")
         if field.name.endswith("_bytes"):
             default += f" ({int(default) // MiB:,} MiB)"
-        rows.append((field.name, str(field.type), default, str(field.metadata["reason"])))
+        kind, least = str(field.type), field.metadata["least"]
+        if least is not None:
+            kind += f", at least {least:,}"
+        rows.append((field.name, kind, default, str(field.metadata["reason"])))
     return rows

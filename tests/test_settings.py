@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_paths_know_the_home_folder(tmp_path: Path) -> None:
     [
         ("reders = 2", "reders: there is no such setting"),
         ('readers = "many"', "readers"),
-        ("readers = -1", "must not be negative"),
+        ("readers = -1", "at least 0"),
         ("batch = 1.5", "batch"),
         ("readers = ", "Invalid value"),
     ],
@@ -54,3 +55,31 @@ def test_a_mistake_in_a_variable_names_the_variable() -> None:
 def test_a_settings_file_that_is_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no such settings file"):
         load_settings(tmp_path / "none.toml", {})
+
+
+NUMBERS = [field for field in dataclasses.fields(Settings) if field.type in ("int", "float")]
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
+def test_every_number_has_a_least_value_that_an_error_names_with_the_place(
+    field: dataclasses.Field[object],
+) -> None:
+    """CATALOGD_COMMIT_RECORDS=0 was taken, and the run then hung."""
+    least = field.metadata["least"]
+    variable = f"CATALOGD_{field.name.upper()}"
+    below = str(least - (1 if field.type == "int" else 0.01))
+    with pytest.raises(SettingsError, match=f"{variable}: must be a number that is at least {least:,} "):
+        load_settings(None, {variable: below})
+    assert getattr(load_settings(None, {variable: str(least)}), field.name) == least
+    assert field.default >= least
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_deadline_is_a_finite_number(value: str) -> None:
+    with pytest.raises(SettingsError, match="CATALOGD_READ_DEADLINE_S"):
+        load_settings(None, {"CATALOGD_READ_DEADLINE_S": value})
+
+
+def test_a_flag_below_the_least_value_is_named() -> None:
+    with pytest.raises(SettingsError, match="--batch: must be a number that is at least 1"):
+        load_settings(None, {}, {"batch": 0})
