@@ -12,7 +12,9 @@ One pipe a child, messages msgpack-encoded, slot numbers travel and pixels stay:
 
     daemon                         writer
       CommitOrder(changes) ──────▶   Catalog.commit, then text and embeddings follow
-      ◀─── Ready once, then Committed | CommitFailed; Broken when it can't start
+      ◀─── Ready once, then Committed | CommitFailed; Broken when it can't go on
+      CloseOrder ────────────────▶   they catch up
+      ◀─── Ready
 
 A child dies with the daemon (its pipe ends, and PR_SET_PDEATHSIG on Linux), ignores Ctrl-C (the
 daemon drains it) and holds no lock that another process needs. Sending to a dead child is
@@ -88,6 +90,10 @@ class CommitOrder(msgspec.Struct, frozen=True, tag=True):
     changes: list[Change]
 
 
+class CloseOrder(msgspec.Struct, frozen=True, tag=True):
+    """Let the derived indexes catch up and close the catalog; answered by Ready or Broken."""
+
+
 class Committed(msgspec.Struct, frozen=True, tag=True):
     number: int
     commit: int
@@ -112,7 +118,7 @@ class Broken(msgspec.Struct, frozen=True, tag=True):
 
 
 Reply = ReadDone | ReadFailed | InferDone | Committed | CommitFailed | Ready | Broken
-Order = ReadOrder | InferOrder | CommitOrder
+Order = ReadOrder | InferOrder | CommitOrder | CloseOrder
 _encode = msgspec.msgpack.Encoder().encode
 _decode_reply = msgspec.msgpack.Decoder(Reply).decode
 _decode_order = msgspec.msgpack.Decoder(Order).decode
@@ -154,13 +160,6 @@ class Child:
         self.process.join()
         self.connection.close()
         return _death(died_of)
-
-    def stop(self, timeout_s: float) -> None:
-        """Let it finish: its pipe ends, it leaves; then make sure."""
-        self.connection.close()
-        self.process.join(timeout_s)
-        self.process.kill()
-        self.process.join()
 
 
 def _death(code: int | None) -> str:
@@ -282,7 +281,6 @@ def _infer_one(
 # ── writer ────────────────────────────────────────────────────────────────────────────────────
 
 _WRITER_TICK_S = 0.5  # how often an idle writer looks whether an index should follow
-_MAINTAIN_S = 60.0  # a killed query pins pages of the store until it is noticed
 
 
 def writer_main(
@@ -291,21 +289,26 @@ def writer_main(
     """The writer: the only process that writes the catalog."""
     try:
         writing = Writing(settings, profile_key)
+        connection.send_bytes(_encode(Ready()))
+        _write(connection, writing)
+        writing.close()
     except CatalogdError as error:
         connection.send_bytes(_encode(Broken(str(error))))
-        return
-    connection.send_bytes(_encode(Ready()))
-    with writing:
-        while True:
-            try:
-                waiting = connection.poll(_WRITER_TICK_S)
-                if waiting:
-                    order = _decode_order(connection.recv_bytes())
-                    assert isinstance(order, CommitOrder)
-                    connection.send_bytes(_encode(writing.commit(order)))
-                writing.follow(idle=not waiting)
-            except (EOFError, ConnectionError):  # the daemon has drained, or is gone
+    else:
+        connection.send_bytes(_encode(Ready()))
+
+
+def _write(connection: multiprocessing.connection.Connection, writing: Writing) -> None:
+    """Commit orders as they come, until one says to close."""
+    while True:
+        waiting = connection.poll(_WRITER_TICK_S)
+        if waiting:
+            order = _decode_order(connection.recv_bytes())
+            if isinstance(order, CloseOrder):
                 return
+            assert isinstance(order, CommitOrder)
+            connection.send_bytes(_encode(writing.commit(order)))
+        writing.follow(idle=not waiting)
 
 
 class Writing:
@@ -316,15 +319,6 @@ class Writing:
 
         self._catalog = Catalog.open(settings.catalog, settings, write=True)
         self._profile_key = profile_key
-        self._maintained = float("-inf")
-
-    def __enter__(self) -> Writing:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let the derived indexes catch up, then close."""
-        self.follow(idle=True, force=True)
-        self._catalog.close()
 
     def commit(self, order: CommitOrder) -> Committed | CommitFailed:
         try:
@@ -338,6 +332,10 @@ class Writing:
         """The text index and the embedding indexes follow, on their own clock or, when forced, now."""
         with contextlib.suppress(CatalogFullError):  # the next commit says so; they catch up later
             self._catalog.follow(idle=idle, force=force)
-            if time.monotonic() - self._maintained >= _MAINTAIN_S:
-                self._maintained = time.monotonic()
-                self._catalog.maintain()
+
+    def close(self) -> None:
+        """Let the derived indexes catch up, then close."""
+        try:
+            self.follow(idle=True, force=True)
+        finally:
+            self._catalog.close()

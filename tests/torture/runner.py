@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-import catalogd.daemon
+import catalogd.daemon.writing
 from catalogd.daemon import Daemon
 from catalogd.errors import CatalogdError
 from catalogd.images import Reading
@@ -94,7 +94,7 @@ def main(spec: Spec) -> int:
     settings = Settings(**{**spec.settings, "catalog": Path(spec.settings["catalog"])})
     _note_children(spec.journal)
     _note_commits(spec.journal)
-    catalogd.daemon.writer_main = functools.partial(writer_at, spec.point, spec.journal)  # type: ignore[assignment]
+    catalogd.daemon.writing.writer_main = functools.partial(writer_at, spec.point, spec.journal)  # type: ignore[assignment]
     try:
         return Daemon(
             settings,

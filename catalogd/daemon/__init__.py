@@ -1,0 +1,453 @@
+"""`catalogd run`: scan, index, then watch, until it is told to stop.
+
+One thread scans (and another watches the disk); the main thread owns the engine, the writer and
+all state, and waits in one place for whatever comes first::
+
+    roots ─▶ scanner thread ─▶ folders with work ─▶ tasks ─▶ engine ─▶ outcomes ─▶ orders ─▶ writer
+                 ▲                                                                    ▲
+            watch thread (changed folders)                    moved, missing, retried ┘
+
+The daemon keeps nothing that it could not find again: what is done is in the catalog, what is not
+is found by the next scan.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import xxhash
+
+from catalogd.catalog import Catalog
+from catalogd.daemon.status import (
+    Lock,
+    Progress,
+    is_running,
+    read_status,
+    request_retry,
+    take_requests,
+    write_status,
+)
+from catalogd.daemon.watch import Places, Scanner, Watcher, is_within, real_roots
+from catalogd.daemon.writing import Writer
+from catalogd.errors import CatalogError, PhotoError
+from catalogd.images import PHOTO_EXTENSIONS, fingerprint_file, read_frame
+from catalogd.pipeline import Engine, InlineEngine, LoadModels
+from catalogd.pipeline.scan import Rules
+from catalogd.pipeline.stages import Read
+from catalogd.records import Change, Failure, Missing, Moved, Record, Retry, Stat, Task, display_path
+from catalogd.settings import Settings
+
+__all__ = ["Daemon", "Lock", "Progress", "is_running", "profile_key", "read_status", "request_retry"]
+
+log = logging.getLogger(__name__)
+
+_STEP_S = 0.2  # the longest wait: signals, requests and progress are looked at this often
+_STATUS_EVERY_S = 1.0
+_LOOK_AWAY_S = 5.0
+_QUIET_STATUS_EVERY_S = 15.0  # nothing happens: a disk may sleep
+_RATE_WINDOW_S = 30.0
+
+
+Report = Callable[[Progress], None]
+
+
+def profile_key(fingerprints: dict[str, str]) -> bytes:
+    """8 bytes that change when any model of the profile does."""
+    text = "\n".join(f"{name}={fingerprint}" for name, fingerprint in sorted(fingerprints.items()))
+    return xxhash.xxh3_64_digest(text.encode())
+
+
+class Daemon:
+    """One `catalogd run`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        roots: list[bytes],
+        load_models: LoadModels,
+        *,
+        once: bool = False,
+        inline: bool = False,
+        include: tuple[str, ...] = (),
+        exclude: tuple[str, ...] = (),
+        report: Report | None = None,
+        read: Read = read_frame,
+    ) -> None:
+        self._settings = settings
+        self._roots = real_roots(roots)
+        self._load_models = load_models
+        self._read = read
+        self._once = once
+        self._inline = inline
+        self._rules = Rules(PHOTO_EXTENSIONS, include, exclude, settings.follow_symlinks)
+        self._report = report or (lambda progress: None)
+        self._stops = 0
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._finished_at: collections.deque[tuple[float, int]] = collections.deque()
+        self._started = time.monotonic()
+        self._started_at = time.time()
+        self._next_report = 0.0
+        self._told: Progress | None = None
+        self._next_quiet_status = 0.0
+        self._away: list[bytes] = []  # what was offline at the last look
+        self._look_away_at = 0.0
+        self._notes: list[str] = []
+        self._model_errors: collections.Counter[str] = collections.Counter()
+        self._in_hand = 0  # photos of the folder that is being handed out
+        self._under_way: set[bytes] = set()  # paths that a commit will settle
+        self._moving: set[int] = set()  # photos that a commit will move
+        self._look_later: set[bytes] = set()  # paths to look at again once they are settled
+
+    def _close_writer(self, failed: type[BaseException] | None, *_: object) -> None:
+        """An error of the run is not covered by one of its end."""
+        try:
+            self._writer.close()
+        except CatalogError:
+            if failed is None and self._stops < 2:
+                raise
+
+    def run(self) -> int:
+        """Work until done (`once`) or told to stop. Returns the exit code: 0, 3 (photos failed), 130."""
+        lock = Lock(self._settings.catalog)
+        self._places = Places(self._settings.catalog, self._roots)
+        try:
+            with self._signals():
+                return self._run()
+        except KeyboardInterrupt:  # twice, before anything was begun
+            return 130
+        finally:
+            self._write_status(self._progress("done"), running=False)
+            lock.release()
+
+    def _run(self) -> int:
+        self._fingerprints = {model.name: model.fingerprint for model in self._load_models()}
+        self._key = key = profile_key(self._fingerprints)
+        with contextlib.ExitStack() as stack:
+            self._writer = Writer(self._settings, key, self._inline)
+            stack.push(self._close_writer)
+            self._catalog = stack.enter_context(Catalog.open(self._settings.catalog, self._settings))
+            self._scanner = Scanner(self._roots, self._catalog, key, self._rules, self._places)
+            stack.callback(self._scanner.stop)
+            if not self._once:
+                stack.callback(Watcher(self._roots, self._scanner, self._places).stop)
+            engine_class: type[Engine] | type[InlineEngine] = InlineEngine if self._inline else Engine
+            self._engine: Engine | InlineEngine = engine_class(self._settings, self._load_models, self._read)
+            stack.callback(self._engine.close)
+            self._tell_about_ring()
+            self._tasks = self._find_tasks()
+            self._loop()
+            if self._stops > 1:
+                self._writer.abandon()
+                return 130
+        self._tell("done", force=True)
+        if self._stops:
+            return 130 if self._once or self._stops > 1 else 0
+        return 3 if self._counts["failed"] else 0
+
+    def _loop(self) -> None:
+        """The whole run: feed, step, collect, commit, tell; until there is nothing left to do."""
+        while self._stops < 2:
+            scanning = self._scanner.busy  # asked first: what it finds from now on is not idle
+            self._feed()
+            self._collect(self._engine.step(self._patience(), self._writer.connections))
+            self._notice_scans()
+            self._take_requests()
+            self._writer.turn(self._settings.commit_wait_s, flush=self._idle)
+            self._notice_commits()
+            self._tell(self._state())
+            if self._stops and self._writer.full:  # what can't be committed is found by the next run
+                return
+            over = self._stops or (self._once and not scanning and not self._scanner.busy)
+            if over and self._idle and self._writer.quiet:
+                return
+
+    @property
+    def _idle(self) -> bool:
+        return not self._engine.busy and (self._stops > 0 or not self._has_work)
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._in_hand or self._scanner.waiting or self._scanner.gone)
+
+    def _patience(self) -> float:
+        return 0.0 if self._inline and not self._idle else _STEP_S
+
+    # ── work ──────────────────────────────────────────────────────────────────────────────────
+
+    def _feed(self) -> None:
+        while not self._stops and not self._writer.behind and self._engine.wants_task:
+            try:
+                task = next(self._tasks)
+            except StopIteration:
+                self._tasks = self._find_tasks()
+                return
+            if task is not None:
+                self._under_way.add(task.path)
+                self._counts["offered"] += 1
+                self._engine.offer(task)
+
+    def _find_tasks(self) -> Iterator[Task | None]:
+        """Tasks for what the scanner has found; None for a photo that was settled on the way."""
+        while (folder := self._scanner.take()) is not None:
+            self._in_hand = len(folder.work)
+            for name in folder.work:
+                self._in_hand -= 1
+                yield self._task(os.path.join(folder.path, name))
+
+    def _task(self, path: bytes) -> Task | None:
+        """What is to be done for one photo that the scan named; None when it is done already."""
+        try:
+            status = os.stat(path)
+        except OSError:  # gone again: the next event or scan knows
+            self._count_done("vanished")
+            return None
+        stat = Stat(status.st_size, status.st_mtime_ns)
+        if path in self._under_way:  # changed again while it is worked on
+            self._look_later.add(path)
+            self._count_done("current")
+            return None
+        entry = self._catalog.file_entry(path)
+        if entry is None:
+            return self._new_task(path, stat)
+        if entry.stat != stat:
+            return Task(path, photo_id=entry.photo_id)
+        if not entry.photo_id or entry.profile_key == self._key:  # failed, or done since the scan
+            self._count_done("current")
+            return None
+        return self._stale_task(path, stat, entry.photo_id)
+
+    def _new_task(self, path: bytes, stat: Stat) -> Task | None:
+        known = self._moved_from(path, stat)
+        if known is None:
+            return Task(path)
+        self._settle(Moved(known.photo_id, path, stat))
+        self._moving.add(known.photo_id)
+        if self._stale(known):
+            self._look_later.add(path)
+        self._count_done("moved")
+        return None
+
+    def _stale_task(self, path: bytes, stat: Stat, photo_id: int) -> Task | None:
+        """Run just the models whose output is missing or was made by another version."""
+        record = self._catalog.record(photo_id)
+        if record is None:
+            return Task(path)
+        if stale := self._stale(record):
+            return Task(path, stale, photo_id)
+        self._settle(Moved(photo_id, path, stat, current=True))  # its entry gets the profile's key
+        self._count_done("current")
+        return None
+
+    def _stale(self, record: Record) -> tuple[str, ...]:
+        return tuple(
+            name
+            for name, fingerprint in self._fingerprints.items()
+            if name not in record.outputs or record.outputs[name].fingerprint != fingerprint
+        )
+
+    def _moved_from(self, path: bytes, stat: Stat) -> Record | None:
+        """The photo with this content that was known elsewhere and is gone there, or was missing here."""
+        if not self._catalog.any_photo_of_size(stat.size):
+            return None
+        with contextlib.suppress(OSError, PhotoError):
+            for photo_id in self._catalog.photos_with_content(stat.size, fingerprint_file(path)):
+                record = self._catalog.record(photo_id)
+                if record is None or photo_id in self._moving:
+                    continue
+                if record.path == path or self._is_gone(record.path):
+                    return record
+        return None
+
+    def _is_gone(self, path: bytes) -> bool:
+        """Not there, and its disk is: nothing on a disk that is away is gone."""
+        return not os.path.lexists(path) and not any(is_within(path, place) for place in self._places.away())
+
+    def _settle(self, change: Change) -> None:
+        self._under_way.add(change.path)
+        self._writer.add(change)
+
+    def _collect(self, outcomes: list[Record | Failure]) -> None:
+        self._counts["finished"] += len(outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, Failure) and not os.path.lexists(outcome.path):  # gone before it was read
+                self._under_way.discard(outcome.path)
+                self._look_later.discard(outcome.path)
+                self._scanner.look_again({os.path.dirname(outcome.path)})
+                self._count_done("vanished")
+                continue
+            self._writer.add(outcome)
+            self._count_done("failed" if isinstance(outcome, Failure) else "indexed")
+            if isinstance(outcome, Record):
+                self._model_errors.update(name for name, output in outcome.outputs.items() if output.error)
+            else:
+                log.warning(
+                    "%s: %s: %s: %s",
+                    outcome.stage,
+                    outcome.reason,
+                    outcome.message,
+                    display_path(outcome.path),
+                )
+
+    def _notice_commits(self) -> None:
+        for change in self._writer.committed:
+            self._under_way.discard(change.path)
+            if isinstance(change, Moved):
+                self._moving.discard(change.photo_id)
+            if change.path in self._look_later:
+                self._look_later.discard(change.path)
+                self._scanner.look_again({os.path.dirname(change.path)})
+        self._writer.committed.clear()
+
+    def _count_done(self, kind: str) -> None:
+        """Work that turns out to be none (`current`, `vanished`) does not count as a photo of the run."""
+        self._counts[kind] += 1
+        if kind not in ("current", "vanished"):
+            self._counts["done"] += 1
+
+    # ── what the scanner says ─────────────────────────────────────────────────────────────────
+
+    def _notice_scans(self) -> None:
+        away = self._places.away() if self._scanner.gone else []
+        while self._scanner.gone and not self._writer.behind:
+            path = self._scanner.gone.popleft()
+            if os.path.lexists(path) or any(is_within(path, place) for place in away):
+                continue
+            if path in self._under_way:  # else its record would come after
+                self._look_later.add(path)
+            else:
+                self._settle(Missing(path, time.time()))
+                self._counts["missing"] += 1
+        while self._scanner.errors:
+            self._note(self._scanner.errors.popleft())
+        if self._scanner.broken is not None:
+            raise self._scanner.broken
+
+    def _recently_offline(self) -> list[bytes]:
+        """For people: looked at now and then, so that a disk may sleep."""
+        if time.monotonic() >= self._look_away_at:
+            self._away = [place for place in self._places.away() if self._concerns(place)]
+            self._look_away_at = time.monotonic() + _LOOK_AWAY_S
+        return self._away
+
+    def _concerns(self, place: bytes) -> bool:
+        """Whether this run scans the place, or what would be in it."""
+        return any(is_within(place, root) for root in self._roots)
+
+    def _take_requests(self) -> None:
+        for paths in take_requests(self._settings.catalog):
+            for path in paths:
+                self._settle(Retry(path))
+            self._look_later.update(paths)
+
+    # ── telling ───────────────────────────────────────────────────────────────────────────────
+
+    def _state(self) -> str:
+        if self._stops:
+            return "draining"
+        if self._writer.full:
+            return "disk_full"
+        if not self._engine.fingerprints:
+            return "loading"
+        return "indexing" if self._engine.busy or self._scanner.busy or self._has_work else "watching"
+
+    def _tell(self, state: str, force: bool = False) -> None:
+        now = time.monotonic()
+        if now < self._next_report and not force:
+            return
+        self._next_report = now + _STATUS_EVERY_S
+        self._finished_at.append((now, self._counts["done"]))
+        while len(self._finished_at) > 2 and now - self._finished_at[0][0] > _RATE_WINDOW_S:
+            self._finished_at.popleft()
+        progress = self._progress(state)
+        self._report(progress)
+        quiet = dataclasses.replace(progress, elapsed_s=0.0)
+        if quiet != self._told or now >= self._next_quiet_status:
+            self._told, self._next_quiet_status = quiet, now + _QUIET_STATUS_EVERY_S
+            self._write_status(progress, running=True)
+
+    def _progress(self, state: str) -> Progress:
+        engine = self._engine.state if hasattr(self, "_engine") else None
+        rate = self._rate()
+        pending = self._pending()
+        return Progress(
+            state=state,
+            scanning=hasattr(self, "_scanner") and self._scanner.busy,
+            total=self._counts["done"] + pending,
+            done=self._counts["done"],
+            failed=self._counts["failed"],
+            moved=self._counts["moved"],
+            missing=self._counts["missing"],
+            unchanged=self._scanner.unchanged if hasattr(self, "_scanner") else 0,
+            rate=rate,
+            eta_s=pending / rate if rate and pending else (0.0 if not pending else None),
+            limit=self._limit(state, engine.limit if engine else "-"),
+            ring_used=engine.slots_used if engine else 0,
+            ring_slots=engine.slots if engine else 0,
+            elapsed_s=time.monotonic() - self._started,
+            offline=tuple(display_path(path) for path in self._recently_offline()),
+            notes=tuple(self._notes),
+            model_errors=dict(self._model_errors),
+        )
+
+    def _pending(self) -> int:
+        """Photos found and not finished: waiting, in hand, or in the engine."""
+        waiting = self._scanner.waiting if hasattr(self, "_scanner") else 0
+        return waiting + self._in_hand + self._counts["offered"] - self._counts["finished"]
+
+    def _rate(self) -> float:
+        if len(self._finished_at) < 2:
+            return 0.0
+        (then, before), (now, after) = self._finished_at[0], self._finished_at[-1]
+        return (after - before) / (now - then) if now > then else 0.0
+
+    def _limit(self, state: str, engine_limit: str) -> str:
+        if state in ("loading", "watching", "done"):
+            return "-"
+        return "writing" if self._writer.full or self._writer.behind else engine_limit
+
+    def _write_status(self, progress: Progress, running: bool) -> None:
+        write_status(
+            self._settings.catalog, self._roots, self._settings.profile, self._started_at, progress, running
+        )
+
+    def _tell_about_ring(self) -> None:
+        slots, asked = self._engine.state.slots, self._engine.asked_slots
+        if slots < asked:
+            self._note(
+                f"shared memory is small: {slots} frames in flight instead of {asked} "
+                "(docker: --shm-size=256m)"
+            )
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes and len(self._notes) < 20:
+            self._notes.append(text)
+        log.warning("%s", text)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """First Ctrl-C or SIGTERM: drain. Second: stop at once, even while we wait for the writer."""
+
+        def stop(*_: object) -> None:
+            self._stops += 1
+            if self._stops > 1 and hasattr(self, "_writer"):
+                self._writer.end()
+            elif self._stops > 1:
+                raise KeyboardInterrupt
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

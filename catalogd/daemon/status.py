@@ -1,0 +1,152 @@
+"""What a run tells others about itself: its lock, its status file, and requests left for it.
+
+`run.lock` is held while a process works on the catalog for writing; `run.json` says how a run is
+going; `requests/` holds what other processes ask of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from catalogd.errors import CatalogError, CatalogLockedError
+from catalogd.records import display_path
+
+_LOCK_PATIENCE_S = 1.0  # who only asks whether a run is alive holds the lock for a moment
+_STATUS_BLOCK_BYTES = 4096  # run.json is padded to these, so that a full disk can still be reported
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where a run is; what the terminal shows, `--json` prints and `catalogd status` reads."""
+
+    state: str  # "loading", "indexing", "watching", "disk_full", "draining", "done"
+    scanning: bool
+    total: int  # photos that this run found to do so far
+    done: int
+    failed: int
+    moved: int
+    missing: int
+    unchanged: int
+    model_errors: dict[str, int]  # model → photos on which it alone failed; see `catalogd show`
+    rate: float  # photos a second over the last 30 s
+    eta_s: float | None
+    limit: str  # "reading", "inference", "writing", "loading", "-"
+    ring_used: int
+    ring_slots: int
+    elapsed_s: float
+    offline: tuple[str, ...]  # roots and mounts that are not there now
+    notes: tuple[str, ...]  # what the owner should know: a smaller ring, a folder that can't be read
+
+    @property
+    def pending(self) -> int:
+        return self.total - self.done
+
+
+class Lock:
+    """One run a catalog. Others read who holds it."""
+
+    def __init__(self, catalog: Path, patience_s: float = _LOCK_PATIENCE_S) -> None:
+        self._lock = filelock.FileLock(catalog / "run.lock")
+        try:
+            catalog.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=patience_s)
+        except filelock.Timeout:
+            raise CatalogLockedError(_held(catalog)) from None
+        except OSError as error:
+            raise CatalogError(f"{catalog}: {error.strerror}; choose another place with --catalog") from None
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def _held(catalog: Path) -> str:
+    status = read_status(catalog)
+    if status and status["running"]:
+        who = f"the run of process {status['pid']} on {status['host']}; stop it first (Ctrl-C there)"
+    else:
+        who = "another catalogd command; wait for it"
+    return f"{catalog} is in use by {who}, or use another --catalog"
+
+
+def is_running(catalog: Path) -> bool:
+    """Whether a run holds the catalog now."""
+    if not (catalog / "run.lock").exists():
+        return False
+    try:
+        Lock(catalog, patience_s=0.0).release()
+    except CatalogLockedError:
+        return True
+    return False
+
+
+def read_status(catalog: Path) -> dict[str, Any] | None:
+    """What the last run wrote about itself; None when there is nothing."""
+    try:
+        status = json.loads((catalog / "run.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return status if isinstance(status, dict) else None
+
+
+def request_retry(catalog: Path, paths: list[bytes]) -> None:
+    """Ask the running daemon to try failed photos again; it looks every second."""
+    folder = catalog / "requests"
+    folder.mkdir(exist_ok=True)
+    aside = folder / f"{uuid.uuid4().hex}.tmp"
+    aside.write_text(json.dumps([os.fsdecode(path) for path in paths]), "ascii")
+    aside.rename(aside.with_suffix(".json"))
+
+
+def _overwrite(file: Path, text: str) -> None:
+    """Write into the blocks that the file has already; nothing happens when that fails too."""
+    with contextlib.suppress(OSError), file.open("r+", encoding="ascii") as stream:
+        stream.write(text.ljust(os.fstat(stream.fileno()).st_size))
+
+
+def write_status(
+    catalog: Path, roots: list[bytes], profile: str, started_at: float, progress: Progress, running: bool
+) -> None:
+    """Replace run.json; on a full disk its own blocks are written again."""
+    status = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "roots": [display_path(root) for root in roots],
+        "running": running,
+        "started_at": started_at,
+        "updated_at": time.time(),
+        "profile": profile,
+        "pending": progress.pending,
+        **dataclasses.asdict(progress),
+    }
+    text = json.dumps(status)
+    text += " " * (-len(text) % _STATUS_BLOCK_BYTES)
+    aside = catalog / "run.json.tmp"
+    try:
+        aside.write_text(text, "ascii")
+        aside.replace(catalog / "run.json")
+    except OSError:  # a full disk must not stop the run that reports it
+        _overwrite(catalog / "run.json", text)
+        with contextlib.suppress(OSError):
+            aside.unlink()
+
+
+def take_requests(catalog: Path) -> Iterator[list[bytes]]:
+    """The paths of each request to try photos again; a request is taken once."""
+    folder = catalog / "requests"
+    if not folder.is_dir():
+        return
+    for file in folder.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            yield [os.fsencode(str(path)) for path in json.loads(file.read_text("ascii"))]
+        file.unlink(missing_ok=True)
