@@ -345,6 +345,34 @@ def test_a_second_ctrl_c_stops_even_while_the_writer_hangs(library: Library) -> 
     library.assert_whole()
 
 
+def test_a_writer_that_hangs_is_replaced_at_its_deadline(library: Library) -> None:
+    """An order was sent to a stopped writer for ever, and with it the whole run waited."""
+    library.settings["write_deadline_s"] = 2.0
+    library.add(*[f"slow-{number}.jpg" for number in range(40)])
+    with library.start() as run:
+        run.until(lambda: library.noted("committed"), "the first commit")
+        [writer] = run.children("writer")
+        os.kill(writer, signal.SIGSTOP)
+        assert run.wait() == 0, run.errors
+    library.assert_whole()
+
+
+def test_a_photo_copied_off_a_disk_that_is_away_is_a_photo_of_its_own(library: Library) -> None:
+    """The copy was taken for the moved original, and the original dropped out of the catalog."""
+    away, copies = library.photos / "away", library.photos / "copies"
+    library.add("away/good-1.jpg")
+    copies.mkdir()
+    (copies / "good-9.jpg").write_text("1 2 3")
+    assert library.run(roots=[str(away), str(copies)]) == 0
+    places = library.catalog / "places.json"
+    devices = json.loads(places.read_text())
+    places.write_text(json.dumps({place: device + (place == str(away)) for place, device in devices.items()}))
+    shutil.copyfile(away / "good-1.jpg", copies / "good-1.jpg")
+    away.rename(library.photos.parent / "unplugged")
+    assert library.run(roots=[str(copies)]) == 0
+    assert len(library.records()) == 3
+
+
 def test_a_second_run_says_who_holds_the_catalog(library: Library) -> None:
     library.add(*[f"slow-{number}.jpg" for number in range(40)])
     with library.start() as run:
