@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from catalogd import __version__
-from catalogd.errors import CatalogdError, UsageError
+from catalogd.errors import CatalogdError, CatalogError, UsageError
 
 if TYPE_CHECKING:
     from catalogd.catalog import Catalog
@@ -35,12 +37,53 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except CatalogdError as error:
-            click.echo(f"catalogd: {error}", err=True)
+            _complain(str(error))
             ctx.exit(error.exit_code)
         except BrokenPipeError:  # the reader of our output has left: `catalogd query … | head`
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
+        except OSError as error:  # a catalog that can't be made or read, a folder that is none
+            if not isinstance(error.filename, str | bytes):
+                raise
+            _complain(f"{os.fsdecode(error.filename)}: {error.strerror}")
+            ctx.exit(CatalogError.exit_code)
+
+
+def _complain(message: str) -> None:
+    _echo(f"catalogd: {message}", err=True)
+
+
+def _echo(line: str, err: bool = False) -> None:
+    """A line that may hold what a file system or a decoder said."""
+    from catalogd.terminal import escaped
+
+    click.echo(escaped(line), err=err)
+
+
+class _QueryCommand(click.Command):
+    """Takes `-camera:nikon` for a negated filter, not for the options -c, -a, -m …"""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_NO_OPTION + arg if _NEGATED.match(arg) else arg for arg in args])
+
+
+_NEGATED = re.compile(r"-[^\W\d]\w*:")
+_NO_OPTION = "\0"  # no argument holds one: hides a filter's "-" from the option parser
+# camera:nikon z6, given as one argument; not several filters; values of other keys hold no space
+_SPACED_FILTER = re.compile(
+    r"(-?(?:camera|text):)(?!.*\s-?[^\W\d]\w*:)([^\s\"][^\"]*\s[^\"]*)", re.IGNORECASE | re.DOTALL
+)
+
+
+class _LogFormatter(logging.Formatter):
+    """Log lines name paths and repeat what decoders say."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        from catalogd.terminal import escaped
+
+        record.message = escaped(record.message)
+        return super().formatMessage(record)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -57,10 +100,9 @@ class _Group(click.Group):
 @click.pass_context
 def cli(ctx: click.Context, catalog: Path | None, settings_file: Path | None, verbose: bool) -> None:
     """An AI memory for a photo library, on the owner's own machine."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.ERROR,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, handlers=[handler])
     ctx.obj = functools.partial(_load_settings, settings_file, catalog)
 
 
@@ -151,11 +193,14 @@ def _print_json_progress(progress: Progress) -> None:
 
 
 def _show_live(live: Any, progress: Progress) -> None:
+    from rich.text import Text
+
     from catalogd import terminal
 
     if progress.state == "done":
         live.update("")
-        live.console.print("\n".join([*progress.notes, *terminal.summary(progress)]))
+        notes = [terminal.escaped(note) for note in progress.notes]
+        live.console.print(Text("\n".join([*notes, *terminal.summary(progress)])))
     else:
         live.update(terminal.progress_view(progress))
 
@@ -172,7 +217,7 @@ class _PlainReporter:
         from catalogd import terminal
 
         for note in progress.notes[self._noted :]:
-            click.echo(note, err=True)
+            _echo(note, err=True)
         self._noted = len(progress.notes)
         if progress.state == "done":
             click.echo("\n".join(terminal.summary(progress)))
@@ -184,7 +229,7 @@ class _PlainReporter:
 # ── query, show ───────────────────────────────────────────────────────────────────────────────
 
 
-@cli.command()
+@cli.command(cls=_QueryCommand)
 @click.argument("words", nargs=-1, required=True)
 @click.option(
     "-n",
@@ -224,12 +269,20 @@ def query(
     from catalogd import query as search_photos
 
     settings = load()
-    plan = search_photos.parse(" ".join(words), limit, min_score)
+    plan = search_photos.parse(_query_text(words), limit, min_score)
     with _open(settings) as catalog:
         hits = search_photos.search(catalog, plan, _text_encoder(settings, bool(plan.words)))
     _print_hits(hits, as_json, as_paths, print0)
     if not hits:
         sys.exit(1)
+
+
+def _query_text(words: tuple[str, ...]) -> str:
+    """The arguments as one query; a value with spaces gets the quotes back that the shell took away."""
+    plain = (word.removeprefix(_NO_OPTION) for word in words)
+    return " ".join(
+        _SPACED_FILTER.sub(r'\1"\2"', word) if _SPACED_FILTER.fullmatch(word) else word for word in plain
+    )
 
 
 def _text_encoder(settings: Settings, needed: bool) -> Any:
@@ -341,21 +394,22 @@ def status(load: LoadSettings, as_json: bool) -> None:
     settings = load()
     with _open(settings) as catalog:
         counts = catalog.counts()
-    running = is_running(settings.catalog)
-    last = (read_status(settings.catalog) or {}) if running else {}
+    last = read_status(settings.catalog) or {}
+    running = is_running(settings.catalog) and last.get("running") is True  # `check` takes the lock too
+    now = last if running else {}
     report = {
         "indexed": counts.indexed,
         "pending": last.get("pending", 0),
         "failed": counts.failed,
         "missing": counts.missing,
-        "rate": last.get("rate", 0.0),
-        "eta_s": last.get("eta_s"),
-        "limit": last.get("limit", "-"),
+        "rate": now.get("rate", 0.0),
+        "eta_s": now.get("eta_s"),
+        "limit": now.get("limit", "-"),
         "running": running,
-        "state": last.get("state", "stopped"),
-        "pid": last.get("pid"),
+        "state": now.get("state", "stopped"),
+        "pid": now.get("pid"),
         "roots": last.get("roots", []),
-        "offline": last.get("offline", []),
+        "offline": now.get("offline", []),
         "catalog": str(settings.catalog),
     }
     if as_json:
@@ -367,22 +421,25 @@ def status(load: LoadSettings, as_json: bool) -> None:
 def _print_status(report: dict[str, Any]) -> None:
     from catalogd import terminal
 
-    click.echo(f"catalog   {report['catalog']}")
+    _echo(f"catalog   {report['catalog']}")
     click.echo(f"indexed   {report['indexed']:,}")
     click.echo(f"failed    {report['failed']:,}")
     if report["missing"]:
         click.echo(f"missing   {report['missing']:,}")
     if not report["running"]:
-        click.echo("run       none is alive; `catalogd run FOLDER` starts one")
+        last = f"; the last was on {', '.join(report['roots'])}" if report["roots"] else ""
+        _echo(f"run       none is alive; `catalogd run FOLDER` starts one{last}")
+        if report["pending"]:
+            click.echo(f"pending   {report['pending']:,} as of the last run")
         return
-    click.echo(f"run       {report['state']} (process {report['pid']}) on {', '.join(report['roots'])}")
+    _echo(f"run       {report['state']} (process {report['pid']}) on {', '.join(report['roots'])}")
     if report["pending"]:
         eta = f", ETA {terminal.duration(report['eta_s'])}" if report["eta_s"] else ""
         click.echo(
             f"pending   {report['pending']:,} at {report['rate']:.1f} photos/s{eta}; limit: {report['limit']}"
         )
     for path in report["offline"]:
-        click.echo(f"offline   {path}")
+        _echo(f"offline   {path}")
 
 
 @cli.command()
@@ -460,7 +517,7 @@ def check(load: LoadSettings, deep: bool, repair: bool, as_json: bool) -> None:
                     {"store": difference.store, "photo_id": difference.photo_id, "text": difference.text}
                 )
             else:
-                click.echo(f"{difference.store}: {difference.text}")
+                _echo(f"{difference.store}: {difference.text}")
         if repair and differences:
             catalog.repair()
             differences = catalog.check(deep=deep)
@@ -502,21 +559,9 @@ def models(load: LoadSettings, profile: str | None, as_json: bool) -> None:
             for row in rows:
                 _print_json({"profile": name, **_plain(row)})
         else:
-            _print_models(name, rows)
+            from catalogd import terminal
 
-
-def _print_models(profile: str, rows: list[Any]) -> None:
-    from rich.table import Table
-
-    table = Table(
-        title=f"profile {profile}", title_justify="left", box=None, pad_edge=False, header_style="dim"
-    )
-    for title in ("model", "job", "weights from", "state", "licence"):
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        state = f"missing: {row.install}" if row.source == "missing" else "present"
-        table.add_row(row.name, row.job, row.source, state, row.licence)
-    _console().print(table)
+            _console().print(terminal.models_table(name, rows))
 
 
 def _plain(row: Any) -> dict[str, Any]:
@@ -535,6 +580,7 @@ def _plain(row: Any) -> dict[str, Any]:
 def doctor(load: LoadSettings, as_json: bool) -> None:
     """What is missing on this machine, and the command that fixes it. Exit code 1 when something is."""
     from catalogd.doctor import examine
+    from catalogd.terminal import escaped
 
     findings = examine(load())
     for finding in findings:
@@ -544,10 +590,9 @@ def doctor(load: LoadSettings, as_json: bool) -> None:
             mark = click.style("ok     ", fg="green") if finding.ok else click.style("missing", fg="red")
             if finding.ok is None:
                 mark = click.style("note   ", fg="yellow")
-            click.echo(
-                f"{mark}  {finding.name}: {finding.text}"
-                + (f"\n         → {finding.fix}" if finding.fix else "")
-            )
+            click.echo(f"{mark}  {escaped(finding.name)}: {escaped(finding.text)}")
+            if finding.fix:
+                click.echo(f"         → {escaped(finding.fix)}")
     sys.exit(1 if any(finding.ok is False for finding in findings) else 0)
 
 
@@ -613,7 +658,20 @@ def _locked(settings: Settings) -> Iterator[Catalog]:
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """One line, valid in every encoding of stdout."""
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    click.echo(json.dumps(_json_ready(value), ensure_ascii=not is_utf8, allow_nan=False))
+
+
+def _json_ready(value: Any) -> Any:
+    """The same with each string as text that UTF-8 can hold."""
+    from catalogd.terminal import valid_text
+
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, dict):
+        return {_json_ready(key): _json_ready(item) for key, item in value.items()}
+    return [_json_ready(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _console() -> Any:
@@ -627,4 +685,7 @@ def _console() -> Any:
 
 def main() -> None:
     """The `catalogd` command."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that is not UTF-8 shows \xNN, and no traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     cli(prog_name="catalogd")

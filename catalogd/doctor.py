@@ -98,6 +98,8 @@ def _disk(settings: Settings) -> Finding:
     folder = settings.catalog
     while not folder.exists():
         folder = folder.parent
+    if not folder.is_dir():
+        return Finding("catalog", False, f"{folder} is not a folder", "choose another place with --catalog")
     free = shutil.disk_usage(folder).free
     text = f"{free / GiB:.1f} GiB free for {settings.catalog}"
     if not os.access(folder, os.W_OK):

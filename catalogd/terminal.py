@@ -1,12 +1,19 @@
-"""What a person sees on a terminal: progress, tables, durations. Builds text; prints nothing."""
+"""What a person sees on a terminal: progress, tables, durations. Builds text; prints nothing.
+
+What comes from the file system or a decoder is `escaped` before it is shown, and goes to rich as
+`Text`: a `str` would be read as markup, and a photo may be named `photo [copy].jpg`.
+"""
 
 from __future__ import annotations
 
 import datetime
+import re
+import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.progress_bar import ProgressBar
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -14,9 +21,11 @@ from catalogd.records import display_path
 
 if TYPE_CHECKING:
     from catalogd.daemon import Progress
+    from catalogd.models.registry import ModelInfo
     from catalogd.records import Failure, Hit, Output, Record
 
 _BAR_WIDTH = 28
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ADVICE = {
     "unreadable": "open it in another program; restore it from a backup if that fails too",
     "unsupported": "this format, or this variant of it, can't be decoded here; convert a copy",
@@ -25,6 +34,22 @@ _ADVICE = {
     "timeout": "raise read_deadline_s if the disk is slow, then `catalogd retry`",
     "crashed": "a decoder died of it; `catalogd retry` after an update of the decoders",
 }
+
+
+def valid_text(text: str) -> str:
+    """Text that UTF-8 can hold: bytes that `os.fsdecode` could not read as `\\xNN`, like `display_path`."""
+    return _SURROGATE.sub(_shown_surrogate, text)
+
+
+def _shown_surrogate(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def escaped(text: str | bytes) -> str:
+    """A path or message that can't move the cursor: control characters are shown as escapes, on one line."""
+    valid = display_path(text) if isinstance(text, bytes) else valid_text(text)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in valid)
 
 
 def duration(seconds: float) -> str:
@@ -68,8 +93,8 @@ def _counts(progress: Progress) -> list[str]:
     counts = [f"{count:,} {name}" for name, count in named if count]
     if progress.unchanged:
         counts.append(f"{progress.unchanged:,} unchanged")
-    counts += [f"model {name} failed on {count:,}" for name, count in progress.model_errors.items()]
-    return counts + [f"offline: {path}" for path in progress.offline]
+    counts += [f"model {escaped(name)} failed on {count:,}" for name, count in progress.model_errors.items()]
+    return counts + [f"offline: {escaped(path)}" for path in progress.offline]
 
 
 def progress_view(progress: Progress) -> Group:
@@ -109,15 +134,16 @@ def hits_table(hits: list[Hit], links: bool) -> Table:
     table.add_column("photo", overflow="fold")
     table.add_column("why", overflow="fold", style="dim")
     for hit in hits:
-        path = Text(_escaped(hit.path))
+        path = Text(escaped(hit.path))
         if links:
-            path.stylize(f"link file://{_escaped(hit.path)}")
-        table.add_row(f"{hit.score:.2f}", path, "; ".join(signal_text(signal) for signal in hit.signals))
+            path.stylize(Style(link="file://" + urllib.parse.quote(hit.path)))
+        why = Text("; ".join(signal_text(signal) for signal in hit.signals))
+        table.add_row(f"{hit.score:.2f}", path, why)
     return table
 
 
 def signal_text(signal: Any) -> str:
-    matched = f" ({', '.join(signal.matched)})" if signal.matched else ""
+    matched = f" ({escaped(', '.join(signal.matched))})" if signal.matched else ""
     if signal.name == "meaning":
         return f"meaning {signal.score:.2f}"
     return "filter" if signal.name == "filter" else f"{signal.name}{matched}"
@@ -129,26 +155,36 @@ def failures_table(failures: list[Failure]) -> Table:
         table.add_column(title, overflow="fold")
     for failure in failures:
         table.add_row(
-            _escaped(failure.path),
-            failure.stage,
-            failure.reason,
+            Text(escaped(failure.path)),
+            Text(escaped(failure.stage)),
+            Text(escaped(failure.reason)),
             str(failure.tries),
-            failure.message,
-            _ADVICE.get(failure.reason, "`catalogd retry` tries it again"),
+            Text(escaped(failure.message)),
+            Text(_ADVICE.get(failure.reason, "`catalogd retry` tries it again")),
         )
     return table
 
 
-def _escaped(path: bytes) -> str:
-    """A path that can't move the cursor: control characters are shown as escapes."""
-    text = display_path(path)
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+def models_table(profile: str, rows: list[ModelInfo]) -> Table:
+    table = Table(
+        title=Text(f"profile {escaped(profile)}"),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
+    for title in ("model", "job", "weights from", "state", "licence"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        state = f"missing: {row.install}" if row.source == "missing" else "present"
+        table.add_row(*(Text(escaped(cell)) for cell in (row.name, row.job, row.source, state, row.licence)))
+    return table
 
 
 def record_text(record: Record) -> Text:
     """Everything the catalog keeps of one photo, with the model that made each part."""
     text = Text()
-    text.append(f"{_escaped(record.path)}\n", style="bold")
+    text.append(f"{escaped(record.path)}\n", style="bold")
     facts = record.facts
     _line(text, "photo_id", str(record.photo_id))
     _line(text, "file", f"{facts.format}, {facts.width}×{facts.height} px, {byte_size(record.stat.size)}")
@@ -165,8 +201,8 @@ def record_text(record: Record) -> Text:
         since = datetime.datetime.fromtimestamp(record.missing_since).isoformat(" ", "minutes")
         _line(text, "missing", f"the file has been gone since {since}")
     for name, output in record.outputs.items():
-        text.append(f"{name}", style="bold")
-        text.append(f"  {output.fingerprint}\n", style="dim")
+        text.append(escaped(name), style="bold")
+        text.append(f"  {escaped(output.fingerprint)}\n", style="dim")
         for label, value in _output_lines(output):
             _line(text, label, value)
     return text
@@ -175,7 +211,7 @@ def record_text(record: Record) -> Text:
 def _line(text: Text, label: str, value: str) -> None:
     if value:
         text.append(f"  {label:<15}", style="dim")
-        text.append(f"{value}\n")
+        text.append(f"{escaped(value)}\n")
 
 
 def _shutter(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -10,7 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
+from click.testing import CliRunner
+
+from catalogd.cli import _query_text, cli
 
 CATALOGD = Path(sys.executable).parent / "catalogd"
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "page.png", "rocket.jpg")
@@ -18,7 +23,11 @@ RECORD_KEYS = {"path", "stat", "content", "facts", "outputs", "photo_id", "added
 
 
 def catalogd(
-    *arguments: str, catalog: Path, code: int | None = 0, cwd: Path | None = None
+    *arguments: str,
+    catalog: Path,
+    code: int | None = 0,
+    cwd: Path | None = None,
+    variables: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CATALOGD_")}
     done = subprocess.run(
@@ -28,7 +37,7 @@ def catalogd(
         timeout=110,
         cwd=cwd,
         check=False,
-        env={**environment, "COLUMNS": "100"},
+        env={**environment, "COLUMNS": "100", **(variables or {})},
     )
     assert "Traceback" not in done.stderr, done.stderr
     if code is not None:
@@ -116,6 +125,89 @@ def test_status_counts_and_says_that_no_run_is_alive(library: tuple[Path, Path])
     assert {key: status[key] for key in wanted} == wanted
 
 
+@pytest.fixture
+def stopped(library: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A catalog whose last run left work behind."""
+    catalog = tmp_path / "catalog"
+    shutil.copytree(library[1], catalog)
+    write_status(catalog, running=False)
+    return catalog
+
+
+def write_status(catalog: Path, running: bool) -> None:
+    status = {
+        "pid": 1,
+        "host": "here",
+        "roots": ["/photos"],
+        "pending": 1234,
+        "running": running,
+        "rate": 2.5,
+    }
+    status |= {"state": "indexing", "eta_s": 60.0, "limit": "reading", "offline": ["/photos"]}
+    (catalog / "run.json").write_text(json.dumps(status))
+
+
+def test_status_tells_what_the_last_run_left_behind(stopped: Path) -> None:
+    """Without a run alive `pending` was always 0 and the roots were forgotten."""
+    [status] = rows(catalogd("status", "--json", catalog=stopped))
+    assert (status["running"], status["pending"], status["roots"]) == (False, 1234, ["/photos"])
+    assert (status["state"], status["pid"], status["rate"]) == ("stopped", None, 0.0)
+    text = catalogd("status", catalog=stopped).stdout
+    assert "pending   1,234 as of the last run" in text
+    assert "the last was on /photos" in text
+
+
+def test_a_command_that_holds_the_lock_is_not_a_run(stopped: Path) -> None:
+    """`catalogd status` during `catalogd rebuild` said that a run is alive."""
+    with filelock.FileLock(stopped / "run.lock"):
+        assert rows(catalogd("status", "--json", catalog=stopped))[0]["running"] is False
+        write_status(stopped, running=True)
+        [status] = rows(catalogd("status", "--json", catalog=stopped))
+    assert (status["running"], status["state"], status["pid"]) == (True, "indexing", 1)
+    assert rows(catalogd("status", "--json", catalog=stopped))[0]["running"] is False
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Path, str]:
+    """A folder and a broken photo with names that are no UTF-8, its catalog, and what the run said."""
+    folder = os.fsencode(tmp_path_factory.mktemp("odd")) + b"/caf\xe9 [/b]\x1b"
+    os.makedirs(folder)
+    with open(folder + b"/\xff [copy].jpg", "wb"):
+        pass
+    catalog = tmp_path_factory.mktemp("state") / "catalog"
+    done = catalogd("run", os.fsdecode(folder), "--once", "--json", catalog=catalog, code=3)
+    return folder, catalog, done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_names_that_are_no_utf8_are_json_in_every_encoding(
+    odd: tuple[bytes, Path, str], encoding: str
+) -> None:
+    """`catalogd status --json` ended with a UnicodeEncodeError."""
+    folder, catalog, _ = odd
+    shown = folder.decode("utf-8", "backslashreplace")
+    variables = {"PYTHONIOENCODING": encoding}
+    [status] = rows(catalogd("status", "--json", catalog=catalog, variables=variables))
+    assert status["roots"] == [shown]
+    [failure] = rows(catalogd("failures", "--json", catalog=catalog, variables=variables))
+    assert failure["path"] == shown + "/\\xff [copy].jpg"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_that_are_no_utf8_or_escape_sequences_are_shown_as_escapes(
+    odd: tuple[bytes, Path, str], encoding: str
+) -> None:
+    folder, catalog, progress = odd
+    variables = {"PYTHONIOENCODING": encoding}
+    assert json.loads(progress.splitlines()[-1])["failed"] == 1
+    texts = [catalogd(name, catalog=catalog, variables=variables).stdout for name in ("status", "failures")]
+    other = os.fsdecode(folder + b"/other.jpg")
+    texts.append(catalogd("retry", other, catalog=catalog, variables=variables, code=2).stderr)
+    for text in texts:
+        assert "\x1b" not in text
+        assert "caf\\xe9 [/b]\\x1b" in text
+
+
 def test_show_gives_every_output_with_its_model(library: tuple[Path, Path]) -> None:
     folder, catalog = library
     [record] = rows(catalogd("show", "chelsea.png", "--json", catalog=catalog, cwd=folder))
@@ -148,6 +240,49 @@ def test_a_second_run_does_nothing_until_retry_asks_for_it(library: tuple[Path, 
     assert failure["path"] == str(folder / "empty.jpg")
 
 
+@pytest.mark.parametrize("form", [("-n20",), ("-n", "20"), ("-n", "2", "-0"), ("--limit=3",)])
+def test_a_negated_filter_is_no_option(library: tuple[Path, Path], form: tuple[str, ...]) -> None:
+    """`catalogd query cat -camera:nikon` was answered with `No such option '-c'`."""
+    folder, catalog = library
+    done = catalogd("query", "type:png", "-camera:nikon", "-text:0h", *form, "--paths", catalog=catalog)
+    assert str(folder) in done.stdout
+    assert catalogd("query", "-type:png", *form, "--paths", catalog=catalog).stdout.count("rocket.jpg") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--pahts",), "No such option '--pahts'"),
+        (("-c",), "No such option '-c'"),
+        (("-colour:red",), "there is no key colour:"),
+    ],
+)
+def test_a_mistyped_option_of_a_query_is_named(
+    library: tuple[Path, Path], arguments: tuple[str, ...], says: str
+) -> None:
+    done = catalogd("query", "cat", *arguments, catalog=library[1], code=2)
+    assert says.replace("'", "") in done.stderr.replace("'", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("camera:nikon z6",), 'camera:"nikon z6"'),
+        (("cat", "-Camera:nikon z6", "iso:100"), 'cat -Camera:"nikon z6" iso:100'),
+        (("text:at 10:30", "dog"), 'text:"at 10:30" dog'),
+        (("camera:nikon iso:100",), "camera:nikon iso:100"),
+        (("camera:nikon colour:red",), "camera:nikon colour:red"),
+        (('camera:"nikon z6" cat',), 'camera:"nikon z6" cat'),
+        (("iso:>=100 cat",), "iso:>=100 cat"),
+        (("type:png cat",), "type:png cat"),
+        (("a cat", "camera: z6"), "a cat camera: z6"),
+    ],
+)
+def test_the_quotes_that_the_shell_took_come_back(words: tuple[str, ...], text: str) -> None:
+    """`catalogd query 'camera:nikon z6'` searched for the camera nikon and the word z6."""
+    assert _query_text(words) == text
+
+
 def test_the_catalog_is_consistent_and_its_indexes_can_be_built_again(library: tuple[Path, Path]) -> None:
     folder, catalog = library
     assert "is consistent" in catalogd("check", "--deep", catalog=catalog).stdout
@@ -177,6 +312,30 @@ def test_mistakes_are_answered_with_what_to_do_and_an_exit_code(
     done = catalogd(*arguments, catalog=tmp_path / "catalog", code=code)
     assert says in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", [("run", ".", "--once"), ("doctor",)])
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_catalog_that_can_not_be_a_folder_is_named(
+    tmp_path: Path, command: tuple[str, ...], below: str
+) -> None:
+    """It ended with a FileExistsError's traceback."""
+    file = tmp_path / "file"
+    file.touch()
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    done = catalogd(*command, catalog=file / below, code=None, cwd=photos)
+    assert done.returncode in (1, 5)
+    assert str(file) in done.stderr + done.stdout
+
+
+def test_an_error_of_the_system_is_a_line_that_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/x/\x1b[2J")
+
+    monkeypatch.setattr("catalogd.settings.load_settings", refuse)
+    result = CliRunner().invoke(cli, ["status"])
+    assert (result.exit_code, result.stderr) == (5, "catalogd: /x/\\x1b[2J: Permission denied\n")
 
 
 def test_a_query_that_can_not_be_read_names_the_place(library: tuple[Path, Path]) -> None:

@@ -1,0 +1,117 @@
+"""What a terminal shows: names that look like markup, escape sequences, links, bytes that are no text."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from catalogd import cli, terminal
+from catalogd.daemon import Progress
+from catalogd.models.registry import describe
+from catalogd.records import Failure, Hit, Signal, Stat
+from catalogd.settings import Settings
+
+ESC = "\x1b"
+
+
+def shown(renderable: RenderableType, *, links: bool = False) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=1000, force_terminal=links, highlight=False).print(renderable)
+    return stream.getvalue()
+
+
+def failure(path: bytes, message: str = "it is empty") -> Failure:
+    return Failure(path, Stat(0, 0), "read", "unreadable", message)
+
+
+def progress(*, state: str = "done", notes: tuple[str, ...] = (), offline: tuple[str, ...] = ()) -> Progress:
+    return Progress(
+        state=state,
+        scanning=False,
+        total=1,
+        done=1,
+        failed=0,
+        moved=0,
+        missing=0,
+        unchanged=0,
+        model_errors={},
+        rate=0.0,
+        eta_s=None,
+        limit="-",
+        ring_used=0,
+        ring_slots=0,
+        elapsed_s=1.0,
+        offline=offline,
+        notes=notes,
+    )
+
+
+@pytest.mark.parametrize("name", ["photo [copy].jpg", "a[/b].jpg", "[red]x[/red].jpg", "[link=x]y.jpg"])
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(name: str) -> None:
+    """`photo [copy].jpg` lost its brackets, and `a[/b].jpg` ended `catalogd failures` with a traceback."""
+    message = f"can't open {name}"
+    text = shown(terminal.failures_table([failure(name.encode(), message)]))
+    assert text.count(name) == 2
+    assert name in shown(terminal.hits_table([Hit(1, name.encode(), 1.0, ())], links=False))
+
+
+def test_the_live_view_ends_with_the_notes_as_they_are() -> None:
+    """A note that names `a[/b]` ended the run with a MarkupError."""
+    stream = io.StringIO()
+    with Live(console=Console(file=stream, width=1000), transient=True) as live:
+        cli._show_live(live, progress(notes=(f"can't read /x/a[/b]: {ESC}[2J no",), offline=("/disk [old]",)))
+    assert "can't read /x/a[/b]: \\x1b[2J no" in stream.getvalue()
+    assert "offline: /disk [old]" in stream.getvalue()
+
+
+def test_the_command_that_installs_a_model_keeps_its_extra_in_brackets() -> None:
+    """`pip install 'catalogd[objects]'` was shown as `pip install 'catalogd'`."""
+    rows = describe("starter", Settings())
+    row = rows[0].__class__(**{**vars(rows[0]), "source": "missing", "install": "pip install 'x[objects]'"})
+    assert "pip install 'x[objects]'" in shown(terminal.models_table("starter", [row]))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("plain é 山.jpg", "plain é 山.jpg"),
+        (f"a{ESC}[2J\r\nb\x9b\t", "a\\x1b[2J\\r\\nb\\x9b\\t"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
+        (b"caf\xe9 \x1b.jpg", "caf\\xe9 \\x1b.jpg"),
+        ("caf\udce9.jpg", "caf\\xe9.jpg"),
+        ("\ud83d alone", "\\ud83d alone"),
+    ],
+)
+def test_escaped_text_is_one_line_of_printable_utf8(text: str | bytes, wanted: str) -> None:
+    assert terminal.escaped(text) == wanted
+    wanted.encode()
+
+
+def test_escape_sequences_of_a_decoder_or_a_mount_do_not_reach_the_terminal() -> None:
+    hostile = f"bad{ESC}]0;title\x07 \udcff"
+    told = progress(offline=(hostile,))
+    for text in (
+        shown(terminal.failures_table([failure(b"x.jpg", hostile)])),
+        shown(terminal.progress_view(told)),
+        terminal.progress_line(told),
+        "".join(terminal.summary(told)),
+    ):
+        assert ESC not in text
+        assert "bad\\x1b]0;title\\x07 \\xff" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        (b"/photos/a b#1 100%.jpg", "file:///photos/a%20b%231%20100%25.jpg"),
+        (b"/photos/caf\xe9 [x].jpg", "file:///photos/caf%E9%20%5Bx%5D.jpg"),
+    ],
+)
+def test_a_hit_links_to_its_file(path: bytes, address: str) -> None:
+    """A space, % or # in a path broke the link: it was built as a style's text."""
+    table = terminal.hits_table([Hit(1, path, 0.5, (Signal("words", 1, 0.5, ("tags",)),))], links=True)
+    assert re.findall(ESC + r"\]8;[^;]*;([^\x1b]+)" + ESC, shown(table, links=True)) == [address]
