@@ -10,6 +10,8 @@
     │   ├── UnreadableError       the bytes are not a photo that can be decoded
     │   ├── UnsupportedError      a format, or a variant of one, that no decoder here reads
     │   ├── TooLargeError         a limit would be exceeded by decoding it
+    │   ├── DeniedError           no permission to read the file; tried again by every scan
+    │   ├── UnavailableError      its disk or network does not answer; tried again by every scan
     │   ├── ChangedError          the file changed while it was read
     │   ├── DeadlineError         the reader passed its deadline
     │   └── CrashedError          the process working on it died
@@ -75,6 +77,14 @@ class UnsupportedError(PhotoError):
 
 class TooLargeError(PhotoError):
     reason = "too_large"
+
+
+class DeniedError(PhotoError):
+    reason = "denied"
+
+
+class UnavailableError(PhotoError):
+    reason = "unavailable"
 
 
 class ChangedError(PhotoError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -16,7 +18,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from catalogd.errors import ChangedError, PhotoError, TooLargeError, UnreadableError, UnsupportedError
+from catalogd.errors import (
+    ChangedError,
+    DeniedError,
+    PhotoError,
+    TooLargeError,
+    UnavailableError,
+    UnreadableError,
+    UnsupportedError,
+)
 from catalogd.images import PHOTO_EXTENSIONS, fingerprint_file, jpeg, read_frame, source
 from catalogd.images.source import fingerprint_content
 from catalogd.settings import Settings
@@ -379,6 +389,38 @@ def test_only_regular_files_are_opened(tmp_path, monkeypatch):
 def test_a_file_that_is_gone_has_changed(tmp_path):
     with pytest.raises(ChangedError, match="gone"):
         read(bytes(tmp_path / "photo.jpg"))
+
+
+def test_a_file_whose_folder_became_a_file_is_gone(tmp_path):
+    (tmp_path / "folder").write_bytes(b"no folder any more")
+    with pytest.raises(ChangedError, match="gone"):
+        read(bytes(tmp_path / "folder" / "photo.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (errno.EACCES, DeniedError),
+        (errno.EPERM, DeniedError),
+        (errno.EIO, UnavailableError),
+        (errno.ESTALE, UnavailableError),
+        (errno.ETIMEDOUT, UnavailableError),
+        (errno.EHOSTDOWN, UnavailableError),
+        (errno.EMFILE, UnavailableError),
+        (errno.ENAMETOOLONG, UnreadableError),
+        (errno.ELOOP, UnreadableError),
+    ],
+)
+def test_an_error_that_passes_is_told_from_one_that_lasts(tmp_path, monkeypatch, code, kind):
+    """All were UnreadableError once: a disk that was away for a moment was a damaged photo for ever."""
+    path = factory.write_jpeg(tmp_path / "photo.jpg", UPRIGHT)
+
+    def fail(descriptor, size):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(source, "_read_all", fail)
+    with pytest.raises(kind, match=re.escape(os.strerror(code))):
+        read(path)
 
 
 def test_a_file_that_keeps_changing_is_given_up(tmp_path, monkeypatch):

@@ -48,8 +48,9 @@ def read_frame(path: bytes, slot: Pixels, limits: Settings) -> Reading:
     become the frame, `uint8[height, width, 3]`, upright, sRGB, long edge at most `frame_edge_px`
     and never enlarged; the rest is left as it was. After an error the slot holds anything.
 
-    Raises UnreadableError, UnsupportedError, TooLargeError or ChangedError, and nothing else that
-    the file could be the reason of; a slot that is too small is a ValueError.
+    Raises UnreadableError, UnsupportedError, TooLargeError, ChangedError, DeniedError or
+    UnavailableError, and nothing else that the file could be the reason of; a slot that is too
+    small is a ValueError.
     """
     least = limits.frame_edge_px**2 * 3
     if slot.ndim != 1 or slot.dtype != np.uint8 or slot.size < least:

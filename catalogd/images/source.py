@@ -8,16 +8,26 @@ inode before and after.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import stat
 
 import xxhash
 
-from catalogd.errors import ChangedError, TooLargeError, UnreadableError
+from catalogd.errors import (
+    ChangedError,
+    DeniedError,
+    PhotoError,
+    TooLargeError,
+    UnavailableError,
+    UnreadableError,
+)
 from catalogd.records import Stat
 
 FINGERPRINT_BLOCK_BYTES = 64 << 10  # head, middle and tail; a smaller file is hashed whole
 TRIES = 2  # a file that changes during both is being written: the watcher brings it back
+# Errors that the path is the reason of; any other is the disk's, the network's or this process's, and passes.
+_LASTING = frozenset((errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL, errno.EOVERFLOW))
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -33,19 +43,27 @@ class Source:
 def read_source(path: bytes, max_bytes: int) -> Source:
     """Read the file at `path`.
 
-    Raises UnreadableError (no regular file, no permission, empty, an input/output error),
-    TooLargeError above `max_bytes`, ChangedError when it is gone or changed while it was read.
+    Raises UnreadableError (no regular file, empty), DeniedError, UnavailableError (an input/output
+    error, a server that does not answer, no file handle left), TooLargeError above `max_bytes`,
+    ChangedError when it is gone or changed while it was read.
     """
     try:
         for _ in range(TRIES):
             source = _read_unchanged(path, max_bytes)
             if source is not None:
                 return source
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ChangedError("the file is gone; it is indexed when it comes back") from None
     except OSError as error:
-        raise UnreadableError(f"the file cannot be read: {error.strerror or error}") from error
+        raise _explained(error) from error
     raise ChangedError(f"the file changed each of the {TRIES} times it was read")
+
+
+def _explained(error: OSError) -> PhotoError:
+    message = f"the file cannot be read: {error.strerror or error}"
+    if isinstance(error, PermissionError):
+        return DeniedError(message)
+    return UnreadableError(message) if error.errno in _LASTING else UnavailableError(message)
 
 
 def fingerprint_file(path: bytes) -> bytes:
