@@ -169,7 +169,7 @@ class Missing(msgspec.Struct, frozen=True, tag=True):
 
 
 class Retry(msgspec.Struct, frozen=True, tag=True):
-    """A person wants a failed photo tried again: its failure is dropped."""
+    """A person wants a photo tried again: its failure is dropped, and what its models failed at."""
 
     path: bytes
 
@@ -217,8 +217,6 @@ Change = Record | Failure | Moved | Missing | Retry  # what one commit may hold
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
 decode_failure = msgspec.msgpack.Decoder(Failure).decode
-decode_change = msgspec.msgpack.Decoder(Change).decode
-decode_task = msgspec.msgpack.Decoder(Task).decode
 
 
 def display_path(path: bytes) -> str:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,16 @@ __all__ = ["Catalog", "Counts", "Difference", "FileEntry", "TextHit"]
 PAGE_RECORDS = 1000  # of a walk over all photos; each page is a short read of its own
 MAINTAIN_EVERY_S = 60.0  # a reader that died in a transaction keeps every page written meanwhile
 SEAL_EVERY_S = 2.0  # looking for what changed since the last generation costs 10 ms after 200,000 photos
+PAUSE_S = 60.0  # before a space is sealed again after that failed; doubles each time
+LONGEST_PAUSE_S = 3600.0
 _DAY_S = 86_400.0
+
+
+class _Pause(NamedTuple):
+    """A space is not sealed for a while, because its last sealing failed."""
+
+    until_s: float  # monotonic
+    length_s: float
 
 
 class Catalog:
@@ -53,6 +63,7 @@ class Catalog:
         self._follower: TextFollower | None = None
         self._embedding_indexes: dict[str, EmbeddingIndex] = {}
         self._sealing: Sealing | None = None
+        self._pauses: dict[str, _Pause] = {}
         self._maintained_s = time.monotonic()
         self._looked_s = -math.inf  # when it was last asked whether a generation is wanted
         self._searching = threading.RLock()
@@ -119,12 +130,25 @@ class Catalog:
         self._writer().follow(force)
 
     def maintain(self) -> None:
-        """Let go of readers that died and of photos that have been missing for too long."""
+        """Let go of readers that died, photos missing for too long, and spaces that no photo is in."""
         self._writer()
         self._store.reader_check()
         before = time.time() - self._settings.missing_days * _DAY_S
         while self._store.purge_missing(before):
             pass
+        self._let_go_of_spaces()
+
+    def _let_go_of_spaces(self) -> None:
+        """A space that a replaced model left behind would hold the change log for ever."""
+        sealing = None if self._sealing is None else self._sealing.space
+        with self._searching:
+            for space in self._store.drop_empty_spaces(but=sealing):
+                if (index := self._embedding_indexes.pop(space, None)) is not None:
+                    index.close()
+                self._pauses.pop(space, None)
+            known = {space_folder(self.folder, space) for space in self._store.spaces()}
+            for folder in set((self.folder / "embeddings").glob("*")) - known:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _writer(self) -> TextFollower:
         if self._follower is None:
@@ -138,21 +162,31 @@ class Catalog:
                 return
             self._finish_sealing(self._sealing)
         for space in self._store.spaces():
+            if space in self._pauses and time.monotonic() < self._pauses[space].until_s:
+                continue
             with self._searching:
                 index = self._embedding_index(space)
                 index.refresh()
                 if index.wants_seal(idle):
-                    index.hold_changes()
+                    index.hold_changes(sealing=True)
                     self._sealing = Sealing(self.folder, space, self._settings)
                     return
 
     def _finish_sealing(self, sealing: Sealing) -> None:
         self._sealing = None
-        sealing.wait()
+        if sealing.wait():
+            self._pauses.pop(sealing.space, None)
+        else:
+            self._pause(sealing.space)
         with self._searching:
             index = self._embedding_index(sealing.space)
             index.refresh()
-            index.hold_changes()
+            index.hold_changes(sealing=False)
+
+    def _pause(self, space: str) -> None:
+        former = self._pauses.get(space)
+        length = PAUSE_S if former is None else min(2 * former.length_s, LONGEST_PAUSE_S)
+        self._pauses[space] = _Pause(time.monotonic() + length, length)
 
     # -- photos ----------------------------------------------------------------------------------
 
@@ -319,9 +353,10 @@ class Catalog:
         stores = {difference.store.split()[0] for difference in self.check(deep=True)}
         if stores - {"text"}:
             self._store.repair()
-            self.rebuild_embeddings()
         if stores:
             self.rebuild_text()
+        if stores - {"text"}:
+            self.rebuild_embeddings()
 
     def rebuild_text(self) -> None:
         """Build the text index again from the records; the former one is searched meanwhile."""
@@ -331,7 +366,10 @@ class Catalog:
         follower.follow(force=True)
 
     def rebuild_embeddings(self) -> None:
-        """Delete the generations of all spaces and seal again those that are large enough for one."""
+        """Delete the generations of all spaces and seal again those that are large enough for one.
+
+        Raises CatalogError when that failed for any; they are searched exactly meanwhile.
+        """
         self._writer()
         if self._sealing is not None:
             self._sealing.stop()
@@ -339,7 +377,13 @@ class Catalog:
         with self._searching:
             self._close_embedding_indexes()
         shutil.rmtree(self.folder / "embeddings", ignore_errors=True)
+        self._pauses.clear()
         for _ in self._store.spaces():
             self._follow_embeddings(idle=True)
             if self._sealing is not None:
                 self._finish_sealing(self._sealing)
+        if self._pauses:
+            raise CatalogError(
+                f"the embedding index was not sealed, the log says why: {', '.join(sorted(self._pauses))}; "
+                "searches are right but slower; run `catalogd rebuild` again"
+            )

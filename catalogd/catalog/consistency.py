@@ -19,6 +19,7 @@ from catalogd.catalog.store import (
     ChangesTrimmedError,
     Reading,
     content_key,
+    entry_stat,
     file_key,
     folder_hash,
     id_bytes,
@@ -27,7 +28,7 @@ from catalogd.catalog.store import (
 )
 from catalogd.catalog.text_index import TextIndex, document_of_encoded
 from catalogd.errors import CatalogDamagedError
-from catalogd.records import Failure, Record, decode_failure, decode_record, display_path
+from catalogd.records import Record, decode_failure, decode_record, display_path
 
 Kind = TypeVar("Kind")
 
@@ -161,7 +162,8 @@ class _Tables:
         failure = _decoded(decode_failure, self._tables.get("failures", key) or b"")
         if failure is None:
             return False
-        return entry[FILE_ENTRY_STAT] == FILE_ENTRY.pack(*_numbers(failure), 0, b"")[FILE_ENTRY_STAT]
+        stat = entry_stat(failure)
+        return entry[FILE_ENTRY_STAT] == FILE_ENTRY.pack(stat.size, stat.mtime_ns, 0, b"")[FILE_ENTRY_STAT]
 
     def _foreign_files(self, folders: dict[bytes, bytes]) -> Iterator[Difference]:
         """The entries that lead to a photo that is not there."""
@@ -221,10 +223,6 @@ class _Tables:
         for name, mark in self._tables.marks().items():
             if mark > last:
                 yield Difference("meta", 0, f"{name} has reached commit {mark}, the last one is {last}")
-
-
-def _numbers(failure: Failure) -> tuple[int, int]:
-    return failure.stat.size, failure.stat.mtime_ns
 
 
 def _decoded(decode: Callable[[bytes], Kind], value: bytes) -> Kind | None:

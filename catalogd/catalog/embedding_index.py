@@ -46,7 +46,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from catalogd.catalog.store import ChangesTrimmedError, Store, space_key
+from catalogd.catalog.store import ChangesTrimmedError, Store, embeddings_mark, space_key
 from catalogd.errors import CatalogDamagedError, CatalogFullError
 from catalogd.settings import Settings
 
@@ -187,9 +187,6 @@ class Scored(NamedTuple):
 
     ids: Ids
     scores: Floats
-
-
-NOTHING = Scored(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 def _best(scored: Scored, k: int) -> Scored:
@@ -717,15 +714,17 @@ class EmbeddingIndex:
             return False
         return tail > (least if idle else max(least, sealed))
 
-    def hold_changes(self) -> None:
+    def hold_changes(self, sealing: bool) -> None:
         """Keep the part of the store's change log that the index builds on. Only the writer calls this.
 
-        Before it starts a sealing process: the log must reach back to the commit of the generation
-        that is being built, and of the one it replaces. And after the refresh that follows, which
-        lets go of what the former generation needed.
+        Before it starts a sealing process (`sealing`): the log must reach back to the commit of the
+        generation that is being built, and of the one it replaces. And after the refresh that
+        follows, which lets go of what the former generation needed, of all when there is none.
         """
-        name = f"embeddings:{self._folder.name}"
-        needed = self._commit if self._generation is None else self._generation.manifest.commit
+        name = embeddings_mark(self._space)
+        needed = self._commit if sealing else None
+        if self._generation is not None:
+            needed = self._generation.manifest.commit
         if self._store.mark(name) != needed:
             self._store.set_mark(name, needed)
 

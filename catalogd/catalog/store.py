@@ -45,6 +45,8 @@ from catalogd.errors import (
     CatalogFullError,
     CatalogMissingError,
     CatalogVersionError,
+    DeniedError,
+    UnavailableError,
 )
 from catalogd.records import (
     Change,
@@ -90,7 +92,10 @@ MISSING_ENTRY = struct.Struct(">d8s")  # since (seconds since the epoch), profil
 STALE_PROFILE = bytes(8)  # the profile key of a photo whose outputs must be made again
 HELD_APART = b""  # stands in a stored Output for an embedding that lies in `embeddings`
 
-LARGEST_ID = (1 << 63) - 1
+NO_STAT = Stat(-1, -1)  # no file has it: a scan takes up the file whose entry says so
+PASSING_REASONS = frozenset((DeniedError.reason, UnavailableError.reason))  # the file is not at fault
+
+LARGEST_ID = (1 << 53) - 1  # the largest that readers of JSON (JavaScript, jq, Lua) do not round
 LONGEST_NAME_BYTES = 503  # an LMDB key holds 511 bytes, the folder hash takes 8
 FIRST_MAP_BYTES = 64 << 20  # address space, not disk; doubles when full
 LARGEST_MAP_STEP_BYTES = 4 << 30
@@ -109,6 +114,11 @@ class ChangesTrimmedError(LookupError):
 def space_key(space: str) -> bytes:
     """The 8 bytes that stand for an embedding space in keys and folder names."""
     return xxhash.xxh3_64_digest(space.encode())
+
+
+def embeddings_mark(space: str) -> str:
+    """The name of the mark of a space's index."""
+    return f"embeddings:{space_key(space).hex()}"
 
 
 def file_key(path: bytes) -> bytes:
@@ -130,6 +140,11 @@ def id_bytes(photo_id: int) -> bytes:
 def content_key(record: Record) -> bytes:
     """The record's row in `contents`."""
     return _U64.pack(record.stat.size) + record.content + id_bytes(record.photo_id)
+
+
+def entry_stat(failure: Failure) -> Stat:
+    """What the file entry of a failed photo holds: `NO_STAT` where the next scan shall try again."""
+    return NO_STAT if failure.reason in PASSING_REASONS else failure.stat
 
 
 def spaces_of(outputs: dict[str, Output]) -> dict[str, bytes]:
@@ -240,6 +255,29 @@ class Store:
                 commit.finish()
             return len(old[:most])
 
+        return self.write(work)
+
+    def drop_empty_spaces(self, but: str | None = None) -> list[str]:
+        """Forget the spaces that hold no embedding any more, with their marks; returns their names."""
+
+        def empty(reading: Reading) -> list[str]:
+            return [
+                space
+                for space in reading.spaces()
+                if space != but and next(reading.rows_with("embeddings", space_key(space)), None) is None
+            ]
+
+        def work(reading: Reading) -> list[str]:
+            found = empty(reading)
+            for space in found:
+                reading.delete("spaces", space_key(space))
+                reading.delete("meta", f"mark:{embeddings_mark(space)}".encode())
+            _trim(reading)
+            return found
+
+        with self.snapshot() as reading:
+            if not empty(reading):
+                return []
         return self.write(work)
 
     # -- numbers ---------------------------------------------------------------------------------
@@ -593,7 +631,9 @@ class _Commit:
             self._tables.delete("contents", content_key(old))
         record = self._place_embeddings(record, spaces_of(before))
         self.put_photo(record)
-        self.put_file(new.path, new.stat, record.photo_id, self._profile_key)
+        # Of a photo that changed since only some of its models were asked for, the others must run too.
+        partial = not before.keys() <= record.outputs.keys()
+        self.put_file(new.path, new.stat, record.photo_id, STALE_PROFILE if partial else self._profile_key)
         self._tables.delete("failures", key)
         self._tables.delete("missing", id_bytes(record.photo_id))
 
@@ -614,7 +654,7 @@ class _Commit:
             photo_id=self._tables.photo_at(key),
         )
         self._tables.put("failures", key, encode(kept))
-        self.put_file(failure.path, failure.stat, 0, self._profile_key)
+        self.put_file(failure.path, entry_stat(failure), 0, self._profile_key)
 
     def move(self, moved: Moved) -> None:
         """A known photo is at another path now, or back at its own after it was missing.
@@ -646,15 +686,18 @@ class _Commit:
         self._drop_file(key)
 
     def retry(self, retry: Retry) -> None:
-        """Drop a failure so that the next scan takes the photo up again."""
+        """Drop a failure, or the outputs that failed, so that the next scan takes the photo up again."""
         key = file_key(retry.path)
-        failure = self._tables.failure(key)
-        if failure is None:
+        record = self._tables.photo(self._tables.photo_at(key))
+        if self._tables.failure(key) is not None:
+            self._drop_file(key)
+        if record is None:
             return
-        self._drop_file(key)
-        record = self._tables.photo(failure.photo_id) if failure.photo_id else None
-        if record is not None:
-            self.put_file(retry.path, record.stat, record.photo_id, STALE_PROFILE)
+        sound = {name: output for name, output in record.outputs.items() if output.error is None}
+        if len(sound) < len(record.outputs):
+            mended = msgspec.structs.replace(record, outputs=sound)
+            self.put_photo(self._place_embeddings(mended, spaces_of(record.outputs)))
+        self.put_file(retry.path, record.stat, record.photo_id, STALE_PROFILE)
 
     def forget(self, photo_id: int) -> None:
         """Remove a missing photo with all that is kept of it."""
@@ -834,7 +877,7 @@ class _Repair:
             self._tables.put("failures", key, encode(failure))
             old = self._old_files.get(key, b"")
             profile_key = old[FILE_ENTRY_PROFILE] if len(old) == FILE_ENTRY.size else STALE_PROFILE
-            self._commit.put_file(failure.path, failure.stat, 0, profile_key)
+            self._commit.put_file(failure.path, entry_stat(failure), 0, profile_key)
 
     def _change_log(self) -> None:
         """Drop rows and marks that lie outside the commits there were."""

@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,8 +19,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from catalogd.catalog import Catalog
-from catalogd.catalog.embedding_index import TAIL_IDLE
-from catalogd.catalog.store import FILE_ENTRY, MISSING_ENTRY, Reading, Store, file_key, id_bytes, space_key
+from catalogd.catalog.embedding_index import TAIL_IDLE, space_folder
+from catalogd.catalog.store import (
+    FILE_ENTRY,
+    MISSING_ENTRY,
+    Reading,
+    Store,
+    embeddings_mark,
+    file_key,
+    id_bytes,
+    space_key,
+)
 from catalogd.errors import CatalogError, CatalogMissingError, CatalogVersionError
 from catalogd.records import Change, Failure, Missing, Moved, Output, Record, Retry, Stat, encode
 from catalogd.settings import Settings
@@ -184,6 +195,98 @@ def test_generations_are_sealed_in_the_background_and_nothing_is_lost_meanwhile(
         query = np.frombuffer(vector(8), "<f2").astype(np.float32)
         assert catalog.search_embeddings(SPACE, query, 1)[0][0] == catalog.photo_id_of(b"/a/8.jpg")
         assert catalog.check(deep=True) == []
+
+
+class FailingSealing:
+    """Stands for a process that dies at once, as one does that finds no memory or a full disk."""
+
+    started: ClassVar[list[str]] = []
+
+    def __init__(self, folder: Path, space: str, settings: Settings) -> None:
+        self.space = space
+        self.started.append(space)
+
+    def is_done(self) -> bool:
+        return True
+
+    def wait(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
+    """A catalog of two spaces that both want a generation, each of whose sealings fails."""
+    monkeypatch.setattr("catalogd.catalog.Sealing", FailingSealing)
+    monkeypatch.setattr("catalogd.catalog.embedding_index.TAIL_IDLE", 5)
+    FailingSealing.started.clear()
+    small = dataclasses.replace(SETTINGS, exact_below=5)
+    with Catalog.open(tmp_path / "catalog", small, write=True) as catalog:
+        outputs = {name: Output(name, embedding=vector(len(name))) for name in ("one", "other")}
+        catalog.commit([photo(f"/a/{n}.jpg", outputs=outputs) for n in range(9)], PROFILE)
+        yield catalog
+
+
+def test_a_sealing_that_fails_waits_ever_longer_and_starves_no_other_space(
+    failing: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was started again every two seconds for ever, and no other space ever had its turn."""
+    clock = time.monotonic()
+    start = clock
+    began: dict[str, list[float]] = {"one": [], "other": []}
+    while clock < start + 4 * 3600:
+        clock += 2.5
+        monkeypatch.setattr(time, "monotonic", lambda now=clock: now)
+        failing.follow(idle=True)
+        for space in FailingSealing.started:
+            began[space].append(clock)
+        FailingSealing.started.clear()
+    for times in began.values():
+        pauses = np.diff(times)
+        assert pauses.tolist() == pytest.approx([60, 120, 240, 480, 960, 1920, 3600, 3600], abs=10)
+
+
+def test_a_rebuild_whose_sealing_fails_tries_all_spaces_and_says_so(failing: Catalog) -> None:
+    """It used to look like success."""
+    for _ in range(2):
+        with pytest.raises(CatalogError, match=r"not sealed.*one, other"):
+            failing.rebuild_embeddings()
+    assert sorted(FailingSealing.started) == ["one", "one", "other", "other"]
+    assert failing.check(deep=True) == []
+
+
+def test_a_sealing_that_failed_without_a_generation_holds_no_changes(failing: Catalog) -> None:
+    with pytest.raises(CatalogError):
+        failing.rebuild_embeddings()
+    with raw_store(failing) as store:
+        assert store.mark(embeddings_mark("one")) is None
+
+
+def test_the_space_of_a_model_that_was_replaced_is_let_go(tmp_path: Path) -> None:
+    """Its mark used to stay, and the change log grew for ever behind it."""
+    small = dataclasses.replace(SETTINGS, exact_below=100)
+    with Catalog.open(tmp_path / "catalog", small, write=True) as catalog:
+        folder = space_folder(catalog.folder, SPACE)
+
+        def commit(space: str) -> None:
+            outputs = [{"embedder": Output(space, embedding=vector(n))} for n in range(TAIL_IDLE + 100)]
+            catalog.commit([photo(f"/a/{n}.jpg", outputs=o) for n, o in enumerate(outputs)], PROFILE)
+
+        commit(SPACE)
+        catalog.rebuild_embeddings()
+        catalog.maintain()
+        assert any(folder.glob("gen-*"))
+        query = np.frombuffer(vector(8), "<f2").astype(np.float32)
+        assert catalog.search_embeddings(SPACE, query, 1)
+        commit("embedder 2")
+        catalog.maintain()
+        assert catalog.spaces() == {"embedder 2": 8}
+        assert not folder.exists()
+        with raw_store(catalog) as store:
+            assert store.mark(embeddings_mark(SPACE)) is None
+        assert catalog.search_embeddings(SPACE, query, 1) == []
+        commit(SPACE)
+        assert catalog.search_embeddings(SPACE, query, 1)[0][0] == catalog.photo_id_of(b"/a/8.jpg")
+        assert catalog.check() == []
 
 
 # -- check and repair ------------------------------------------------------------------------------
@@ -390,6 +493,7 @@ paths = st.sampled_from(PATHS)
 contents = st.sampled_from(["red", "green", "blue"])
 stats = st.builds(Stat, st.just(1000), st.integers(1, 3))
 profiles = st.sampled_from([PROFILE, OTHER_PROFILE])
+reasons = st.sampled_from(["unreadable", "denied"])
 models = st.sets(st.sampled_from(["embedder", "tagger"]), min_size=1)
 
 
@@ -458,18 +562,17 @@ class CatalogMachine(RuleBasedStateMachine):
         ]
         return min(same, key=lambda known: known.photo_id, default=None)
 
-    @rule(path=paths, stat=stats, profile=profiles)
-    def fail(self, path: bytes, stat: Stat, profile: bytes) -> None:
+    @rule(path=paths, stat=stats, profile=profiles, reason=reasons)
+    def fail(self, path: bytes, stat: Stat, profile: bytes, reason: str) -> None:
         self.clock += 1
         before = self.failed.get(path)
         tries = before[0].tries + 1 if before and before[0].stat == stat else 1
-        change = failure(path, stat=stat, failed_at=self.clock)
+        change = failure(path, stat=stat, failed_at=self.clock, reason=reason)
         known = self.at(path)
         self.send(change, profile)
-        stored = failure(
-            path, stat=stat, failed_at=self.clock, tries=tries, photo_id=known.photo_id if known else 0
-        )
-        self.failed[path] = (stored, known.photo_id if known else 0)
+        kept = known.photo_id if known else 0
+        stored = msgspec.structs.replace(change, tries=tries, photo_id=kept)
+        self.failed[path] = (stored, kept)
 
     @rule(path=paths, to=paths, stat=stats, profile=profiles)
     def move(self, path: bytes, to: bytes, stat: Stat, profile: bytes) -> None:

@@ -426,7 +426,7 @@ def test_sealing_is_geometric_while_busy_and_early_when_idle(
 def test_the_change_log_is_kept_since_the_generation(
     catalog: Path, store: Store, index: EmbeddingIndex
 ) -> None:
-    index.hold_changes()
+    index.hold_changes(sealing=True)
     vectors = -_clustered(PHOTOS, seed=1)
     for number in range(100):
         store.commit([_record(number, vectors[number])], PROFILE)
@@ -435,7 +435,7 @@ def test_the_change_log_is_kept_since_the_generation(
     assert _recall(store, index, -_clustered(5, seed=2)) >= 0.98
     seal_generation(catalog, SPACE, SETTINGS)
     index.refresh()
-    index.hold_changes()
+    index.hold_changes(sealing=False)
     assert store.mark(f"embeddings:{space_folder(catalog, SPACE).name}") == store.commit_number()
 
 

@@ -20,6 +20,7 @@ from catalogd.catalog.store import (
     TABLES,
     ChangesTrimmedError,
     Store,
+    embeddings_mark,
     file_key,
     id_bytes,
 )
@@ -158,6 +159,28 @@ def test_a_photo_that_changed_in_place_keeps_its_id_and_loses_its_outputs(store:
     assert store.photos_with_content(1000, content("before")) == []
 
 
+@pytest.mark.parametrize("names", [("tagger",), ("faces",)])
+def test_a_photo_that_changed_before_only_some_of_its_models_ran_is_stale(
+    store: Store, names: tuple[str, ...]
+) -> None:
+    """The outputs that a partial run left out used never to be made for the new content."""
+    made = {"tagger": tagger("dog"), "faces": Output("faces 1", faces=())}
+    store.commit([photo("/a/x.jpg", of="before")], PROFILE)
+    some = {name: made[name] for name in names}
+    store.commit([photo("/a/x.jpg", of="after", stat=Stat(7, 7), outputs=some)], OTHER_PROFILE)
+    photo_id = id_of(store, b"/a/x.jpg")
+    assert record_of(store, photo_id).outputs == some
+    assert store.file_entry(b"/a/x.jpg") == (Stat(7, 7), photo_id, STALE_PROFILE)
+    store.commit([photo("/a/x.jpg", of="after", stat=Stat(7, 7))], OTHER_PROFILE)
+    assert store.file_entry(b"/a/x.jpg") == (Stat(7, 7), photo_id, OTHER_PROFILE)
+
+
+def test_a_photo_that_changed_and_was_read_by_all_its_models_is_not_stale(store: Store) -> None:
+    store.commit([photo("/a/x.jpg", of="before")], PROFILE)
+    store.commit([photo("/a/x.jpg", of="after")], OTHER_PROFILE)
+    assert store.file_entry(b"/a/x.jpg") == (Stat(1000, 1), id_of(store, b"/a/x.jpg"), OTHER_PROFILE)
+
+
 def test_an_output_of_a_newer_model_takes_its_embedding_to_the_new_space(store: Store) -> None:
     store.commit([photo("/a/x.jpg")], PROFILE)
     store.commit(
@@ -183,6 +206,12 @@ def test_the_id_of_a_photo_is_positive_and_the_same_in_every_catalog(tmp_path: P
             store.commit([photo("/a/x.jpg")], PROFILE)
             ids.append(id_of(store, b"/a/x.jpg"))
     assert ids[0] == ids[1] > 0
+
+
+def test_ids_are_numbers_that_no_reader_of_json_rounds(store: Store) -> None:
+    """They had 63 bits: `catalogd search --json | jq` printed ids of no photo."""
+    store.commit([photo(f"/a/{n}.jpg") for n in range(50)], PROFILE)
+    assert all(0 < photo_id == int(float(photo_id)) < 2**53 for photo_id in store.photo_ids().tolist())
 
 
 def test_a_copy_at_the_path_that_a_photo_moved_from_gets_another_id(store: Store) -> None:
@@ -324,6 +353,40 @@ def test_retry_makes_the_next_scan_take_up_a_failed_photo(store: Store) -> None:
     assert store.failures() == []
 
 
+def test_retry_of_an_indexed_photo_drops_the_outputs_that_failed_and_makes_it_stale(store: Store) -> None:
+    """A model that failed on a photo was never run on it again, whatever a person asked."""
+    failed = {"faces": Output("faces 1", error="ValueError: no memory")}
+    store.commit([photo("/a/x.jpg", outputs={**photo("/a/x.jpg").outputs, **failed})], PROFILE)
+    photo_id = id_of(store, b"/a/x.jpg")
+    for _ in range(2):
+        store.commit([Retry(b"/a/x.jpg")], PROFILE)
+        assert store.file_entry(b"/a/x.jpg") == (Stat(1000, 1), photo_id, STALE_PROFILE)
+        whole = store.records([photo_id], with_embeddings=True)[0]
+        assert whole is not None
+        assert whole.outputs == photo("/a/x.jpg").outputs
+
+
+def test_retry_of_a_failure_drops_the_failed_outputs_of_its_earlier_version(store: Store) -> None:
+    store.commit([photo("/a/x.jpg", outputs={"faces": Output("faces 1", error="no")})], PROFILE)
+    store.commit([failure("/a/x.jpg", stat=Stat(9, 9)), Retry(b"/a/x.jpg")], PROFILE)
+    photo_id = id_of(store, b"/a/x.jpg")
+    assert record_of(store, photo_id).outputs == {}
+    assert store.file_entry(b"/a/x.jpg") == (Stat(1000, 1), photo_id, STALE_PROFILE)
+
+
+@pytest.mark.parametrize("reason", ["denied", "unavailable"])
+def test_a_failure_that_passes_is_shown_and_taken_up_by_the_next_scan(store: Store, reason: str) -> None:
+    """A photo on a disk that did not answer once used to be left alone until its file changed."""
+    for tries in (1, 2):
+        store.commit([failure("/a/x.jpg", reason=reason, failed_at=float(tries))], PROFILE)
+        assert store.folder_entries(b"/a") == {b"x.jpg": FILE_ENTRY.pack(-1, -1, 0, PROFILE)}
+        assert store.failures() == [failure("/a/x.jpg", reason=reason, failed_at=float(tries), tries=tries)]
+    store.repair()
+    assert store.folder_entries(b"/a") == {b"x.jpg": FILE_ENTRY.pack(-1, -1, 0, PROFILE)}
+    store.commit([photo("/a/x.jpg")], PROFILE)
+    assert store.failures() == []
+
+
 def test_a_missing_file_takes_its_failure_with_it(store: Store) -> None:
     store.commit([failure("/a/x.jpg")], PROFILE)
     store.commit([Missing(b"/a/x.jpg", 1.0)], PROFILE)
@@ -393,6 +456,17 @@ def test_the_change_log_is_trimmed_behind_the_slowest_mark_only(store: Store) ->
     assert (store.mark("slow"), store.mark("none")) == (KEPT_COMMITS + 5, None)
     store.set_mark("slow", None)
     assert store.mark("slow") is None
+
+
+def test_a_space_without_embeddings_is_forgotten_with_its_mark(store: Store) -> None:
+    store.commit([photo("/a/x.jpg")], PROFILE)
+    store.set_mark(embeddings_mark(SPACE), 1)
+    assert store.drop_empty_spaces() == []
+    store.commit([photo("/a/x.jpg", outputs={"embedder": Output("e 2", embedding=vector(9))})], PROFILE)
+    assert store.drop_empty_spaces(but=SPACE) == []
+    assert store.drop_empty_spaces() == [SPACE]
+    assert store.spaces() == {"e 2": 8}
+    assert store.mark(embeddings_mark(SPACE)) is None
 
 
 # -- the environment -------------------------------------------------------------------------------
