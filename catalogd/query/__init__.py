@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from catalogd.catalog.store import JOINT
 from catalogd.query.language import KEYS, parse
-from catalogd.records import Hit, Plan, Signal
+from catalogd.records import Hit, Plan, Record, Signal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ def _filtered(catalog: Catalog, plan: Plan) -> list[Hit]:
     """Conditions alone: everything that matches, newest first."""
     fused = {
         photo_id: (1.0, [Signal("filter", rank, 1.0)])
-        for rank, photo_id in enumerate(catalog.newest(plan.conditions, plan.limit), 1)
+        for rank, photo_id in enumerate(catalog.newest(plan.conditions, plan.limit + _LEAST_DEPTH), 1)
     }
     return _to_hits(catalog, fused, plan)
 
@@ -99,7 +99,6 @@ def _to_hits(catalog: Catalog, fused: dict[int, tuple[float, list[Signal]]], pla
     wanted = [photo_id for photo_id in order if fused[photo_id][0] >= plan.min_score]
     if not plan.words:
         wanted = list(fused)
-    records = catalog.records(wanted[: plan.limit])
     return [
         Hit(
             record.photo_id,
@@ -107,6 +106,16 @@ def _to_hits(catalog: Catalog, fused: dict[int, tuple[float, list[Signal]]], pla
             round(fused[record.photo_id][0], 4),
             tuple(fused[record.photo_id][1]),
         )
-        for record in records
-        if record is not None
+        for record in _present(catalog, wanted, plan.limit)
     ]
+
+
+def _present(catalog: Catalog, photo_ids: list[int], limit: int) -> list[Record]:
+    """The first `limit` that are there: an index may lag behind photos that went missing."""
+    found: list[Record] = []
+    for start in range(0, len(photo_ids), max(limit, 1)):
+        if len(found) >= limit:
+            break
+        page = catalog.records(photo_ids[start : start + limit])
+        found += [record for record in page if record is not None and record.missing_since is None]
+    return found[:limit]
