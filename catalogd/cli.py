@@ -395,7 +395,7 @@ def status(load: LoadSettings, as_json: bool) -> None:
     with _open(settings) as catalog:
         counts = catalog.counts()
     last = read_status(settings.catalog) or {}
-    running = is_running(settings.catalog) and last.get("running") is True  # `check` takes the lock too
+    running = is_running(settings.catalog)
     now = last if running else {}
     report = {
         "indexed": counts.indexed,

@@ -72,7 +72,7 @@ class Lock:
 
 def _held(catalog: Path) -> str:
     status = read_status(catalog)
-    if status and status["running"]:
+    if status and status["running"] and _is_alive(status["pid"]):
         who = f"the run of process {status['pid']} on {status['host']}; stop it first (Ctrl-C there)"
     else:
         who = "another catalogd command; wait for it"
@@ -80,14 +80,25 @@ def _held(catalog: Path) -> str:
 
 
 def is_running(catalog: Path) -> bool:
-    """Whether a run holds the catalog now."""
-    if not (catalog / "run.lock").exists():
+    """Whether a run holds the catalog now; `check` and `rebuild` hold its lock too and are none."""
+    status = read_status(catalog)
+    if status is None or not status["running"] or not _is_alive(status["pid"]):
         return False
     try:
         Lock(catalog, patience_s=0.0).release()
     except CatalogLockedError:
         return True
     return False
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def read_status(catalog: Path) -> dict[str, Any] | None:
