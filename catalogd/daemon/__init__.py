@@ -354,7 +354,7 @@ class Daemon:
             return "draining"
         if self._writer.full:
             return "disk_full"
-        if not self._engine.fingerprints:
+        if self._engine.busy and not self._engine.fingerprints:
             return "loading"
         return "indexing" if self._engine.busy or self._scanner.busy or self._has_work else "watching"
 

@@ -154,8 +154,8 @@ class Engine:
         self.restarts = {"reader": 0, "inference": 0}
         self._waits = _Waits()
         self.model_seconds: dict[str, float] = {}
-        self._inference = [_Inference(self._spawn_inference())]
-        self._readers = [_Reader(self._spawn_reader()) for _ in range(settings.readers or usable_cores())]
+        self._inference: list[_Inference] = []
+        self._readers: list[_Reader] = []
 
     def __enter__(self) -> Engine:
         return self
@@ -188,7 +188,8 @@ class Engine:
 
     @property
     def _can_read(self) -> bool:
-        return self._slots.free_count > 0 and any(reader.item is None for reader in self._readers)
+        any_idle = not self._readers or any(reader.item is None for reader in self._readers)
+        return self._slots.free_count > 0 and any_idle
 
     @property
     def connections(self) -> list[multiprocessing.connection.Connection]:
@@ -202,7 +203,9 @@ class Engine:
         )
 
     def offer(self, task: Task) -> None:
-        """Hand a photo to an idle reader. Only when `wants_task`."""
+        """Hand a photo to an idle reader. Only when `wants_task`. The first one starts the processes."""
+        if not self._readers:
+            self._start()
         self._tickets += 1
         self._start_reading(_Item(task, self._tickets))
 
@@ -387,6 +390,12 @@ class Engine:
         return [_Batch(batch.items[:middle], _TRIES - 1), _Batch(batch.items[middle:], _TRIES - 1)]
 
     # ── processes and deadlines ───────────────────────────────────────────────────────────────
+
+    def _start(self) -> None:
+        """Only now: a run with nothing to do saves a second of CPU, a quiet one the models' memory."""
+        self._inference.append(_Inference(self._spawn_inference()))
+        count = self._settings.readers or usable_cores()
+        self._readers.extend(_Reader(self._spawn_reader()) for _ in range(count))
 
     def _spawn_reader(self) -> Child:
         return Child("catalogd-reader", reader_main, self._ring, self._settings, self._read)
