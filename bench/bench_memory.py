@@ -2,7 +2,7 @@
 
 Runs `catalogd run --once` on many small photos (a few hundred different ones, linked under more names)
 and samples each process of it: anonymous and shared memory, not mapped files. After the warm-up, the
-first third, a straight line is fitted: growth is what it gains until the end, noise the deviation from
+first half, a straight line is fitted: growth is what it gains until the end, noise the deviation from
 it. A process is flat when its growth is within twice the noise, or within a hundredth of its size.
 One JSON line a process; the samples are drawn as a PNG.
 
@@ -28,7 +28,7 @@ from PIL import Image, ImageDraw
 
 DIFFERENT = 200
 SAMPLE_EVERY_S = 0.5
-WARM_UP = 1 / 3  # of the run
+WARM_UP = 1 / 2  # of the run: inference meets its largest batch late
 LEAST_SAMPLES = 30  # a process that lived shorter is not judged
 PLOT_PX = (1200, 600)
 COLOURS = ("#c0392b", "#2471a3", "#1e8449", "#b7950b", "#7d3c98", "#566573")
