@@ -477,17 +477,20 @@ def failures(load: LoadSettings, as_json: bool) -> None:
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
 @click.pass_obj
 def retry(load: LoadSettings, photos: tuple[Path, ...]) -> None:
-    """Have failed PHOTOS (all when none is named) tried again, by the run that is alive or the next."""
+    """Have failed PHOTOS (all when none is named) tried again, by the run that is alive or the next.
+
+    A photo that is indexed may be named too: what a model failed on is then done again.
+    """
     from catalogd import daemon
     from catalogd.records import Retry
 
     settings = load()
     with _open(settings) as catalog:
-        known = {failure.path for failure in catalog.failures()}
-    wanted = {os.fsencode(os.path.abspath(photo)) for photo in photos} or known
-    strangers = wanted - known
+        failed = {failure.path for failure in catalog.failures()}
+        wanted = {os.fsencode(os.path.abspath(photo)) for photo in photos} or failed
+        strangers = {path for path in wanted - failed if not catalog.photo_id_of(path)}
     if strangers:
-        raise UsageError(f"{os.fsdecode(min(strangers))} is not among the failures; see `catalogd failures`")
+        raise UsageError(f"{os.fsdecode(min(strangers))} is not in the catalog; see `catalogd failures`")
     if daemon.is_running(settings.catalog):
         daemon.request_retry(settings.catalog, sorted(wanted))
         click.echo(f"asked the run that is alive to try {len(wanted):,} photos again")

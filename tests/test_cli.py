@@ -283,6 +283,14 @@ def test_the_quotes_that_the_shell_took_come_back(words: tuple[str, ...], text: 
     assert _query_text(words) == text
 
 
+def test_retry_takes_an_indexed_photo_and_refuses_a_stranger(library: tuple[Path, Path]) -> None:
+    folder, catalog = library
+    assert "tries 1 photos again" in catalogd("retry", str(folder / "coffee.png"), catalog=catalog).stdout
+    assert "is not in the catalog" in catalogd("retry", "/no/such.jpg", catalog=catalog, code=2).stderr
+    catalogd("run", str(folder), "--once", catalog=catalog)
+    assert "is consistent" in catalogd("check", catalog=catalog).stdout
+
+
 def test_the_catalog_is_consistent_and_its_indexes_can_be_built_again(library: tuple[Path, Path]) -> None:
     folder, catalog = library
     assert "is consistent" in catalogd("check", "--deep", catalog=catalog).stdout
