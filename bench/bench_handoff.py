@@ -2,10 +2,11 @@
 
 With: the reader processes of a run, orders down their pipes, frames into the ring, each frame looked at
 by its header and its slot freed, as the engine does. Alone: as many processes read the same photos into
-a buffer of their own and send nothing. CPU of all processes, of the scheduler's account; rounds in turns,
-so that a busy machine disturbs both alike; the ratio is that of the sums.
+a buffer of their own and send nothing. CPU of all processes, of the scheduler's account. Many short rounds
+in turns, each way first in every other one, so that a busy machine disturbs both alike; the ratio is that
+of the medians, and its error the standard error of the rounds' ratios.
 
-    python bench/bench_handoff.py [--photos 40] [--rounds 6] [--folder FOLDER]
+    python bench/bench_handoff.py [--photos 8] [--rounds 40] [--folder FOLDER]
 """
 
 from __future__ import annotations
@@ -134,10 +135,18 @@ def cpu_of(way: WithHandoff | Alone, paths: Sequence[bytes]) -> float:
     return way.cpu_s() - before
 
 
+def one_round(ways: tuple[WithHandoff, Alone], paths: Sequence[bytes], number: int) -> tuple[float, float]:
+    """CPU seconds with and without, the one that comes first taking turns."""
+    if number % 2:
+        alone = cpu_of(ways[1], paths)
+        return cpu_of(ways[0], paths), alone
+    return cpu_of(ways[0], paths), cpu_of(ways[1], paths)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photos", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--photos", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -146,20 +155,19 @@ def main() -> None:
         settings = Settings()
         ways = (WithHandoff(settings, usable_cores()), Alone(settings, usable_cores()))
         for way in ways:  # every slot and cache touched once
-            way.read_all(paths[: max(SLOTS, 8)])
-        costs = [[cpu_of(way, paths) for way in ways] for _ in range(arguments.rounds)]
+            way.read_all((paths * SLOTS)[:SLOTS])
+        costs = [one_round(ways, paths, number) for number in range(arguments.rounds)]
         for way in ways:
             way.close()
-    ours, alone = (sum(column) for column in zip(*costs, strict=True))
-    per_photo = 1000 / (arguments.rounds * arguments.photos)
+    ours, alone = (statistics.median(column) * 1000 / len(paths) for column in zip(*costs, strict=True))
+    ratios = [one / other for one, other in costs]
     report(
         "decode of a 24-MP photo with hand-off through the ring",
-        ours={"cpu_ms": round(ours * per_photo, 2)},
-        baseline={"cpu_ms": round(alone * per_photo, 2)},
+        ours={"cpu_ms": round(ours, 2)},
+        baseline={"cpu_ms": round(alone, 2)},
         ratio=ours / alone,
         reach=REACH,
-        ratio_of_rounds=[round(one / other, 3) for one, other in costs],
-        spread=statistics.pstdev([one / other for one, other in costs]),
+        error_of_ratio=statistics.stdev(ratios) / len(ratios) ** 0.5,
         processes=usable_cores(),
     )
 
