@@ -151,7 +151,6 @@ class Engine:
         self._outcomes: list[Outcome] = []
         self._deaths_at_start = 0
         self.fingerprints: dict[str, str] = {}
-        self.restarts = {"reader": 0, "inference": 0}
         self._waits = _Waits()
         self.model_seconds: dict[str, float] = {}
         self._inference: list[_Inference] = []
@@ -279,7 +278,6 @@ class Engine:
     def _reader_died(self, reader: _Reader, error: PhotoError) -> None:
         """Its slot comes back once the process is certainly gone; its photo gets another try, or fails."""
         reader.child.kill()
-        self.restarts["reader"] += 1
         item, reader.item = reader.item, None
         for index, known in enumerate(self._readers):
             if known.child is reader.child:
@@ -367,7 +365,6 @@ class Engine:
     def _inference_died(self, inference: _Inference, error: PhotoError) -> None:
         """The batch it was on goes out again, in halves after its second death; the others as they are."""
         inference.child.kill()
-        self.restarts["inference"] += 1
         batches = list(inference.batches)
         if batches and inference.child.ready:
             batches[:1] = self._blame(batches[0], error)
@@ -463,7 +460,6 @@ class InlineEngine:
             model.load()
         self.fingerprints = {model.name: model.fingerprint for model in self._models}
         self.model_seconds: dict[str, float] = {}
-        self.restarts: dict[str, int] = {}
         self.asked_slots = 1
         self._pixels = np.empty(settings.frame_edge_px**2 * 3, np.uint8)
         self._outcome: Outcome | None = None
