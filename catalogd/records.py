@@ -25,8 +25,38 @@ class Stat(msgspec.Struct, frozen=True, array_like=True):
     mtime_ns: int
 
 
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a photo was taken, in names, from its position and the gazetteer."""
+
+    country_code: str  # ISO 3166-1 alpha-2
+    country: str
+    region: str = ""  # first-order division: state, province, county
+    city: str = ""  # the town that the position belongs to
+    nearest: str = ""  # the nearest named place, of any size
+    distance_km: float = 0.0  # to `nearest`
+
+
+class Region(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A part of the picture that a person or another program marked (MWG or Microsoft regions)."""
+
+    box: Box
+    name: str = ""
+    kind: str = "Face"  # "Face", "Pet", "Focus", "BarCode" (MWG)
+
+
+class Sidecar(msgspec.Struct, frozen=True, array_like=True):
+    """A file beside the photo whose facts were taken in."""
+
+    name: bytes  # of the file, in the photo's folder
+    stat: Stat
+
+
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the file says of itself, read from its header while its bytes were at hand."""
+    """What the file and the sidecars beside it say, read while its bytes were at hand.
+
+    Of what a person may set (title to regions) the sidecar's word counts before the file's, and
+    XMP before IPTC before EXIF.
+    """
 
     format: str  # "jpeg", "heif", "raw", …: by content, not by extension
     width: int  # px, upright, of the full image (sensor size for RAW)
@@ -39,10 +69,41 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     exposure_s: float | None = None
     aperture: float | None = None  # f-number
     focal_mm: float | None = None
-    taken_at: str | None = None  # ISO 8601, local camera time, no zone unless the file says one
-    latitude: float | None = None
+    taken_at: str | None = None  # ISO 8601, local time of the camera, with offset where it is known
+    latitude: float | None = None  # degrees, WGS 84
     longitude: float | None = None
     truncated: bool = False  # the file ends early; the rows that exist were used
+    zone: str | None = (
+        None  # where the offset of `taken_at` is from: "offset" (EXIF), "gps", or "local": unknown
+    )
+    camera_serial: str | None = None
+    focal_35mm: float | None = None  # equivalent focal length on 36 x 24 mm
+    exposure_bias_ev: float | None = None
+    flash: bool | None = None  # it fired
+    metering: str | None = None  # "average", "center-weighted", "spot", "multi-spot", "pattern", "partial"
+    white_balance: str | None = None  # "auto", "manual"
+    colour_space: str | None = None  # "srgb", "display-p3", "adobe-rgb", "prophoto-rgb" or a profile's name
+    altitude_m: float | None = None  # above sea level
+    direction_deg: float | None = None  # where the camera looked, clockwise from north
+    place: Place | None = None
+    software: str | None = None
+    title: str | None = None
+    caption: str | None = None
+    creator: str | None = None
+    copyright: str | None = None
+    keywords: tuple[str, ...] = ()
+    keyword_paths: tuple[str, ...] = ()  # hierarchical keywords, "Animals|Dog"
+    rating: int | None = None  # -1 rejected, 0 to 5
+    label: str | None = None
+    people: tuple[str, ...] = ()  # shown in the picture, by name
+    regions: tuple[Region, ...] = ()
+    burst_id: str | None = None  # shared by the photos of one burst, as the camera says
+    live_photo_id: str | None = None  # shared with the film of a live photo
+    marks: tuple[
+        str, ...
+    ] = ()  # "drone", "panorama", "360", "screenshot", "hdr", "motion_photo", …: docs/formats.md
+    sidecars: tuple[Sidecar, ...] = ()
+    version: int = 0  # of the step that read them: `images.READ_VERSION`
 
 
 class Tag(msgspec.Struct, frozen=True, array_like=True):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from catalogd.errors import UnreadableError
-from catalogd.images import Reading, fingerprint_file
+from catalogd.images import READ_VERSION, Reading, fingerprint_file
 from catalogd.records import Facts, Output, Stat, Tag
 
 SIZE = (24, 32)
@@ -83,9 +83,8 @@ def read(path: bytes, pixels: np.ndarray, settings: object) -> Reading:
         pixels.base[:] = 0xAB
         height = 70_000
     content = fingerprint_file(path)
-    return Reading(
-        height, width, Facts("stub", width, height), Stat(status.st_size, status.st_mtime_ns), content
-    )
+    facts = Facts("stub", width, height, version=READ_VERSION)
+    return Reading(height, width, facts, Stat(status.st_size, status.st_mtime_ns), content)
 
 
 class MeanModel:

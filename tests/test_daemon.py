@@ -12,10 +12,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from catalogd.catalog import Catalog
 from catalogd.daemon import is_running, request_retry
 from catalogd.records import Record
+from catalogd.settings import Settings
 from tests import stubs
 from tests.torture.library import REPOSITORY, Library, Run
 from tests.torture.runner import Spec
@@ -149,6 +152,25 @@ def test_a_model_of_another_version_runs_alone(library: Library) -> None:
     for record in library.records().values():
         assert output_versions(record) == {"mean": "mean@1", "count": "count@2"}
     assert library.ids() == before
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_facts_of_an_older_version_are_read_again_and_no_model_runs(library: Library, inline: bool) -> None:
+    library.add("a.jpg")
+    library.run()
+    [record] = library.records().values()
+    with Catalog.open(library.catalog, Settings(), write=True) as catalog:
+        [whole] = catalog.records([record.photo_id], with_embeddings=True)
+        assert whole is not None
+        older = msgspec.structs.replace(whole.facts, version=0)
+        catalog.commit([msgspec.structs.replace(whole, facts=older)], b"an older")
+    library.forget_notes()
+    assert library.run(inline=inline) == 0
+    assert library.reads() == {"a.jpg": 1}
+    assert not library.noted("inferred")
+    assert library.records() == {"a.jpg": record}
+    library.run()
+    assert library.reads() == {"a.jpg": 1}
 
 
 def test_a_profile_with_fewer_models_reads_nothing(library: Library) -> None:

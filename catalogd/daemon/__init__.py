@@ -38,7 +38,7 @@ from catalogd.daemon.status import (
 from catalogd.daemon.watch import Places, Scanner, Watcher, is_within, real_roots
 from catalogd.daemon.writing import Writer
 from catalogd.errors import CatalogError, PhotoError
-from catalogd.images import PHOTO_EXTENSIONS, fingerprint_file, read_frame
+from catalogd.images import PHOTO_EXTENSIONS, READ_VERSION, fingerprint_file, read_frame
 from catalogd.pipeline import Engine, InlineEngine, LoadModels
 from catalogd.pipeline.scan import Rules
 from catalogd.pipeline.stages import Read
@@ -60,8 +60,9 @@ Report = Callable[[Progress], None]
 
 
 def profile_key(fingerprints: dict[str, str]) -> bytes:
-    """8 bytes that change when any model of the profile does."""
-    text = "\n".join(f"{name}={fingerprint}" for name, fingerprint in sorted(fingerprints.items()))
+    """8 bytes that change when any model of the profile does, or the step that reads photos."""
+    steps = {"read": str(READ_VERSION), **fingerprints}
+    text = "\n".join(f"{name}={fingerprint}" for name, fingerprint in sorted(steps.items()))
     return xxhash.xxh3_64_digest(text.encode())
 
 
@@ -230,17 +231,21 @@ class Daemon:
             return Task(path)
         self._settle(Moved(known.photo_id, path, stat))
         self._moving.add(known.photo_id)
-        if self._stale(known):
+        if self._stale(known) or known.facts.version != READ_VERSION:
             self._look_later.add(path)
         self._count_done("moved")
         return None
 
     def _stale_task(self, path: bytes, stat: Stat, photo_id: int) -> Task | None:
-        """Run just the models whose output is missing or was made by another version."""
+        """Run just the models whose output is missing or was made by another version.
+
+        None of them when only the facts are of another version.
+        """
         record = self._catalog.record(photo_id)
         if record is None:
             return Task(path)
-        if stale := self._stale(record):
+        stale = self._stale(record)
+        if stale or record.facts.version != READ_VERSION:
             return Task(path, stale, photo_id)
         self._settle(Moved(photo_id, path, stat, current=True))  # its entry gets the profile's key
         self._count_done("current")

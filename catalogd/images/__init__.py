@@ -19,15 +19,20 @@ import dataclasses
 import msgspec
 import numpy as np
 
-from catalogd.errors import PhotoError, TooLargeError, UnreadableError
+from catalogd.errors import ChangedError, PhotoError, TooLargeError, UnreadableError
 from catalogd.images.formats import PHOTO_EXTENSIONS, sniff
 from catalogd.images.frames import Decoded, Pixels, write_upright
 from catalogd.images.jpeg import decode_jpeg
-from catalogd.images.source import fingerprint_file, read_source
+from catalogd.images.source import Source, explained, fingerprint_file
+from catalogd.metadata import read_facts
 from catalogd.records import Facts, Stat
 from catalogd.settings import Settings
 
-__all__ = ["PHOTO_EXTENSIONS", "Reading", "fingerprint_file", "read_frame"]
+__all__ = ["PHOTO_EXTENSIONS", "READ_VERSION", "Reading", "fingerprint_file", "read_frame"]
+
+
+READ_VERSION = 1  # of the frames and facts; a run reads photos of an older one again, without their models
+TRIES = 3  # a file that changes during each is being written: the watcher brings it back
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,10 +60,34 @@ def read_frame(path: bytes, slot: Pixels, limits: Settings) -> Reading:
     least = limits.frame_edge_px**2 * 3
     if slot.ndim != 1 or slot.dtype != np.uint8 or slot.size < least:
         raise ValueError(f"a slot must be uint8[n] with n >= {least}, not {slot.dtype}{list(slot.shape)}")
-    source = read_source(path, limits.max_file_bytes)
-    name = sniff(source.content, path.rpartition(b".")[2].lower())
     try:
-        decoded = _decode(source.content, name, slot, limits)
+        for _ in range(TRIES):
+            with Source(path, limits.max_file_bytes) as source:
+                reading = _read_unchanged(source, slot, limits)
+            if reading is not None:
+                return reading
+    except (FileNotFoundError, NotADirectoryError):
+        raise ChangedError("the file is gone; it is indexed when it comes back") from None
+    except OSError as error:
+        raise explained(error) from error
+    raise ChangedError(f"the file changed each of the {TRIES} times it was read")
+
+
+def _read_unchanged(source: Source, slot: Pixels, limits: Settings) -> Reading | None:
+    """Read the photo; None when its file is not the same afterwards, whatever came of it."""
+    try:
+        reading = _read(source, slot, limits)
+    except PhotoError:
+        if source.changed:
+            return None
+        raise
+    return None if source.changed else reading
+
+
+def _read(source: Source, slot: Pixels, limits: Settings) -> Reading:
+    name = sniff(source, source.path.rpartition(b".")[2].lower())
+    try:
+        decoded = _decode(source, name, slot, limits)
         frame = write_upright(decoded, slot, limits.frame_edge_px)
         if decoded.profile is not None:
             from catalogd.images.colour import convert_to_srgb
@@ -75,18 +104,20 @@ def read_frame(path: bytes, slot: Pixels, limits: Settings) -> Reading:
     return Reading(height, width, _complete(decoded, name), source.stat, source.fingerprint)
 
 
-def _decode(content: bytes, name: str, slot: Pixels, limits: Settings) -> Decoded:
+def _decode(source: Source, name: str, slot: Pixels, limits: Settings) -> Decoded:
     if name == "jpeg":
-        return decode_jpeg(content, slot, limits)
+        return decode_jpeg(source.content(), slot, limits)
     if name == "raw":
         from catalogd.images.raw import decode_raw
 
-        return decode_raw(content, limits)
-    from catalogd.images import raster
+        return decode_raw(source.content(), limits)
+    if name == "heif":
+        from catalogd.images.heif import decode_heif
 
-    return (
-        raster.decode_heif(content, limits) if name == "heif" else raster.decode_raster(content, name, limits)
-    )
+        return decode_heif(source.content(), limits)
+    from catalogd.images.raster import decode_raster
+
+    return decode_raster(source.content(), name, limits)
 
 
 def _complete(decoded: Decoded, name: str) -> Facts:
@@ -94,11 +125,12 @@ def _complete(decoded: Decoded, name: str) -> Facts:
     if decoded.orientation >= 5:
         height, width = width, height
     return msgspec.structs.replace(
-        decoded.facts,
+        read_facts(decoded.blocks),
         format=name,
         width=width,
         height=height,
         orientation=decoded.orientation,
         path_taken=decoded.path_taken,
         truncated=decoded.truncated,
+        version=READ_VERSION,
     )

@@ -7,7 +7,7 @@ RAW file and a plain TIFF begin with the same bytes.
 from __future__ import annotations
 
 from catalogd.errors import UnreadableError, UnsupportedError
-from catalogd.metadata import Tiff
+from catalogd.metadata import Content, Tiff
 
 RAW_EXTENSIONS = frozenset(
     b"3fr arw cr2 cr3 crw dcr dng erf fff iiq k25 kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw"
@@ -60,6 +60,7 @@ _OTHERS = (
     (b"push graphic-context", "an MVG drawing"),
 )
 
+HEAD_BYTES = 512  # more than any signature or file type box
 DNG_VERSION, PHOTOMETRIC, COMPRESSION = 0xC612, 0x0106, 0x0103
 _RAW_PHOTOMETRICS = {32803, 34892}  # colour filter array, linear RAW (DNG 1.7)
 _RAW_COMPRESSIONS = {
@@ -73,24 +74,25 @@ _RAW_COMPRESSIONS = {
 }  # Sony, Epson, Samsung, Kodak, Nikon, Pentax
 
 
-def sniff(content: bytes, extension: bytes) -> str:
+def sniff(content: Content, extension: bytes) -> str:
     """Name the format: avif, bmp, gif, heif, jpeg, png, raw, tiff or webp.
 
     `extension` is lower-case, without the dot. Raises UnsupportedError, naming what the file is
     when that is known, or UnreadableError when it is nothing at all.
     """
+    head = content[:HEAD_BYTES]
     for start, name in _STARTS:
-        if content.startswith(start):
+        if head.startswith(start):
             return name
-    if content.startswith(_RAW_STARTS):
+    if head.startswith(_RAW_STARTS):
         return "raw"
-    if content.startswith(_TIFF_STARTS):
+    if head.startswith(_TIFF_STARTS):
         return "raw" if extension in RAW_EXTENSIONS or _is_raw_tiff(content) else "tiff"
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
-    if content[4:8] == b"ftyp":
-        return _sniff_brand(content)
-    raise _refusal(content)
+    if head[4:8] == b"ftyp":
+        return _sniff_brand(head)
+    raise _refusal(head)
 
 
 def _sniff_brand(content: bytes) -> str:
@@ -104,7 +106,7 @@ def _sniff_brand(content: bytes) -> str:
     raise UnsupportedError(f"not a photo: a media file of brand {brands[0].decode('latin-1')!r}")
 
 
-def _is_raw_tiff(content: bytes) -> bool:
+def _is_raw_tiff(content: Content) -> bool:
     if content[8:10] == b"CR":
         return True
     for directory in Tiff(content).directories():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from catalogd import _native
 from catalogd.errors import TooLargeError
-from catalogd.records import Facts
+from catalogd.metadata import Blocks
 from catalogd.settings import Settings
 
 Pixels = NDArray[np.uint8]
@@ -24,15 +24,15 @@ class Decoded:
 
     `pixels: uint8[h, w, 3]` are at least as large as the frame where the photo is; `orientation`
     (EXIF 1 to 8) is still to be applied to them; `profile` is the ICC profile they are in, None
-    for sRGB. `facts` are complete but for the size: `height` and `width` are the full photo's,
-    before `orientation`.
+    for sRGB. `height` and `width` are the full photo's, before `orientation`; `blocks` is its
+    metadata, still undecoded.
     """
 
     pixels: Pixels
     height: int
     width: int
     orientation: int
-    facts: Facts
+    blocks: Blocks
     path_taken: str = "full"
     profile: bytes | None = None
     truncated: bool = False

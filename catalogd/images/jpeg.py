@@ -17,7 +17,7 @@ import simplejpeg
 
 from catalogd.errors import TooLargeError, UnreadableError, UnsupportedError
 from catalogd.images.frames import Decoded, Pixels, check_size, fit
-from catalogd.metadata import read_facts
+from catalogd.metadata import Blocks, read_orientation
 from catalogd.settings import Settings
 
 MAX_SCANS = 100  # encoders write about ten; each one walks over all coefficients again
@@ -95,21 +95,21 @@ def decode_jpeg(content: bytes, slot: Pixels | None, limits: Settings) -> Decode
     (a coding that libjpeg-turbo does not read) and TooLargeError.
     """
     header = read_header(content)
-    facts = read_facts(header.exif)
+    orientation = read_orientation(header.exif)
     check_header(content, header, limits)
     target = fit(header.height, header.width, limits.frame_edge_px)
     profile = header.profile if header.components == 3 else None
     if header.components == 4:
         pixels, truncated = _decode_by_pillow(content, target), False
     else:
-        buffer = slot if facts.orientation == 1 else None
+        buffer = slot if orientation == 1 else None
         pixels, truncated = _decode_colour(content, header, target, buffer)
     return Decoded(
         pixels=pixels,
         height=header.height,
         width=header.width,
-        orientation=facts.orientation,
-        facts=facts,
+        orientation=orientation,
+        blocks=Blocks((header.exif,) if header.exif else ()),
         path_taken=_name_scale(header, pixels),
         profile=profile,
         truncated=truncated,

@@ -1,6 +1,6 @@
-"""PNG, WebP, TIFF, GIF, BMP and AVIF through Pillow, HEIF through pillow-heif.
+"""PNG, WebP, TIFF, GIF, BMP and AVIF through Pillow.
 
-Both open a file by its header; what decoding would produce is checked before a pixel is decoded.
+Pillow opens a file by its header; what decoding would produce is checked before a pixel is decoded.
 Pillow is given the one format that the content has, so that no other of its plugins (one of them
 runs Ghostscript) ever sees a file.
 """
@@ -12,13 +12,12 @@ import warnings
 from typing import Any
 
 import numpy as np
-import pillow_heif
 from PIL import Image, UnidentifiedImageError
 
 from catalogd.errors import UnreadableError
 from catalogd.images import colour
 from catalogd.images.frames import Decoded, Pixels, check_size
-from catalogd.metadata import read_facts
+from catalogd.metadata import Blocks, read_orientation
 from catalogd.settings import Settings
 
 BAND_ROWS = 256  # rows converted at a time: a band of a 20,000-px photo takes 15 MB
@@ -48,14 +47,14 @@ def decode_raster(content: bytes, name: str, limits: Settings) -> Decoded:
 
 def _decoded(content: bytes, name: str, image: Image.Image) -> Decoded:
     # Pillow has applied the orientation of a TIFF, and gives AVIF's as EXIF.
-    facts = read_facts(content if name == "tiff" else image.info.get("exif"))
+    exif = content if name == "tiff" else image.info.get("exif")
     profile = image.info.get("icc_profile")
     return Decoded(
         pixels=to_rgb(image),
         height=image.height,
         width=image.width,
-        orientation=1 if name == "tiff" else facts.orientation,
-        facts=facts,
+        orientation=1 if name == "tiff" else read_orientation(exif),
+        blocks=Blocks((exif,) if exif else ()),
         profile=profile if image.mode in ("RGB", "RGBA", "RGBX", "P") else None,
     )
 
@@ -102,24 +101,3 @@ def _band_to_rgb(band: Image.Image, white_level: float) -> Any:
         paper = Image.new("RGBA", band.size, (BACKGROUND,) * 3 + (255,))
         band = Image.alpha_composite(paper, band)
     return np.asarray(band.convert("RGB"))
-
-
-def decode_heif(content: bytes, limits: Settings) -> Decoded:
-    """Decode the primary picture of a HEIF file (HEIC); deeper levels become 8 bits.
-
-    libheif applies the file's own rotation; the orientation in its EXIF repeats that and is not
-    applied again (ISO/IEC 23008-12, 6.5.10). Raises UnreadableError, TooLargeError, and whatever
-    else libheif raises on a damaged file.
-    """
-    file = pillow_heif.open_heif(io.BytesIO(content), convert_hdr_to_8bit=True)
-    width, height = file.size
-    check_size(height, width, limits, "a HEIF")
-    picture = file.to_pillow()
-    return Decoded(
-        pixels=to_rgb(picture),
-        height=picture.height,
-        width=picture.width,
-        orientation=1,
-        facts=read_facts(file.info.get("exif")),
-        profile=file.info.get("icc_profile"),
-    )

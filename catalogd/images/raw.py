@@ -19,8 +19,7 @@ import rawpy
 from catalogd.errors import PhotoError, UnsupportedError
 from catalogd.images.frames import Decoded, Pixels, check_size, fit
 from catalogd.images.jpeg import JpegHeader, check_header, decode_jpeg, read_header
-from catalogd.metadata import Tiff, read_facts, read_split_facts
-from catalogd.records import Facts
+from catalogd.metadata import Blocks, Tiff, read_facts, read_orientation
 from catalogd.settings import Settings
 
 MAX_PREVIEWS = 64  # looked at; a RAW file holds up to about five
@@ -40,23 +39,23 @@ def decode_raw(content: bytes, limits: Settings) -> Decoded:
     Raises UnsupportedError when LibRaw refuses it and it holds no usable preview, and the errors of
     `decode_jpeg` for the preview.
     """
-    facts = read_raw_facts(content)
+    blocks = read_raw_blocks(content)
     try:
         with rawpy.imread(io.BytesIO(content)) as raw:
-            return _decode_opened(raw, facts, limits)
+            return _decode_opened(raw, blocks, limits)
     except rawpy.LibRawError as error:
         reason = error.args[0] if error.args else error
         message = reason.decode() if isinstance(reason, bytes) else str(reason)
-    decoded = _decode_largest_preview(content, facts, limits)
+    decoded = _decode_largest_preview(content, blocks, limits)
     if decoded is None:
         raise UnsupportedError(f"LibRaw cannot read it ({message}) and it holds no preview")
     return decoded
 
 
-def _decode_opened(raw: rawpy.RawPy, facts: Facts, limits: Settings) -> Decoded:
+def _decode_opened(raw: rawpy.RawPy, blocks: Blocks, limits: Settings) -> Decoded:
     sizes = raw.sizes
     orientation = _EXIF_OF_FLIP.get(sizes.flip, 1)
-    base = Decoded(np.empty((0, 0, 3), np.uint8), sizes.height, sizes.width, orientation, facts)
+    base = Decoded(np.empty((0, 0, 3), np.uint8), sizes.height, sizes.width, orientation, blocks)
     preview = _preview_of(raw, base, limits)
     return preview if preview is not None else _develop(raw, base, limits)
 
@@ -98,7 +97,7 @@ def _develop(raw: rawpy.RawPy, base: Decoded, limits: Settings) -> Decoded:
     return dataclasses.replace(base, pixels=pixels, path_taken="half_size" if half else "full")
 
 
-def _decode_largest_preview(content: bytes, facts: Facts, limits: Settings) -> Decoded | None:
+def _decode_largest_preview(content: bytes, blocks: Blocks, limits: Settings) -> Decoded | None:
     found: list[tuple[int, bytes]] = []
     for preview in _embedded_jpegs(content):
         header = _usable_header(preview, limits)
@@ -109,8 +108,10 @@ def _decode_largest_preview(content: bytes, facts: Facts, limits: Settings) -> D
             decoded = decode_jpeg(preview, None, limits)
         except PhotoError:
             continue
-        facts = facts if facts.camera or facts.taken_at else decoded.facts
-        return dataclasses.replace(decoded, facts=facts, orientation=facts.orientation, path_taken="preview")
+        facts = read_facts(blocks)
+        blocks = blocks if facts.camera or facts.taken_at else decoded.blocks
+        orientation = read_orientation(blocks.exif[0] if blocks.exif else None)
+        return dataclasses.replace(decoded, blocks=blocks, orientation=orientation, path_taken="preview")
     return None
 
 
@@ -140,19 +141,19 @@ def _embedded_jpegs(content: bytes) -> Iterator[bytes]:
         yield content[at:]
 
 
-def read_raw_facts(content: bytes) -> Facts:
-    """The facts of a RAW file: in its TIFF directories, in boxes (CR3), or in its preview (RAF, RW2)."""
-    facts = read_facts(content)
+def read_raw_blocks(content: bytes) -> Blocks:
+    """The metadata of a RAW file: its TIFF directories, boxes (CR3), or its preview's (RAF, RW2)."""
+    blocks = Blocks((content,))
     if content[4:8] == b"ftyp":
-        facts = read_split_facts(*(_box(content, name) for name in _CR3_DIRECTORIES))
-    elif facts.taken_at is None:
+        blocks = Blocks(tuple(_box(content, name) for name in _CR3_DIRECTORIES))
+    elif read_facts(blocks).taken_at is None:
         preview = next(_embedded_jpegs(content), None)
         try:
-            nested = read_facts(read_header(preview).exif if preview else None)
+            exif = read_header(preview).exif if preview else None
         except PhotoError:
-            return facts
-        facts = nested if nested.camera else facts
-    return facts
+            return blocks
+        blocks = Blocks((exif,)) if exif and read_facts(Blocks((exif,))).camera else blocks
+    return blocks
 
 
 def _box(content: bytes, name: bytes) -> bytes:

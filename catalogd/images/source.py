@@ -7,7 +7,6 @@ inode before and after.
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import stat
@@ -15,7 +14,6 @@ import stat
 import xxhash
 
 from catalogd.errors import (
-    ChangedError,
     DeniedError,
     PhotoError,
     TooLargeError,
@@ -24,42 +22,87 @@ from catalogd.errors import (
 )
 from catalogd.records import Stat
 
+BLOCK_BYTES = 64 << 10  # read at a time: a header and a directory are seldom larger
 FINGERPRINT_BLOCK_BYTES = 64 << 10  # head, middle and tail; a smaller file is hashed whole
-TRIES = 2  # a file that changes during both is being written: the watcher brings it back
 # Errors that the path is the reason of; any other is the disk's, the network's or this process's, and passes.
 _LASTING = frozenset((errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL, errno.EOVERFLOW))
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """A whole file: its bytes, its stat key, and its 16-byte fingerprint."""
+    """One photo's file, open for reading: bytes by need, its stat key, its 16-byte fingerprint.
 
-    content: bytes
-    stat: Stat
-    fingerprint: bytes
-
-
-def read_source(path: bytes, max_bytes: int) -> Source:
-    """Read the file at `path`.
-
-    Raises UnreadableError (no regular file, empty), DeniedError, UnavailableError (an input/output
-    error, a server that does not answer, no file handle left), TooLargeError above `max_bytes`,
-    ChangedError when it is gone or changed while it was read.
+    `source[a:b]` reads blocks and keeps them; `content()` reads all. Use it as a context manager.
     """
-    try:
-        for _ in range(TRIES):
-            source = _read_unchanged(path, max_bytes)
-            if source is not None:
-                return source
-    except (FileNotFoundError, NotADirectoryError):
-        raise ChangedError("the file is gone; it is indexed when it comes back") from None
-    except OSError as error:
-        raise _explained(error) from error
-    raise ChangedError(f"the file changed each of the {TRIES} times it was read")
+
+    def __init__(self, path: bytes, max_bytes: int) -> None:
+        """Raises OSError, UnreadableError (no regular file, empty) and TooLargeError above `max_bytes`."""
+        self.path = path
+        self._descriptor = _open_regular(path)
+        self._opened = os.fstat(self._descriptor)
+        self._blocks: dict[int, bytes] = {}
+        self._content: bytes | None = None
+        size = self._opened.st_size
+        if size == 0 or size > max_bytes:
+            os.close(self._descriptor)
+            if size == 0:
+                raise UnreadableError("the file is empty")
+            raise TooLargeError(f"the file has {size:,} bytes; max_file_bytes is {max_bytes:,}")
+        self.stat = Stat(size, self._opened.st_mtime_ns)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        os.close(self._descriptor)
+
+    def __len__(self) -> int:
+        return self.stat.size
+
+    def __getitem__(self, place: slice) -> bytes:
+        """The bytes of `place`, fewer where the file ends; raises UnavailableError and its kin."""
+        start, stop, step = place.indices(self.stat.size)
+        assert step == 1
+        if self._content is not None:
+            return self._content[start:stop]
+        numbers = range(start // BLOCK_BYTES, -(-stop // BLOCK_BYTES))
+        found = b"".join([self._block(number) for number in numbers])
+        first = numbers.start * BLOCK_BYTES
+        return found[start - first : stop - first]
+
+    def _block(self, number: int) -> bytes:
+        block = self._blocks.get(number)
+        if block is None:
+            try:
+                block = os.pread(self._descriptor, BLOCK_BYTES, number * BLOCK_BYTES)
+            except OSError as error:
+                raise explained(error) from error
+            self._blocks[number] = block
+        return block
+
+    def content(self) -> bytes:
+        """The whole file, read once; raises UnavailableError and its kin."""
+        if self._content is None:
+            try:
+                self._content = _read_all(self._descriptor, self.stat.size)
+            except OSError as error:
+                raise explained(error) from error
+        return self._content
+
+    @property
+    def fingerprint(self) -> bytes:
+        return _fingerprint(len(self), [self[at : at + length] for at, length in _blocks(len(self))])
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file at the path is another one by now, or of another size or time."""
+        try:
+            return _identity(os.stat(self.path)) != _identity(self._opened)
+        except OSError:
+            return True
 
 
-def _explained(error: OSError) -> PhotoError:
+def explained(error: OSError) -> PhotoError:
     message = f"the file cannot be read: {error.strerror or error}"
     if isinstance(error, PermissionError):
         return DeniedError(message)
@@ -74,12 +117,6 @@ def fingerprint_file(path: bytes) -> bytes:
         return _fingerprint(size, [os.pread(descriptor, length, at) for at, length in _blocks(size)])
     finally:
         os.close(descriptor)
-
-
-def fingerprint_content(content: bytes) -> bytes:
-    """The fingerprint of a file whose bytes are at hand; the same as `fingerprint_file`'s."""
-    view = memoryview(content)
-    return _fingerprint(len(content), [view[at : at + length] for at, length in _blocks(len(content))])
 
 
 def _blocks(size: int) -> list[tuple[int, int]]:
@@ -102,22 +139,6 @@ def _open_regular(path: bytes) -> int:
         os.close(descriptor)
         raise UnreadableError("not a regular file")
     return descriptor
-
-
-def _read_unchanged(path: bytes, max_bytes: int) -> Source | None:
-    descriptor = _open_regular(path)
-    try:
-        before = os.fstat(descriptor)
-        if before.st_size == 0:
-            raise UnreadableError("the file is empty")
-        if before.st_size > max_bytes:
-            raise TooLargeError(f"the file has {before.st_size:,} bytes; max_file_bytes is {max_bytes:,}")
-        content = _read_all(descriptor, before.st_size)
-    finally:
-        os.close(descriptor)
-    if len(content) != before.st_size or _identity(os.stat(path)) != _identity(before):
-        return None
-    return Source(content, Stat(before.st_size, before.st_mtime_ns), fingerprint_content(content))
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:

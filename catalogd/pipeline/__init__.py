@@ -272,6 +272,10 @@ class Engine:
             self._fail(item, "read", _reason_error(reply.reason, reply.message), reply.exception)
         else:
             item.reading, item.since = reply.reading, time.monotonic()
+            if item.task.models == ():  # only its facts were wanted
+                self._slots.free(item.slot)
+                self._finish(item, {})
+                return
             self._slots.fill(item.slot)
             self._ready.append(item)
 

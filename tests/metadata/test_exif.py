@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogd.metadata import MAX_DIRECTORIES, Tiff, join_maker, read_facts, read_split_facts
+from catalogd.metadata import Blocks, Tiff, join_maker, read_facts
+from catalogd.metadata.tiff import MAX_DIRECTORIES
 from catalogd.records import Facts
 from tests.factory import ASCII, LONG, RATIONAL, SHORT, exif_block, tiff_block
 
@@ -19,7 +20,7 @@ NOTHING = Facts(format="", width=0, height=0)
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
 def test_all_facts_of_a_camera_are_read(order, prefix):
-    assert read_facts(prefix + exif_block(6, order)) == Facts(
+    assert read_facts(Blocks((prefix + exif_block(6, order),))) == Facts(
         format="",
         width=0,
         height=0,
@@ -40,7 +41,7 @@ def test_all_facts_of_a_camera_are_read(order, prefix):
     "content", [None, b"", b"II", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08", b"Exif\0\0"]
 )
 def test_no_header_gives_no_facts(content):
-    assert read_facts(content) == NOTHING
+    assert read_facts(Blocks((content,) if content else ())) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,9 @@ def test_the_maker_is_named_once(maker, model, camera):
 
 
 def facts_of(main=None, detail=None, place=None):
-    return read_facts(tiff_block(main or {}, detail or {}, place or {}, links={0x8769: 1, 0x8825: 2}))
+    return read_facts(
+        Blocks((tiff_block(main or {}, detail or {}, place or {}, links={0x8769: 1, 0x8825: 2}),))
+    )
 
 
 def test_apex_values_stand_in_for_missing_ones():
@@ -129,7 +132,7 @@ def test_a_count_of_4_g_is_absent_and_costs_nothing():
     at = block.index(struct.pack("<HH", 0x0112, SHORT))
     block[at + 4 : at + 8] = b"\xff" * 4
     started = time.process_time()
-    assert read_facts(bytes(block)).orientation == 1
+    assert read_facts(Blocks((bytes(block),))).orientation == 1
     assert time.process_time() - started < 0.05
 
 
@@ -148,7 +151,7 @@ def test_a_long_chain_of_directories_is_cut():
 def test_the_three_blocks_of_a_cr3_are_read_as_one():
     main = tiff_block({0x0110: (ASCII, "EOS R6"), 0x0112: (SHORT, 8)})
     detail = tiff_block({0x8827: (SHORT, 400)})
-    facts = read_split_facts(main, detail, b"")
+    facts = read_facts(Blocks((main, detail, b"")))
     assert (facts.camera, facts.orientation, facts.iso, facts.latitude) == ("EOS R6", 8, 400, None)
 
 
@@ -159,7 +162,7 @@ def test_hostile_bytes_never_raise(data):
     for _ in range(data.draw(st.integers(1, 12))):
         block[data.draw(st.integers(0, len(block) - 1))] = data.draw(st.integers(0, 255))
     content = bytes(block[: data.draw(st.integers(0, len(block)))])
-    facts = read_facts(content)
+    facts = read_facts(Blocks((content,)))
     assert 1 <= facts.orientation <= 8
     assert facts.latitude is None or abs(facts.latitude) <= 90
 
@@ -167,14 +170,14 @@ def test_hostile_bytes_never_raise(data):
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"]), st.binary(max_size=300))
 def test_random_directories_never_raise(start, body):
-    read_facts(start + body)
+    read_facts(Blocks((start + body,)))
     list(Tiff(start + body).directories())
 
 
 def test_facts_are_read_in_under_a_millisecond():
     block = exif_block()
-    read_facts(block)
+    read_facts(Blocks((block,)))
     started = time.process_time()
     for _ in range(100):
-        read_facts(block)
+        read_facts(Blocks((block,)))
     assert (time.process_time() - started) / 100 < 0.001
