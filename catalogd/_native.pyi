@@ -49,5 +49,14 @@ def resize_to_tensor(
     `fill`, normalised like a pixel.
     """
 
+def convert_to_srgb(
+    frame: NDArray[np.uint8], curves: NDArray[np.float32], matrix: NDArray[np.float32]
+) -> None:
+    """Convert `frame: uint8[H, W, 3]` to sRGB, in place.
+
+    `curves: float32[3, 256]` are the light, 0…1, of the levels of its channels; `matrix:
+    float32[3, 3]` mixes them to the light of sRGB's. What lies outside sRGB is clipped.
+    """
+
 def quality(frame: NDArray[np.uint8]) -> QualityFields:
     """Measure the technical quality of `frame: uint8[H, W, 3]` in one read of it."""

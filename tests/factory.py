@@ -279,3 +279,47 @@ def rgb_profile(swap_red_and_green: bool = False, gamma: float = 1.0) -> bytes:
 
 def _xyz(values: tuple[float, float, float]) -> bytes:
     return struct.pack(">4sI3i", b"XYZ ", 0, *(round(v * 65536) for v in values))
+
+
+def gray_profile(gamma: float = 2.2, connection: bytes = b"XYZ ") -> bytes:
+    """An ICC v2 gray profile with a pure gamma curve, to XYZ or to Lab."""
+    curve = struct.pack(">4sIIHH", b"curv", 0, 1, round(gamma * 256), 0)
+    tags = {b"kTRC": curve, b"wtpt": _xyz((0.9642, 1.0, 0.8249))}
+    return _profile(b"GRAY", connection, tags)
+
+
+def table_profile() -> bytes:
+    """An ICC v2 profile whose table (lut8Type) shows red as green, beside a matrix that does not."""
+    ends = (0, 255)
+    lab = {0: (0, 128, 128), 255: (255, 128, 128)}
+    table = b"".join(
+        bytes(lab.get(g, (0, 0, 0))) if r == g == b else bytes((200 if r else 90, 40 if r else 200, 128))
+        for r in ends
+        for g in ends
+        for b in ends
+    )
+    one = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    curves = bytes(range(256)) * 3
+    lut = struct.pack(">4sI4B", b"mft1", 0, 3, 3, 2, 0) + one + curves + table + curves
+    matrix = {name + b"XYZ": _xyz((0.3, 0.3, 0.3)) for name in (b"r", b"g", b"b")}
+    return _profile(b"RGB ", b"Lab ", {b"A2B0": lut, b"wtpt": _xyz((0.9642, 1.0, 0.8249)), **matrix})
+
+
+def _profile(space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += struct.pack(">4sII", name, 132 + 12 * len(tags) + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    size = 128 + len(table) + len(body)
+    header = struct.pack(">I4sI4s4s4s", size, b"none", 0x02100000, b"mntr", space, connection) + bytes(12)
+    header += b"acsp" + bytes(28) + struct.pack(">3i", *(round(v * 65536) for v in (0.9642, 1.0, 0.8249)))
+    return header.ljust(128, b"\0") + table + body
+
+
+def colour_exif(space: int | None = None, interoperability: str | None = None) -> bytes:
+    """An EXIF block that says in which colours the picture is, and nothing else."""
+    detail: Entries = {} if space is None else {0xA001: (SHORT, space)}
+    index: Entries = {} if interoperability is None else {1: (ASCII, interoperability)}
+    inner = 32 + 12 * (len(detail) + 1)  # where the third directory starts
+    detail[0xA005] = (LONG, inner)
+    return tiff_block({}, detail, index, links={0x8769: 1})

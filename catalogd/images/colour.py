@@ -1,52 +1,299 @@
-"""Colours to sRGB with LittleCMS, on reduced pixels; imported only when a photo needs it."""
+"""The colours of a photo to sRGB, on the pixels of its frame.
+
+A colour space is an ICC profile here, always: `bytes`, the file's own or one made by
+`profile_named`, `profile_of_codes`, `profile_of_primaries` or `profile_of_exif` for a space that the
+file only names. A decoder hands it on as `Decoded.profile`.
+
+::
+
+    profile ─▶ a matrix and curves ─▶ `_native.convert_to_srgb`, ±1 level of what LittleCMS makes
+            └▶ tables (A2B), Lab    ─▶ LittleCMS, imported with Pillow when the first one comes
+
+The intent is relative colorimetric with black point compensation; a matrix profile's black is zero
+light, so that there is nothing to compensate for.
+"""
 
 from __future__ import annotations
 
 import functools
 import io
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageCms
 
+from catalogd import _native
+from catalogd.images import icc
 from catalogd.images.frames import Pixels
+from catalogd.images.icc import WHITE_D50, WHITE_D65, Chromaticity, Floats
+from catalogd.metadata import Content, Tiff
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 TRANSFORMS_KEPT = 16  # a library has few profiles; building a transform takes about 10 ms
 MAX_PROFILE_BYTES = 16 << 20  # CMYK press profiles have up to about 3 MB
-SAME_LEVELS = 3  # of 255: profiles that are sRGB under another name differ by rounding only
+SAME_LEVELS = 1  # of 255: a profile that is sRGB under another name differs by rounding only
+DARKEST_BLACK = 1e-4  # light of level 0; above it LittleCMS compensates for the black point
+MATRIX_TOLERANCE, CURVE_TOLERANCE = 2e-3, 3e-3  # XYZ and light: profiles of one space, differently rounded
+
+REFERENCE_WHITE_NITS = 203  # of diffuse white in PQ and HLG: ITU-R BT.2408
+PEAK_NITS = 1000  # of the display that pictures of high range are made for
+CURVE_SAMPLES = 4096
+
+_EXIF_DIRECTORY, _COLOUR_SPACE, _INTEROPERABILITY, _INTEROPERABILITY_INDEX = 0x8769, 0xA001, 0xA005, 1
+_EXIF_SRGB, _EXIF_ADOBE_RGB, _EXIF_UNCALIBRATED = 1, 2, 0xFFFF
+
+Convert = Callable[[Pixels], None]
+Primaries = tuple[Chromaticity, Chromaticity, Chromaticity, Chromaticity]  # red, green, blue, white
+
+_REC709: Primaries = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), WHITE_D65)
+_REC2020: Primaries = ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046), WHITE_D65)
+_P3: Primaries = ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), WHITE_D65)
+_DCI_P3: Primaries = (*_P3[:3], (0.314, 0.351))
+_ADOBE: Primaries = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), WHITE_D65)
+_PROPHOTO: Primaries = ((0.734699, 0.265301), (0.159597, 0.840403), (0.036598, 0.000105), WHITE_D50)
+_PAL: Primaries = ((0.64, 0.33), (0.29, 0.60), (0.15, 0.06), WHITE_D65)
+_NTSC: Primaries = ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), WHITE_D65)
+
+# Curves from level to light: gamma, a, b, c, d of (a x + b)^gamma above d, c x below.
+_SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # IEC 61966-2-1
+_REC709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)  # ITU-R BT.709
+_PROPHOTO_CURVE = (1.8, 1.0, 0.0, 1 / 16, 1 / 32)  # ISO 22028-2
+_ADOBE_CURVE = (563 / 256,)
+
+_NAMED: dict[str, tuple[Primaries, tuple[float, ...]]] = {
+    "srgb": (_REC709, _SRGB_CURVE),
+    "display-p3": (_P3, _SRGB_CURVE),
+    "adobe-rgb": (_ADOBE, _ADOBE_CURVE),
+    "prophoto-rgb": (_PROPHOTO, _PROPHOTO_CURVE),
+    "rec2020": (_REC2020, _REC709_CURVE),
+}
+# ITU-T H.273 tables 2 and 3; 2 is "unspecified".
+_PRIMARIES_OF_CODE = {
+    1: _REC709,
+    2: _REC709,
+    5: _PAL,
+    6: _NTSC,
+    7: _NTSC,
+    9: _REC2020,
+    11: _DCI_P3,
+    12: _P3,
+}
+_CURVE_OF_CODE = {
+    1: _REC709_CURVE,
+    2: _SRGB_CURVE,
+    4: (2.2,),
+    5: (2.8,),
+    6: _REC709_CURVE,
+    8: (1.0,),
+    13: _SRGB_CURVE,
+    14: _REC709_CURVE,
+    15: _REC709_CURVE,
+}
+_PQ, _HLG = 16, 18
 
 
 def convert_to_srgb(frame: Pixels, profile: bytes) -> None:
     """Convert `frame: uint8[H, W, 3]` from `profile` to sRGB, in place.
 
-    A profile that is broken, or not of RGB, is ignored: the levels are then taken as sRGB.
+    A profile that is broken, or of neither RGB nor gray, is ignored, and so is a gray one where the
+    frame has colours: the levels are then taken as sRGB.
     """
-    transform = _transform(profile, "RGB")
-    if transform is not None:
-        frame[:] = np.asarray(ImageCms.applyTransform(Image.fromarray(frame), transform))
+    if len(profile) <= MAX_PROFILE_BYTES and not (_is_gray(profile) and _has_colours(frame)):
+        _conversion(profile)(frame)
+
+
+def profile_named(name: str) -> bytes:
+    """The profile of srgb, display-p3, adobe-rgb, prophoto-rgb or rec2020; KeyError for another."""
+    primaries, curve = _NAMED[name]
+    return _made(name, primaries, icc.parametric_curve(*curve))
+
+
+@functools.cache
+def profile_of_codes(primaries: int, transfer: int) -> bytes | None:
+    """The profile of a PNG cICP chunk or of `nclx` colours: code points of ITU-T H.273.
+
+    None when a code is unknown. PQ and HLG are brought to the range of a display: see
+    `_tone_mapped`.
+    """
+    known = _PRIMARIES_OF_CODE.get(primaries)
+    if known is None:
+        return None
+    name = f"H.273 {primaries}/{transfer}"
+    if transfer in (_PQ, _HLG):
+        nits = _pq_nits if transfer == _PQ else _hlg_nits
+        light = _tone_mapped(nits(np.linspace(0, 1, CURVE_SAMPLES)))
+        return _made(name, known, icc.sampled_curve(light))
+    curve = _CURVE_OF_CODE.get(transfer)
+    return _made(name, known, icc.parametric_curve(*curve)) if curve else None
+
+
+def profile_of_primaries(primaries: Primaries | None, gamma: float) -> bytes | None:
+    """The profile of PNG's cHRM and gAMA: light is level ^ `gamma`; sRGB's primaries without a cHRM.
+
+    None when they make no sense.
+    """
+    matrix = icc.primaries_to_xyz(*(primaries or _REC709))
+    if matrix is None or np.abs(matrix).max() > 100 or not 0.1 <= gamma <= 10:
+        return None
+    return icc.make_matrix_profile(f"gamma {gamma:.3g}", matrix, icc.parametric_curve(gamma))
+
+
+def profile_of_exif(exif: tuple[Content, ...]) -> bytes | None:
+    """The profile that EXIF names (2.32, 4.6.5 and DCF 2.0): sRGB or Adobe RGB; None when neither.
+
+    `exif` is what `metadata.Blocks` holds.
+    """
+    if not exif:
+        return None
+    tiff = Tiff(exif[0])
+    main = tiff.main()
+    detail = Tiff(exif[1]).main() if len(exif) > 1 else tiff.linked(main, _EXIF_DIRECTORY)
+    space = detail.number(_COLOUR_SPACE)
+    if space == _EXIF_SRGB:
+        return profile_named("srgb")
+    interoperability = tiff.linked(detail, _INTEROPERABILITY).text(_INTEROPERABILITY_INDEX)
+    if space == _EXIF_ADOBE_RGB or (space in (_EXIF_UNCALIBRATED, None) and interoperability == "R03"):
+        return profile_named("adobe-rgb")
+    return None
+
+
+@functools.lru_cache(TRANSFORMS_KEPT)
+def name_of(profile: bytes) -> str | None:
+    """What `Facts.colour_space` says: a name of `profile_named`, "gray", or the profile's own name."""
+    if _is_gray(profile):
+        return "gray"
+    found = icc.read_matrix_profile(profile)
+    for name in _NAMED:
+        if _is_same(found, icc.read_matrix_profile(profile_named(name))):
+            return name
+    return icc.description(profile) or icc.data_space(profile).lower() or None
 
 
 def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """A CMYK image as sRGB: by its profile, or by the plain formula where that is absent or broken."""
     transform = _transform(profile, "CMYK") if profile else None
-    converted = ImageCms.applyTransform(image, transform) if transform is not None else None
-    return converted if converted is not None else image.convert("RGB")
+    return _apply(image, transform) if transform is not None else image.convert("RGB")
 
 
 def lab_to_srgb(image: Image.Image) -> Image.Image:
     """A CIELAB image (D50) as sRGB."""
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    return _apply(image, _lab_transform())
+
+
+@functools.cache
+def _made(name: str, primaries: Primaries, curve: bytes) -> bytes:
+    matrix = icc.primaries_to_xyz(*primaries)
+    assert matrix is not None
+    return icc.make_matrix_profile(name, matrix, curve)
+
+
+def _pq_nits(signal: Floats) -> Floats:
+    """SMPTE ST 2084, equation 4.1."""
+    root = signal ** (32 / 2523)
+    ratio = np.maximum(root - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * root)
+    return np.asarray(10_000 * ratio ** (8192 / 1305))
+
+
+def _hlg_nits(signal: Floats) -> Floats:
+    """ITU-R BT.2100 table 5 on a display of `PEAK_NITS`, its gamma of 1.2 taken channel by channel."""
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
+    return np.asarray(PEAK_NITS * scene**1.2)
+
+
+def _tone_mapped(nits: Floats) -> Floats:
+    """Light 0…1 for a display of ordinary range: dark tones as they are, highlights ever flatter.
+
+    The curve of Reinhard et al. 2002 (equation 4): diffuse white becomes half of the light, which
+    is level 188, and `PEAK_NITS` becomes white.
+    """
+    light, peak = nits / REFERENCE_WHITE_NITS, PEAK_NITS / REFERENCE_WHITE_NITS
+    return np.clip(light * (1 + light / peak**2) / (1 + light), 0, 1)
+
+
+def _is_same(one: icc.MatrixProfile | None, other: icc.MatrixProfile | None) -> bool:
+    if one is None or other is None:
+        return False
+    matrices, curves = np.abs(one.matrix - other.matrix), np.abs(one.curves - other.curves)
+    return bool(matrices.max() < MATRIX_TOLERANCE and curves.max() < CURVE_TOLERANCE)
+
+
+def _is_gray(profile: bytes) -> bool:
+    return icc.data_space(profile) == "GRAY"
+
+
+def _has_colours(frame: Pixels) -> bool:
+    return bool((frame != frame[:, :, :1]).any())
+
+
+def _keep(frame: Pixels) -> None:
+    """The conversion of what is sRGB already, or cannot be converted."""
+
+
+@functools.lru_cache(TRANSFORMS_KEPT)
+def _conversion(profile: bytes) -> Convert:
+    convert = _by_matrix(profile) or _by_littlecms(profile)
+    return _keep if convert is None or _changes_nothing(convert) else convert
+
+
+def _by_matrix(profile: bytes) -> Convert | None:
+    found = icc.read_matrix_profile(profile)
+    if found is None or found.curves[:, 0].max() > DARKEST_BLACK:
+        return None
+    srgb = icc.primaries_to_xyz(*_REC709)
+    assert srgb is not None
+    curves = found.curves.astype(np.float32)
+    matrix = np.ascontiguousarray(np.linalg.solve(srgb, found.matrix), np.float32)
+    return functools.partial(_native.convert_to_srgb, curves=curves, matrix=matrix)
+
+
+def _by_littlecms(profile: bytes) -> Convert | None:
+    mode = {"RGB": "RGB", "GRAY": "L"}.get(icc.data_space(profile), "")
+    transform = _transform(profile, mode) if mode else None
+    if transform is None:
+        return None
+
+    def convert(frame: Pixels) -> None:
+        from PIL import Image
+
+        pixels = frame if mode == "RGB" else np.ascontiguousarray(frame[:, :, 0])
+        frame[:] = np.asarray(_apply(Image.fromarray(pixels), transform))
+
+    return convert
+
+
+def _changes_nothing(convert: Convert) -> bool:
+    levels = np.linspace(0, 255, 18).astype(np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    ramp = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, -1, 3)
+    return _largest_change(convert, cube) <= SAME_LEVELS and _largest_change(convert, ramp) <= SAME_LEVELS
+
+
+def _largest_change(convert: Convert, pixels: Pixels) -> int:
+    converted = pixels.copy()
+    convert(converted)
+    return int(np.abs(converted.astype(int) - pixels).max())
+
+
+def _apply(image: Image.Image, transform: Any) -> Image.Image:
+    from PIL import ImageCms
+
+    converted = ImageCms.applyTransform(image, transform)
     assert converted is not None  # only an in-place conversion returns nothing
     return converted
 
 
 @functools.lru_cache(TRANSFORMS_KEPT)
 def _transform(profile: bytes, mode: str) -> Any | None:
+    """LittleCMS's way from `profile` to sRGB for pixels of `mode`; None when it refuses the profile."""
+    from PIL import ImageCms
+
     if len(profile) > MAX_PROFILE_BYTES:
         return None
     try:
-        transform = ImageCms.buildTransform(
+        return ImageCms.buildTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),
             ImageCms.createProfile("sRGB"),
             mode,
@@ -56,11 +303,11 @@ def _transform(profile: bytes, mode: str) -> Any | None:
         )
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
-    return None if mode == "RGB" and _changes_nothing(transform) else transform
 
 
-def _changes_nothing(transform: Any) -> bool:
-    levels = np.linspace(0, 255, 6).astype(np.uint8)
-    cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
-    converted = np.asarray(ImageCms.applyTransform(Image.fromarray(cube), transform))
-    return int(np.abs(converted.astype(int) - cube).max()) <= SAME_LEVELS
+@functools.cache
+def _lab_transform() -> Any:
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(lab, srgb, "LAB", "RGB")

@@ -12,6 +12,7 @@
 #include <tuple>
 #include <utility>
 
+#include "colour.h"
 #include "quality.h"
 #include "resize.h"
 
@@ -23,6 +24,8 @@ namespace {
 using Pixels = nb::ndarray<const std::uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
 using MutablePixels = nb::ndarray<std::uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
 using Planes = nb::ndarray<float, nb::shape<3, -1, -1>, nb::c_contig, nb::device::cpu>;
+using Curves = nb::ndarray<const float, nb::shape<3, 256>, nb::c_contig, nb::device::cpu>;
+using Matrix = nb::ndarray<const float, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
 using Triple = std::tuple<float, float, float>;
 
 constexpr int kMaxEdge = 1 << 24;  // keeps every offset within a row in 32 bits
@@ -75,6 +78,18 @@ void resize_to_tensor(const Pixels &source, const Planes &target, Triple mean, T
     catalogd::resize_to_tensor(from, part, to);
 }
 
+void convert_to_srgb(const MutablePixels &frame, const Curves &curves, const Matrix &matrix) {
+    const catalogd::ColourMap map{curves.data(), matrix.data()};
+    for (std::size_t i = 0; i < curves.size(); ++i) {
+        if (!(map.curves[i] >= 0 && map.curves[i] <= 1)) throw std::invalid_argument("curves are of 0 to 1");
+    }
+    for (std::size_t i = 0; i < matrix.size(); ++i) {
+        if (!(std::fabs(map.matrix[i]) <= 1000)) throw std::invalid_argument("matrix is of -1000 to 1000");
+    }
+    nb::gil_scoped_release release;
+    catalogd::convert_to_srgb(frame.data(), frame.shape(0) * frame.shape(1), map);
+}
+
 nb::dict quality(const Pixels &frame) {
     const catalogd::Image from = image(frame);
     catalogd::Quality found;
@@ -102,10 +117,12 @@ nb::dict quality(const Pixels &frame) {
 }  // namespace
 
 NB_MODULE(_native, module) {
-    module.doc() = "Frame kernels: resizing, orientation and the quality pass. Stateless; the GIL is released.";
+    module.doc() = "Frame kernels: resizing, orientation, colour and the quality pass. Stateless; the GIL is released.";
     module.def("resize", &resize, "source"_a.noconvert(), "target"_a.noconvert(), "orientation"_a = 1);
     module.def("resize_to_tensor", &resize_to_tensor, "source"_a.noconvert(), "target"_a.noconvert(),
                "mean"_a, "scale"_a, "crop"_a = nb::none(), "bgr"_a = false, "placed"_a = nb::none(),
                "fill"_a = 0.0f);
+    module.def("convert_to_srgb", &convert_to_srgb, "frame"_a.noconvert(), "curves"_a.noconvert(),
+               "matrix"_a.noconvert());
     module.def("quality", &quality, "frame"_a.noconvert());
 }
