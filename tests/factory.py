@@ -6,8 +6,10 @@ its format and returns the path as bytes. `orientation` is what the file's heade
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,12 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from catalogd.metadata.items import Items
+
 Pixels = NDArray[np.uint8]
 
 SHORT, LONG, RATIONAL, SIGNED_RATIONAL, ASCII, BYTE, UNDEFINED = 3, 4, 5, 10, 2, 1, 7
+LONG8 = 16  # of BigTIFF
 _SIZES = {BYTE: 1, ASCII: 1, UNDEFINED: 1, SHORT: 2, LONG: 4, RATIONAL: 8, SIGNED_RATIONAL: 8}
 Entries = dict[int, tuple[int, Any]]  # tag: TIFF type, value or values
 
@@ -82,7 +87,7 @@ def _encode(kind: int, value: Any, order: str) -> tuple[int, bytes]:
         raw = value.encode() + b"\0" if isinstance(value, str) else value
         return len(raw), raw
     values = value if isinstance(value, list) else [value]
-    code = {BYTE: "B", SHORT: "H", LONG: "I", RATIONAL: "II", SIGNED_RATIONAL: "ii"}[kind]
+    code = {BYTE: "B", SHORT: "H", LONG: "I", RATIONAL: "II", SIGNED_RATIONAL: "ii", LONG8: "Q"}[kind]
     flat = [part for item in values for part in (item if isinstance(item, tuple) else (item,))]
     return len(values), struct.pack(order + code * len(values), *flat)
 
@@ -187,10 +192,18 @@ def write_avif(path: Path, pixels: Pixels, orientation: int = 1) -> bytes:
     return bytes(path)
 
 
-def write_dng(path: Path, pixels: Pixels, orientation: int = 1, preview: Pixels | None = None) -> bytes:
-    """An uncompressed 16-bit DNG with an RGGB mosaic of `pixels` and perhaps a JPEG preview.
+def write_dng(
+    path: Path,
+    pixels: Pixels,
+    orientation: int = 1,
+    preview: Pixels | bytes | None = None,
+    small_preview: Pixels | bytes | None = None,
+    **tags: tuple[int, Any],
+) -> bytes:
+    """An uncompressed 16-bit DNG with an RGGB mosaic of `pixels` and perhaps JPEG previews.
 
-    `pixels` have even edges; both are stored as given, to be turned by `orientation`.
+    `pixels` have even edges; all are stored as given, to be turned by `orientation`. A preview that
+    is bytes is a JPEG already. `tags` are more of the first directory, named `t02BC`.
     """
     height, width = pixels.shape[:2]
     linear = (np.power(pixels / 255.0, 2.2) * 65535).astype("<u2")
@@ -198,14 +211,17 @@ def write_dng(path: Path, pixels: Pixels, orientation: int = 1, preview: Pixels 
     mosaic[0::2, 0::2] = linear[0::2, 0::2, 0]
     mosaic[1::2, 1::2] = linear[1::2, 1::2, 2]
     strip = mosaic.tobytes()
-    shown = jpeg_bytes(preview) if preview is not None else b""
     raw = _dng_directory(height, width, orientation, len(strip))
+    raw |= {int(name[1:], 16): entry for name, entry in tags.items()}
     if preview is None:
         path.write_bytes(tiff_block(raw, tail=strip))
         return bytes(path)
-    size = len(tiff_block(raw, _preview_directory(preview, 1, 1), links={0x014A: 1}))
-    second = _preview_directory(preview, size + len(strip), len(shown))
-    path.write_bytes(tiff_block(raw, second, links={0x014A: 1}, tail=strip + shown))
+    shown = [picture if isinstance(picture, bytes) else jpeg_bytes(picture) for picture in (preview,)]
+    if small_preview is not None:
+        shown.append(small_preview if isinstance(small_preview, bytes) else jpeg_bytes(small_preview))
+    start = len(tiff_block(raw, _preview_directory(shown, 1), links={0x014A: 1})) + len(strip)
+    second = _preview_directory(shown, start)
+    path.write_bytes(tiff_block(raw, second, links={0x014A: 1}, tail=strip + b"".join(shown)))
     return bytes(path)
 
 
@@ -237,19 +253,24 @@ def _dng_directory(height: int, width: int, orientation: int, strip_bytes: int) 
     }
 
 
-def _preview_directory(preview: Pixels, start: int, size: int) -> Entries:
-    return {
+def _preview_directory(shown: list[bytes], start: int) -> Entries:
+    """The directory of JPEG previews that lie one after another from `start`: one as strip, one apart."""
+    height, width = simplejpeg.decode_jpeg_header(shown[0])[:2]
+    directory: Entries = {
         0x00FE: (LONG, 1),
-        0x0100: (LONG, preview.shape[1]),
-        0x0101: (LONG, preview.shape[0]),
+        0x0100: (LONG, width),
+        0x0101: (LONG, height),
         0x0102: (SHORT, [8, 8, 8]),
         0x0103: (SHORT, 7),
         0x0106: (SHORT, 6),
         0x0111: (LONG, start),
         0x0115: (SHORT, 3),
-        0x0116: (LONG, preview.shape[0]),
-        0x0117: (LONG, size),
+        0x0116: (LONG, height),
+        0x0117: (LONG, len(shown[0])),
     }
+    if len(shown) > 1:
+        directory |= {0x0201: (LONG, start + len(shown[0])), 0x0202: (LONG, len(shown[1]))}
+    return directory
 
 
 def rgb_profile(swap_red_and_green: bool = False, gamma: float = 1.0) -> bytes:
@@ -323,3 +344,183 @@ def colour_exif(space: int | None = None, interoperability: str | None = None) -
     inner = 32 + 12 * (len(detail) + 1)  # where the third directory starts
     detail[0xA005] = (LONG, inner)
     return tiff_block({}, detail, index, links={0x8769: 1})
+
+
+def jpeg_with(content: bytes, *segments: tuple[int, bytes]) -> bytes:
+    """A JPEG with more segments, (marker, body), right after its start."""
+    more = b"".join(
+        bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body for marker, body in segments
+    )
+    return content[:2] + more + content[2:]
+
+
+def mpf_jpeg(main: bytes, *pictures: bytes, kinds: tuple[int, ...] = (0x010002,)) -> bytes:
+    """A multi-picture JPEG (CIPA DC-007): `main`, then further JPEGs of `kinds`."""
+    sizes = [len(picture) for picture in pictures]
+    end = len(main) + 4 + len(_mpf_index(0, sizes, kinds))
+    return jpeg_with(main, (0xE2, _mpf_index(end, sizes, kinds))) + b"".join(pictures)
+
+
+def _mpf_index(end: int, sizes: list[int], kinds: tuple[int, ...]) -> bytes:
+    header = 10  # where the offsets of the index count from: after SOI, marker, length and name
+    rows = [(0x030000, end, 0)]
+    for number, (kind, size) in enumerate(zip(kinds, sizes, strict=True)):
+        rows.append((kind, size, max(0, end + sum(sizes[:number]) - header)))
+    entries = b"".join(struct.pack("<IIIHH", *row, 0, 0) for row in rows)
+    directory: Entries = {
+        0xB000: (UNDEFINED, b"0100"),
+        0xB001: (LONG, len(rows)),
+        0xB002: (UNDEFINED, entries),
+    }
+    return b"MPF\0" + tiff_block(directory)
+
+
+def write_mpf_jpeg(
+    path: Path, pixels: Pixels, preview: Pixels, orientation: int = 1, **options: Any
+) -> bytes:
+    """A camera's JPEG with a large preview behind it; both are stored as given."""
+    main = jpeg_bytes(pixels, exif=exif_block(orientation), **options)
+    path.write_bytes(mpf_jpeg(main, jpeg_bytes(preview)))
+    return bytes(path)
+
+
+def big_tiff_block(*directories: Entries, links: dict[int, int] | None = None, order: str = "<") -> bytes:
+    """A BigTIFF structure: as `tiff_block`, with counts and offsets of 64 bits."""
+    tables = [dict(entries) for entries in directories]
+    for tag in links or {}:
+        tables[0][tag] = (LONG8, 0)
+    starts, position = [], 16
+    for entries in tables:
+        starts.append(position)
+        sizes = (len(_encode(*entry, order)[1]) for entry in entries.values())
+        position += 16 + 20 * len(entries) + sum(size for size in sizes if size > 8)
+    for tag, index in (links or {}).items():
+        tables[0][tag] = (LONG8, starts[index])
+    block = (b"II" if order == "<" else b"MM") + struct.pack(order + "HHHQ", 43, 8, 0, 16)
+    for entries, start in zip(tables, starts, strict=True):
+        table, outside = struct.pack(order + "Q", len(entries)), b""
+        for tag in sorted(entries):
+            count, raw = _encode(*entries[tag], order)
+            field = raw.ljust(8, b"\0")
+            if len(raw) > 8:
+                field = struct.pack(order + "Q", start + 16 + 20 * len(entries) + len(outside))
+                outside += raw
+            table += struct.pack(order + "HHQ", tag, entries[tag][0], count) + field
+        block += table + bytes(8) + outside
+    return block
+
+
+def directory_bytes(entries: Entries, start: int, order: str = "<") -> bytes:
+    """One directory whose offsets hold when it lies at `start` of its structure."""
+    return _directory(entries, start, order, 0)
+
+
+def noted_exif(
+    maker: str,
+    note: Callable[[int], bytes],
+    main: Entries | None = None,
+    detail: Entries | None = None,
+    order: str = "<",
+) -> bytes:
+    """The EXIF of a camera with a maker note: `note(at)` are its bytes when it lies at offset `at`."""
+    main = {0x010F: (ASCII, maker), **(main or {})}
+
+    def block(value: bytes) -> bytes:
+        noted = {**(detail or {}), 0x927C: (UNDEFINED, value)}
+        return tiff_block(main, noted, links={0x8769: 1}, order=order)
+
+    marker = b"\xfe" * len(note(0))
+    return block(note(block(marker).index(marker)))
+
+
+def heic_bytes(pixels: Pixels, *, exif: bytes | None = None, mode: str = "RGB", **options: Any) -> bytes:
+    """A HEIC in memory: `mode` and `options` (`tile_size`, `chroma`, `xmp`, …) are pillow-heif's.
+
+    `pixels` have the channels of the mode; uint16 in those that end in ";16".
+    """
+    picture = pillow_heif.from_bytes(mode, pixels.shape[1::-1], np.ascontiguousarray(pixels).tobytes())
+    picture[0].info.update({key: options.pop(key) for key in ("thumbnails", "icc_profile") if key in options})
+    file = io.BytesIO()
+    defaults = {"quality": 90, "enc_params": {"preset": "ultrafast"}, "exif": exif}
+    picture.save(file, **{**defaults, **options})
+    return file.getvalue()
+
+
+@dataclasses.dataclass
+class HeifItem:
+    """One item of a HEIF file, numbered from 1 in the order they are given to `heif_bytes`."""
+
+    kind: bytes
+    content: bytes
+    properties: list[tuple[bytes, bytes]] = dataclasses.field(default_factory=list)
+    references: dict[bytes, list[int]] = dataclasses.field(default_factory=dict)
+    mime: bytes = b""
+    claims: int = 0  # bytes that it says to have beyond its own
+
+
+def coded_item(pixels: Pixels, **options: Any) -> HeifItem:
+    """`pixels` as one HEVC picture with its own properties."""
+    items = Items(heic_bytes(pixels, **options))
+    assert items.primary is not None
+    return HeifItem(
+        items.primary.kind, items.read(items.primary), [tuple(p) for p in items.primary.properties]
+    )
+
+
+def size_property(height: int, width: int) -> tuple[bytes, bytes]:
+    return b"ispe", struct.pack(">III", 0, width, height)
+
+
+def grid_item(rows: int, columns: int, height: int, width: int, tiles: list[int]) -> HeifItem:
+    head = struct.pack(">BBBBII", 0, 1, rows - 1, columns - 1, width, height)
+    return HeifItem(b"grid", head, [size_property(height, width)], {b"dimg": tiles})
+
+
+def auxiliary(item: HeifItem, of: int, kind: bytes) -> HeifItem:
+    """The item as an auxiliary picture of another: `kind` is its URN."""
+    properties = [*item.properties, (b"auxC", bytes(4) + kind + b"\0")]
+    return dataclasses.replace(item, properties=properties, references={b"auxl": [of]})
+
+
+def heif_bytes(*items: HeifItem, primary: int = 1, brand: bytes = b"heic") -> bytes:
+    """A HEIF file of some items (ISO/IEC 14496-12, 8.11)."""
+    front = _box(b"ftyp", brand + bytes(4) + b"mif1" + brand)
+    size = len(front) + len(_meta(items, primary, 0)) + 8
+    return front + _meta(items, primary, size) + _box(b"mdat", b"".join(item.content for item in items))
+
+
+def _box(kind: bytes, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def _meta(items: tuple[HeifItem, ...], primary: int, start: int) -> bytes:
+    kinds = places = references = properties = associations = b""
+    count = 0
+    for number, item in enumerate(items, 1):
+        tail = b"\0" + (item.mime + b"\0" if item.mime else b"")
+        kinds += _box(b"infe", b"\2\0\0\0", struct.pack(">HH", number, 0), item.kind, tail)
+        length = len(item.content) + item.claims
+        places += struct.pack(">HHHQQ", number, 0, 1, start, length)
+        start += len(item.content)
+        for kind, targets in item.references.items():
+            numbers = struct.pack(f">HH{len(targets)}H", number, len(targets), *targets)
+            references += _box(kind, numbers)
+        indices = range(count + 1, count + 1 + len(item.properties))
+        associations += struct.pack(f">HB{len(indices)}H", number, len(indices), *indices)
+        properties += b"".join(_box(kind, content) for kind, content in item.properties)
+        count += len(indices)
+    return _box(
+        b"meta",
+        bytes(4),
+        _box(b"hdlr", bytes(8), b"pict", bytes(13)),
+        _box(b"pitm", bytes(4), struct.pack(">H", primary)),
+        _box(b"iinf", bytes(4), struct.pack(">H", len(items)), kinds),
+        _box(b"iloc", bytes(4), b"\x88\0", struct.pack(">H", len(items)), places),
+        _box(b"iref", bytes(4), references),
+        _box(
+            b"iprp",
+            _box(b"ipco", properties),
+            _box(b"ipma", b"\0\0\0\1", struct.pack(">I", len(items)), associations),
+        ),
+    )

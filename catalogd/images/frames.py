@@ -16,6 +16,7 @@ Pixels = NDArray[np.uint8]
 
 # A decoder keeps something for each row (Pillow: an address and an allocation), whatever the width.
 MAX_EDGE_PX = 1_000_000
+NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)  # of a photo that is not decoded yet
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,163 +1,191 @@
-"""RAW files: the camera's own preview where it covers the frame, else a half-size development.
+"""RAW files: the camera's own preview where one covers the frame, else a half-size development.
 
 ::
 
-    LibRaw opens it ─▶ preview covers the frame ─▶ decode it
-                    └▶ it does not              ─▶ half size, or full size of a small sensor
-    LibRaw refuses  ─▶ largest JPEG that the TIFF directories or the bytes hold ─▶ decode it
+    LibRaw opens it ─▶ a preview covers the frame ─▶ decode the smallest that does
+                    └▶ none does                  ─▶ half size, or full size of a small sensor
+    LibRaw refuses  ─▶ the preview that the structure, or else the bytes, of the file show
+
+LibRaw opens the file itself and reads its directories; the bytes of the sensor are read only when
+they are developed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Iterator
 
 import numpy as np
 import rawpy
 
-from catalogd.errors import PhotoError, UnsupportedError
-from catalogd.images.frames import Decoded, Pixels, check_size, fit
-from catalogd.images.jpeg import JpegHeader, check_header, decode_jpeg, read_header
-from catalogd.metadata import Blocks, Tiff, read_facts, read_orientation
+from catalogd.errors import UnreadableError, UnsupportedError
+from catalogd.images import colour
+from catalogd.images.frames import NO_PIXELS, Decoded, Pixels, check_size, fit
+from catalogd.images.jpeg import JpegHeader, decode_preview, read_header
+from catalogd.images.previews import CANON_METADATA, MAX_PREVIEWS, Preview, minolta_tiff, raw_previews
+from catalogd.images.source import Part, Source
+from catalogd.metadata import Blocks, Content, Tiff, iptc, read_orientation
+from catalogd.metadata.bmff import find
+from catalogd.metadata.exif import read_exif
 from catalogd.settings import Settings
 
-MAX_PREVIEWS = 64  # looked at; a RAW file holds up to about five
 MIN_PREVIEW_EDGE_PX = 160  # a smaller one shows nothing that a model could use
+MAX_BLOCK_BYTES = 16 << 20  # of XMP, IPTC or a CR3's directories; real ones have some 100 KB
 
 # LibRaw's flip: 1 mirrors the columns, then 2 the rows, 4 swaps the axes.
 _EXIF_OF_FLIP = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
-_PREVIEW_START, _PREVIEW_BYTES = 0x0201, 0x0202
-_STRIP_START, _STRIP_BYTES, _COMPRESSION = 0x0111, 0x0117, 0x0103
-_JPEG_COMPRESSIONS = {6, 7, 34892}
-_CR3_DIRECTORIES = (b"CMT1", b"CMT2", b"CMT4")
+_CANON_DIRECTORIES = (b"CMT1", b"CMT2", b"CMT4", b"CMT3")  # main, detail, place, maker note
+_XMP_BOX = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+_XMP, _IPTC, _PHOTOSHOP = 0x02BC, 0x83BB, 0x8649
+_PREVIEW_COLOUR_SPACE = 0xC71A  # DNG 1.4, PreviewColorSpace
+_PREVIEW_SPACES = {2: "srgb", 3: "adobe-rgb", 4: "prophoto-rgb"}
 
 
-def decode_raw(content: bytes, limits: Settings) -> Decoded:
-    """Decode a RAW file by the cheapest way that covers the frame.
+def decode_raw(source: Source, slot: Pixels | None, limits: Settings) -> Decoded:
+    """Decode a RAW file by the cheapest way that covers the frame, into `slot` where that fits.
 
-    Raises UnsupportedError when LibRaw refuses it and it holds no usable preview, and the errors of
-    `decode_jpeg` for the preview.
+    Raises UnsupportedError when LibRaw refuses it and it holds no usable preview, TooLargeError,
+    and UnavailableError and its kin.
     """
-    blocks = read_raw_blocks(content)
+    blocks = read_raw_blocks(source)
     try:
-        with rawpy.imread(io.BytesIO(content)) as raw:
-            return _decode_opened(raw, blocks, limits)
+        with rawpy.imread(source.open_path) as raw:
+            return _decode_opened(raw, source, blocks, slot, limits)
     except rawpy.LibRawError as error:
         reason = error.args[0] if error.args else error
         message = reason.decode() if isinstance(reason, bytes) else str(reason)
-    decoded = _decode_largest_preview(content, blocks, limits)
+    decoded = _decode_without_libraw(source, blocks, slot, limits)
     if decoded is None:
         raise UnsupportedError(f"LibRaw cannot read it ({message}) and it holds no preview")
     return decoded
 
 
-def _decode_opened(raw: rawpy.RawPy, blocks: Blocks, limits: Settings) -> Decoded:
+def _decode_opened(
+    raw: rawpy.RawPy, source: Source, blocks: Blocks, slot: Pixels | None, limits: Settings
+) -> Decoded:
     sizes = raw.sizes
     orientation = _EXIF_OF_FLIP.get(sizes.flip, 1)
-    base = Decoded(np.empty((0, 0, 3), np.uint8), sizes.height, sizes.width, orientation, blocks)
-    preview = _preview_of(raw, base, limits)
-    return preview if preview is not None else _develop(raw, base, limits)
+    photo = Decoded(NO_PIXELS, sizes.height, sizes.width, orientation, blocks)
+    shown = dataclasses.replace(photo, profile=_preview_profile(source, blocks))
+    return (
+        decode_preview(source, raw_previews(source), shown, slot, limits)
+        or _decode_thumbnail(raw, shown, slot, limits)
+        or _develop(raw, photo, limits)
+    )
 
 
-def _preview_of(raw: rawpy.RawPy, base: Decoded, limits: Settings) -> Decoded | None:
-    """The camera's preview, when it is as large as the frame will be."""
+def _preview_profile(content: Content, blocks: Blocks) -> bytes | None:
+    """The colours of previews without a profile: by DNG's tag, else those the camera was set to."""
+    for directory in Tiff(content).directories():
+        named = _PREVIEW_SPACES.get(int(directory.number(_PREVIEW_COLOUR_SPACE) or 0))
+        if named is not None:
+            return colour.profile_named(named)
+    return colour.profile_of_exif(blocks.exif)
+
+
+def _decode_thumbnail(
+    raw: rawpy.RawPy, photo: Decoded, slot: Pixels | None, limits: Settings
+) -> Decoded | None:
+    """The largest preview that LibRaw knows, as for makers whose structure is not walked here."""
     try:
-        thumb = raw.extract_thumb()
+        thumbnail = raw.extract_thumb()
     except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError, rawpy.LibRawIOError):
         return None
-    needed = max(fit(base.height, base.width, limits.frame_edge_px))
-    if thumb.format == rawpy.ThumbFormat.BITMAP:
-        pixels = np.ascontiguousarray(thumb.data)
-        return _as_preview(base, pixels, None) if max(pixels.shape[:2]) >= needed else None
-    data = bytes(thumb.data)
-    try:
-        header = read_header(data)
-        if max(header.height, header.width) < needed:
-            return None
-        preview = decode_jpeg(data, None, limits)
-    except PhotoError:
-        return None  # a damaged preview; the sensor's data may be whole
-    return _as_preview(base, preview.pixels, preview.profile)
+    if thumbnail.format == rawpy.ThumbFormat.JPEG:
+        data = bytes(thumbnail.data)
+        return decode_preview(data, [Preview(0, len(data))], photo, slot, limits)
+    pixels = np.ascontiguousarray(thumbnail.data)
+    covers = max(pixels.shape[:2]) >= max(fit(photo.height, photo.width, limits.frame_edge_px))
+    return dataclasses.replace(photo, pixels=pixels, path_taken="preview") if covers else None
 
 
-def _as_preview(base: Decoded, pixels: Pixels, profile: bytes | None) -> Decoded:
-    """`pixels` in place of the sensor's. A preview that stands upright already is not turned again."""
-    height, width = pixels.shape[:2]
-    upright = base.orientation >= 5 and (height > width) != (base.height > base.width)
-    if upright:
-        base = dataclasses.replace(base, height=base.width, width=base.height, orientation=1)
-    return dataclasses.replace(base, pixels=pixels, profile=profile, path_taken="preview")
-
-
-def _develop(raw: rawpy.RawPy, base: Decoded, limits: Settings) -> Decoded:
-    check_size(base.height, base.width, limits, "a RAW")
-    half = max(base.height, base.width) // 2 >= limits.frame_edge_px
+def _develop(raw: rawpy.RawPy, photo: Decoded, limits: Settings) -> Decoded:
+    check_size(photo.height, photo.width, limits, "a RAW")
+    half = max(photo.height, photo.width) // 2 >= limits.frame_edge_px
     pixels = raw.postprocess(half_size=half, use_camera_wb=True, user_flip=0, output_bps=8)
-    return dataclasses.replace(base, pixels=pixels, path_taken="half_size" if half else "full")
+    return dataclasses.replace(photo, pixels=pixels, path_taken="half_size" if half else "full")
 
 
-def _decode_largest_preview(content: bytes, blocks: Blocks, limits: Settings) -> Decoded | None:
-    found: list[tuple[int, bytes]] = []
-    for preview in _embedded_jpegs(content):
-        header = _usable_header(preview, limits)
-        if header is not None:
-            found.append((header.height * header.width, preview))
-    for _, preview in sorted(found, key=lambda item: item[0], reverse=True):
-        try:
-            decoded = decode_jpeg(preview, None, limits)
-        except PhotoError:
-            continue
-        facts = read_facts(blocks)
-        blocks = blocks if facts.camera or facts.taken_at else decoded.blocks
-        orientation = read_orientation(blocks.exif[0] if blocks.exif else None)
-        return dataclasses.replace(decoded, blocks=blocks, orientation=orientation, path_taken="preview")
+def _decode_without_libraw(
+    source: Source, blocks: Blocks, slot: Pixels | None, limits: Settings
+) -> Decoded | None:
+    """By a preview alone; the largest one that is whole stands for the photo's size and shape."""
+    found = sorted(_usable(source), key=lambda item: item[1].height * item[1].width, reverse=True)
+    facts = read_exif(blocks.exif)
+    for _, header in found:
+        known = blocks if facts.camera or facts.taken_at else header.blocks
+        orientation = read_orientation(known.exif[0] if known.exif else None)
+        photo = Decoded(NO_PIXELS, header.height, header.width, orientation, known)
+        decoded = decode_preview(source, [item[0] for item in found], photo, slot, limits)
+        if decoded is not None:
+            return decoded
     return None
 
 
-def _usable_header(preview: bytes, limits: Settings) -> JpegHeader | None:
-    try:
-        header = read_header(preview)
-        check_header(preview, header, limits)
-    except PhotoError:
-        return None
-    return header if max(header.height, header.width) >= MIN_PREVIEW_EDGE_PX else None
+def _usable(source: Source) -> Iterator[tuple[Preview, JpegHeader]]:
+    """The JPEG pictures that the structure names; where it names none, those that the bytes show."""
+    named = list(_with_headers(source, raw_previews(source)))
+    yield from named or _with_headers(source, _shown(source.content()))
 
 
-def _embedded_jpegs(content: bytes) -> Iterator[bytes]:
-    """The JPEG pictures that the directories name, then those that the bytes show."""
-    for directory in Tiff(content).directories():
-        for start_tag, bytes_tag in ((_PREVIEW_START, _PREVIEW_BYTES), (_STRIP_START, _STRIP_BYTES)):
-            starts, lengths = directory.offsets(start_tag), directory.numbers(bytes_tag)
-            if start_tag == _STRIP_START and directory.number(_COMPRESSION) not in _JPEG_COMPRESSIONS:
-                continue
-            if len(starts) == len(lengths) == 1 and content.startswith(b"\xff\xd8", starts[0]):
-                yield content[starts[0] : starts[0] + int(lengths[0])]
+def _with_headers(content: Content, found: Iterator[Preview]) -> Iterator[tuple[Preview, JpegHeader]]:
+    for preview in found:
+        try:
+            header = read_header(Part(content, *preview))
+        except (UnreadableError, UnsupportedError):
+            continue
+        if max(header.height, header.width) >= MIN_PREVIEW_EDGE_PX:
+            yield preview, header
+
+
+def _shown(content: bytes) -> Iterator[Preview]:
     at = -1
     for _ in range(MAX_PREVIEWS):
         at = content.find(b"\xff\xd8\xff", at + 1)
         if at < 0:
             return
-        yield content[at:]
+        yield Preview(at, len(content) - at)
 
 
-def read_raw_blocks(content: bytes) -> Blocks:
-    """The metadata of a RAW file: its TIFF directories, boxes (CR3), or its preview's (RAF, RW2)."""
-    blocks = Blocks((content,))
-    if content[4:8] == b"ftyp":
-        blocks = Blocks(tuple(_box(content, name) for name in _CR3_DIRECTORIES))
-    elif read_facts(blocks).taken_at is None:
-        preview = next(_embedded_jpegs(content), None)
-        try:
-            exif = read_header(preview).exif if preview else None
-        except PhotoError:
-            return blocks
-        blocks = Blocks((exif,)) if exif and read_facts(Blocks((exif,))).camera else blocks
+# ── metadata ──────────────────────────────────────────────────────────────────────────────────
+
+
+def read_raw_blocks(content: Content) -> Blocks:
+    """The metadata of a RAW file: of its own structure, or of its preview where that has none."""
+    head = content[:8]
+    if head[4:] == b"ftyp":
+        return _canon_blocks(content)
+    if head.startswith(b"\0MRM"):
+        return Blocks((Part(content, *minolta_tiff(content)),))
+    blocks = _tiff_blocks(content)
+    return blocks if read_exif(blocks.exif).taken_at else _preview_blocks(content, blocks)
+
+
+def _tiff_blocks(content: Content) -> Blocks:
+    main = Tiff(content).main()
+    resources = main.raw(_PHOTOSHOP, MAX_BLOCK_BYTES)
+    return Blocks(
+        exif=(content,),
+        xmp=main.raw(_XMP, MAX_BLOCK_BYTES),
+        iptc=main.raw(_IPTC, MAX_BLOCK_BYTES) or iptc.resource(resources, iptc.IPTC_RESOURCE),
+    )
+
+
+def _canon_blocks(content: Content) -> Blocks:
+    """CR3: four TIFF structures in boxes of the film's header, and a box with XMP."""
+    home = find(content, b"moov", CANON_METADATA)
+    directories = []
+    for kind in _CANON_DIRECTORIES:
+        box = find(content, kind, start=home.start, end=home.end) if home else None
+        directories.append(content[box.start : min(box.end, box.start + MAX_BLOCK_BYTES)] if box else b"")
+    packet = find(content, _XMP_BOX)
+    xmp = content[packet.start : min(packet.end, packet.start + MAX_BLOCK_BYTES)] if packet else b""
+    return Blocks(tuple(directories), xmp)
+
+
+def _preview_blocks(content: Content, blocks: Blocks) -> Blocks:
+    """The metadata of the first preview that knows its camera (RAF, RW2, X3F), else `blocks`."""
+    for _, header in _with_headers(content, raw_previews(content)):
+        if read_exif(header.blocks.exif).camera:
+            return header.blocks
     return blocks
-
-
-def _box(content: bytes, name: bytes) -> bytes:
-    """The content of the first box of that name (ISO/IEC 14496-12: size, name, content)."""
-    at = content.find(name)
-    size = int.from_bytes(content[at - 4 : at], "big") if at >= 4 else 0
-    return content[at + 4 : at - 4 + size] if size > 8 else b""

@@ -1,4 +1,4 @@
-"""The bytes of one photo's file, read once, and their fingerprint.
+"""The bytes of one photo's file, read by need, and their fingerprint.
 
 Only regular files are read, never written, and never opened in a way that can block (a FIFO that
 is named like a photo). A file that another program is writing is noticed by its size, time and
@@ -20,6 +20,7 @@ from catalogd.errors import (
     UnavailableError,
     UnreadableError,
 )
+from catalogd.metadata import Content
 from catalogd.records import Stat
 
 BLOCK_BYTES = 64 << 10  # read at a time: a header and a directory are seldom larger
@@ -32,7 +33,8 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 class Source:
     """One photo's file, open for reading: bytes by need, its stat key, its 16-byte fingerprint.
 
-    `source[a:b]` reads blocks and keeps them; `content()` reads all. Use it as a context manager.
+    `source[a:b]` reads small stretches in blocks that it keeps, and large ones as they are, once;
+    `content()` reads all. Use it as a context manager.
     """
 
     def __init__(self, path: bytes, max_bytes: int) -> None:
@@ -66,6 +68,8 @@ class Source:
         if self._content is not None:
             return self._content[start:stop]
         numbers = range(start // BLOCK_BYTES, -(-stop // BLOCK_BYTES))
+        if stop - start >= BLOCK_BYTES and not all(number in self._blocks for number in numbers):
+            return self._read(start, stop - start)
         found = b"".join([self._block(number) for number in numbers])
         first = numbers.start * BLOCK_BYTES
         return found[start - first : stop - first]
@@ -73,21 +77,32 @@ class Source:
     def _block(self, number: int) -> bytes:
         block = self._blocks.get(number)
         if block is None:
-            try:
-                block = os.pread(self._descriptor, BLOCK_BYTES, number * BLOCK_BYTES)
-            except OSError as error:
-                raise explained(error) from error
-            self._blocks[number] = block
+            block = self._blocks[number] = self._read(number * BLOCK_BYTES, BLOCK_BYTES)
         return block
+
+    def _read(self, start: int, size: int) -> bytes:
+        try:
+            return _read_range(self._descriptor, start, size)
+        except OSError as error:
+            raise explained(error) from error
 
     def content(self) -> bytes:
         """The whole file, read once; raises UnavailableError and its kin."""
         if self._content is None:
-            try:
-                self._content = _read_all(self._descriptor, self.stat.size)
-            except OSError as error:
-                raise explained(error) from error
+            self._content = self._read(0, self.stat.size)
         return self._content
+
+    @property
+    def open_path(self) -> str:
+        """A path by which a library opens this very file, even when another has taken its place.
+
+        The file's own path where the platform names no open files.
+        """
+        for folder in ("/proc/self/fd", "/dev/fd"):
+            path = f"{folder}/{self._descriptor}"
+            if os.path.exists(path):
+                return path
+        return os.fsdecode(self.path)
 
     @property
     def fingerprint(self) -> bytes:
@@ -145,12 +160,29 @@ def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
 
 
-def _read_all(descriptor: int, size: int) -> bytes:
-    """Read `size` bytes, fewer when the file ends early; one read returns 2 GiB at most."""
-    content = os.read(descriptor, size)
+def _read_range(descriptor: int, start: int, size: int) -> bytes:
+    """Read `size` bytes from `start`, fewer where the file ends; one read returns 2 GiB at most."""
+    content = os.pread(descriptor, size, start)
     while 0 < len(content) < size:
-        more = os.read(descriptor, size - len(content))
+        more = os.pread(descriptor, size - len(content), start + len(content))
         if not more:
             break
         content += more
     return content
+
+
+class Part:
+    """A stretch of a file as content of its own: an embedded picture, a TIFF structure inside."""
+
+    def __init__(self, content: Content, start: int, size: int) -> None:
+        self._content = content
+        self._start = min(max(start, 0), len(content))
+        self._size = max(0, min(size, len(content) - self._start))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: slice) -> bytes:
+        start, stop, step = place.indices(self._size)
+        assert step == 1
+        return self._content[self._start + start : self._start + stop] if start < stop else b""
