@@ -62,6 +62,12 @@ class Settings:
     read_deadline_s: float = _setting(
         30.0, "a photo that takes longer is a failure: slowest honest files need 18 s", least=0.1
     )
+    exiftool: Path | None = _setting(
+        None, "the exiftool program, for facts that only it can tell; None takes the one on the path"
+    )
+    exiftool_deadline_s: float = _setting(
+        5.0, "a photo that takes exiftool longer keeps the facts it has: honest ones take 10 ms", least=0.1
+    )
     infer_deadline_s: float = _setting(
         120.0,
         "a batch that takes longer restarts inference: a full batch with much text needs 20 s",
