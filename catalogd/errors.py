@@ -12,7 +12,7 @@
     │   ├── TooLargeError         a limit would be exceeded by decoding it
     │   ├── DeniedError           no permission to read the file; tried again by every scan
     │   ├── UnavailableError      its disk or network does not answer; tried again by every scan
-    │   ├── ChangedError          the file changed while it was read
+    │   ├── ChangedError          the file changed while it was read; tried again by every scan
     │   ├── DeadlineError         the reader passed its deadline
     │   └── CrashedError          the process working on it died
     ├── ModelError                a model is missing or its weights are not what they should be

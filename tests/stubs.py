@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catalogd.errors import UnreadableError
+from catalogd.errors import ChangedError, UnreadableError
 from catalogd.images import READ_VERSION, Reading, fingerprint_file
 from catalogd.records import Facts, Output, Stat, Tag
 
@@ -73,6 +73,8 @@ def read(path: bytes, pixels: np.ndarray, settings: object) -> Reading:
         if not os.path.exists(marker):
             Path(marker).touch()
             _segfault()
+    if word == "changing" and not os.path.exists(os.fsdecode(path) + ".whole"):
+        raise ChangedError("the file changed each of the 3 times it was read")
     status = os.stat(path)
     levels = [int(level) for level in Path(os.fsdecode(path)).read_text().split()]
     if len(levels) != 3:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,19 @@ def test_a_failed_photo_makes_exit_code_3_and_is_left_alone_until_its_file_chang
     assert set(library.records()) == {"good.jpg", "bad.jpg"}
     with library.open() as catalog:
         assert [failure.path for failure in catalog.failures()] == [path]
+
+
+def test_a_photo_that_keeps_changing_fails_a_single_run_and_is_tried_by_the_next(library: Library) -> None:
+    [path] = library.add("changing.jpg")
+    assert library.run() == 3
+    with library.open() as catalog:
+        assert [(failure.path, failure.reason) for failure in catalog.failures()] == [(path, "changed")]
+    assert library.run() == 3
+    Path(os.fsdecode(path) + ".whole").touch()
+    assert library.run() == 0
+    assert library.reads() == {"changing.jpg": 3}
+    with library.open() as catalog:
+        assert not list(catalog.failures())
 
 
 def test_a_changed_photo_is_read_again_and_stays_the_same_photo(library: Library) -> None:
@@ -295,6 +309,24 @@ def test_new_changed_moved_and_removed_photos_are_seen(watched: tuple[Library, R
     assert run.wait() == 0, run.errors
     with library.open() as catalog:
         assert catalog.check(deep=True) == []
+
+
+def test_a_photo_that_keeps_changing_is_read_once_it_stands_still_and_is_no_failure(
+    watched: tuple[Library, Run],
+) -> None:
+    library, run = watched
+    path = Path(os.fsdecode(library.add("changing.jpg")[0]))
+    run.until(lambda: library.reads()["changing.jpg"] == 1, "the first try")
+    for number in range(15):  # longer than a file that stands still is waited for
+        path.write_text(f"{number} 0 0")
+        time.sleep(0.2)
+    assert library.reads()["changing.jpg"] == 1
+    path.with_name("changing.jpg.whole").touch()
+    run.until(lambda: "changing.jpg" in library.records(), "the photo that stands still")
+    assert library.reads()["changing.jpg"] == 2
+    with library.open() as catalog:
+        assert not list(catalog.failures())
+    assert library.status()["failed"] == 0
 
 
 def test_what_a_scan_skips_is_also_skipped_while_watching(watched: tuple[Library, Run]) -> None:

@@ -45,6 +45,7 @@ from catalogd.errors import (
     CatalogFullError,
     CatalogMissingError,
     CatalogVersionError,
+    ChangedError,
     DeniedError,
     UnavailableError,
 )
@@ -93,7 +94,9 @@ STALE_PROFILE = bytes(8)  # the profile key of a photo whose outputs must be mad
 HELD_APART = b""  # stands in a stored Output for an embedding that lies in `embeddings`
 
 NO_STAT = Stat(-1, -1)  # no file has it: a scan takes up the file whose entry says so
-PASSING_REASONS = frozenset((DeniedError.reason, UnavailableError.reason))  # the file is not at fault
+PASSING_REASONS = frozenset(  # what a file is not at fault for, or what does not last
+    (ChangedError.reason, DeniedError.reason, UnavailableError.reason)
+)
 
 LARGEST_ID = (1 << 53) - 1  # the largest that readers of JSON (JavaScript, jq, Lua) do not round
 LONGEST_NAME_BYTES = 503  # an LMDB key holds 511 bytes, the folder hash takes 8

@@ -35,9 +35,9 @@ from catalogd.daemon.status import (
     take_requests,
     write_status,
 )
-from catalogd.daemon.watch import Places, Scanner, Watcher, is_within, real_roots
+from catalogd.daemon.watch import Places, Scanner, Unsettled, Watcher, is_within, real_roots
 from catalogd.daemon.writing import Writer
-from catalogd.errors import CatalogError, PhotoError
+from catalogd.errors import CatalogError, ChangedError, PhotoError
 from catalogd.images import PHOTO_EXTENSIONS, READ_VERSION, fingerprint_file, read_frame
 from catalogd.pipeline import Engine, InlineEngine, LoadModels
 from catalogd.pipeline.scan import Rules
@@ -106,6 +106,7 @@ class Daemon:
         self._under_way: set[bytes] = set()  # paths that a commit will settle
         self._moving: set[int] = set()  # photos that a commit will move
         self._look_later: set[bytes] = set()  # paths to look at again once they are settled
+        self._unsettled = Unsettled()
 
     def _close_writer(self, failed: type[BaseException] | None, *_: object) -> None:
         """An error of the run is not covered by one of its end."""
@@ -163,6 +164,7 @@ class Daemon:
             self._take_requests()
             self._writer.turn(self._settings.commit_wait_s, flush=self._idle)
             self._notice_commits()
+            self._scanner.look_again({os.path.dirname(path) for path in self._unsettled.take_quiet()})
             self._tell(self._state())
             if self._stops and self._writer.full:  # what can't be committed is found by the next run
                 return
@@ -211,6 +213,9 @@ class Daemon:
             self._count_done("vanished")
             return None
         stat = Stat(status.st_size, status.st_mtime_ns)
+        if path in self._unsettled:
+            self._count_done("current")
+            return None
         if path in self._under_way:  # changed again while it is worked on
             self._look_later.add(path)
             self._count_done("current")
@@ -288,6 +293,9 @@ class Daemon:
                 self._scanner.look_again({os.path.dirname(outcome.path)})
                 self._count_done("vanished")
                 continue
+            if isinstance(outcome, Failure) and outcome.reason == ChangedError.reason and not self._once:
+                self._defer(outcome.path)
+                continue
             self._writer.add(outcome)
             self._count_done("failed" if isinstance(outcome, Failure) else "indexed")
             if isinstance(outcome, Record):
@@ -300,6 +308,13 @@ class Daemon:
                     outcome.message,
                     display_path(outcome.path),
                 )
+
+    def _defer(self, path: bytes) -> None:
+        """It changed each time it was read: it is read again once it stands still, and is no failure."""
+        self._under_way.discard(path)
+        self._look_later.discard(path)
+        self._unsettled.add(path)
+        self._count_done("current")
 
     def _notice_commits(self) -> None:
         for change in self._writer.committed:

@@ -20,6 +20,7 @@ from catalogd.records import display_path
 
 _RESCAN_S = 3600.0  # changes that no event told (network shares): a rescan of 500,000 photos costs seconds
 _WATCH_AGAIN_S = 2.0
+_SETTLED_S = 2.0  # a file that is being copied is written to more often, also over a slow network
 _STOP_S = 2.0  # a thread in a folder listing that hangs is left behind
 
 
@@ -279,6 +280,43 @@ class Watcher(threading.Thread):
             elif not os.path.lexists(path):  # perhaps a folder that is gone
                 self._scanner.look_below(path)
         self._scanner.look_again(folders)
+
+
+class Unsettled:
+    """Files that changed while they were read; each waits here until nothing writes to it any more.
+
+    For the daemon's main thread alone. What waits is not in the catalog: the next run's scan finds it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[bytes, tuple[tuple[int, int] | None, float]] = {}  # stat key, when to look
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._waiting
+
+    def add(self, path: bytes) -> None:
+        self._waiting[path] = _stat_key(path), time.monotonic() + _SETTLED_S
+
+    def take_quiet(self) -> list[bytes]:
+        """The files that have stood still for `_SETTLED_S`, or are gone; they wait no longer."""
+        quiet = []
+        for path, (known, due) in list(self._waiting.items()):
+            if time.monotonic() < due:
+                continue
+            if _stat_key(path) == known:
+                del self._waiting[path]
+                quiet.append(path)
+            else:
+                self.add(path)
+        return quiet
+
+
+def _stat_key(path: bytes) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def real_roots(roots: list[bytes]) -> list[bytes]:

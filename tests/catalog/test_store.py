@@ -374,7 +374,7 @@ def test_retry_of_a_failure_drops_the_failed_outputs_of_its_earlier_version(stor
     assert store.file_entry(b"/a/x.jpg") == (Stat(1000, 1), photo_id, STALE_PROFILE)
 
 
-@pytest.mark.parametrize("reason", ["denied", "unavailable"])
+@pytest.mark.parametrize("reason", ["changed", "denied", "unavailable"])
 def test_a_failure_that_passes_is_shown_and_taken_up_by_the_next_scan(store: Store, reason: str) -> None:
     """A photo on a disk that did not answer once used to be left alone until its file changed."""
     for tries in (1, 2):
