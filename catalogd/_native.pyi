@@ -58,5 +58,22 @@ def convert_to_srgb(
     float32[3, 3]` mixes them to the light of sRGB's. What lies outside sRGB is clipped.
     """
 
+def shrink_planes(
+    luma: NDArray[np.uint8] | NDArray[np.uint16],
+    cb: NDArray[np.uint8] | NDArray[np.uint16],
+    cr: NDArray[np.uint8] | NDArray[np.uint16],
+    target: NDArray[np.uint8],
+    levels: tuple[float, float, float],
+    chroma: tuple[float, float, float, float],
+) -> None:
+    """Reduce the planes of a video picture into `target: uint8[h, w, 3]`, as RGB.
+
+    `luma: uint8[H, W]` and `cb, cr: uint8[H / n, W / m]`, rounded up (or all uint16), whose rows need
+    not follow each other without gaps; the resizing is that of `resize`. `levels` are the black and
+    the gain of luma and the neutral of chroma: red is
+    `(luma - black) * gain + chroma[0] * (cr - neutral)`, green adds `chroma[1]` of cb and `chroma[2]`
+    of cr, blue `chroma[3]` of cb.
+    """
+
 def quality(frame: NDArray[np.uint8]) -> QualityFields:
     """Measure the technical quality of `frame: uint8[H, W, 3]` in one read of it."""

@@ -38,6 +38,7 @@ HOMES = {
     "rich": {"terminal", "cli"},
     "PIL": {"images", "metadata"},
     "pillow_heif": {"images"},
+    "av": {"images"},
     "rawpy": {"images"},
     "simplejpeg": {"images"},
 }

@@ -111,10 +111,10 @@ def _decode(source: Source, name: str, slot: Pixels, limits: Settings) -> Decode
         from catalogd.images.raw import decode_raw
 
         return decode_raw(source.content(), limits)
-    if name == "heif":
+    if name in ("heif", "avif"):
         from catalogd.images.heif import decode_heif
 
-        return decode_heif(source.content(), limits)
+        return decode_heif(source, name, limits)
     from catalogd.images.raster import decode_raster
 
     return decode_raster(source.content(), name, limits)

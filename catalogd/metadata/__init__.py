@@ -23,6 +23,7 @@ class Blocks:
     xmp: bytes = b""  # one packet, an extended one already joined to it
     iptc: bytes = b""  # IPTC-IIM datasets (0x1C …)
     text: tuple[tuple[str, str], ...] = ()  # comments: PNG keyword and text, ("Comment", …) of JPEG and GIF
+    marks: tuple[str, ...] = ()  # what the decoder saw: "hdr" of a gain map, "motion_photo" of a film behind
 
 
 def read_facts(blocks: Blocks) -> Facts:

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "colour.h"
+#include "planes.h"
 #include "quality.h"
 #include "resize.h"
 
@@ -27,6 +28,8 @@ using Planes = nb::ndarray<float, nb::shape<3, -1, -1>, nb::c_contig, nb::device
 using Curves = nb::ndarray<const float, nb::shape<3, 256>, nb::c_contig, nb::device::cpu>;
 using Matrix = nb::ndarray<const float, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
 using Triple = std::tuple<float, float, float>;
+template <typename Level>
+using Levels = nb::ndarray<const Level, nb::ndim<2>, nb::device::cpu>;
 
 constexpr int kMaxEdge = 1 << 24;  // keeps every offset within a row in 32 bits
 
@@ -90,6 +93,36 @@ void convert_to_srgb(const MutablePixels &frame, const Curves &curves, const Mat
     catalogd::convert_to_srgb(frame.data(), frame.shape(0) * frame.shape(1), map);
 }
 
+template <typename Level>
+catalogd::Plane<Level> plane(const Levels<Level> &array) {
+    if (array.stride(1) != 1) throw std::invalid_argument("the levels of a row must lie side by side");
+    return {array.data(), edge(array.shape(0), "a plane must have 1 to 2^24 rows"),
+            edge(array.shape(1), "a plane must have 1 to 2^24 columns"),
+            static_cast<std::ptrdiff_t>(array.stride(0))};
+}
+
+template <typename Level>
+void shrink_planes(const Levels<Level> &luma, const Levels<Level> &cb, const Levels<Level> &cr,
+                   const MutablePixels &target, Triple levels, std::tuple<float, float, float, float> chroma) {
+    const catalogd::Plane<Level> y = plane(luma), u = plane(cb), v = plane(cr);
+    if (u.height > y.height || u.width > y.width || v.height != u.height || v.width != u.width) {
+        throw std::invalid_argument("cb and cr must be of one shape, no larger than luma");
+    }
+    const catalogd::Frame to{target.data(), edge(target.shape(0), "target must have 1 to 2^24 rows"),
+                             edge(target.shape(1), "target must have 1 to 2^24 columns")};
+    const auto [black, gain, neutral] = levels;
+    const auto [red_of_cr, green_of_cb, green_of_cr, blue_of_cb] = chroma;
+    const catalogd::Matrix matrix{black, gain, neutral, red_of_cr, green_of_cb, green_of_cr, blue_of_cb};
+    nb::gil_scoped_release release;
+    catalogd::shrink_planes(y, u, v, matrix, to);
+}
+
+template <typename Level>
+void define_shrink_planes(nb::module_ &module) {
+    module.def("shrink_planes", &shrink_planes<Level>, "luma"_a.noconvert(), "cb"_a.noconvert(),
+               "cr"_a.noconvert(), "target"_a.noconvert(), "levels"_a, "chroma"_a);
+}
+
 nb::dict quality(const Pixels &frame) {
     const catalogd::Image from = image(frame);
     catalogd::Quality found;
@@ -124,5 +157,7 @@ NB_MODULE(_native, module) {
                "fill"_a = 0.0f);
     module.def("convert_to_srgb", &convert_to_srgb, "frame"_a.noconvert(), "curves"_a.noconvert(),
                "matrix"_a.noconvert());
+    define_shrink_planes<std::uint8_t>(module);
+    define_shrink_planes<std::uint16_t>(module);
     module.def("quality", &quality, "frame"_a.noconvert());
 }
