@@ -1,0 +1,300 @@
+"""Facts of a photo from its XMP packet or from a sidecar: which property means what.
+
+Regions are stored in the space of the stored pixels, before EXIF orientation (Metadata Working Group,
+Guidelines for Handling Image Metadata 2.0, 5.9); facts have them on the upright frame. Never raises.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+
+from catalogd.metadata import marks
+from catalogd.metadata.exif import join_maker
+from catalogd.metadata.values import (
+    clean_text,
+    clean_word,
+    clean_words,
+    number,
+    time,
+    within,
+    zone_of,
+)
+from catalogd.metadata.xmp import Value, parse
+from catalogd.records import Box, Facts, Place, Region
+
+MAX_REGIONS = 1000  # faces of a school photo: some hundred
+MAX_REGION_EDGE = 1.01  # of the frame's, for what programs round: larger ones are in another unit
+
+_TIMES = ("exif:DateTimeOriginal", "photoshop:DateCreated", "xmp:CreateDate")
+# Where programs keep keywords in a hierarchy, and how they part its levels.
+_PATHS = (
+    ("lr:hierarchicalSubject", "|"),
+    ("digiKam:TagsList", "/"),
+    ("MicrosoftPhoto:LastKeywordXMP", "/"),
+    ("mediapro:CatalogSets", "|"),
+)
+# Bookkeeping of programs that stands among the keywords.
+_INTERNAL_KEYWORD = re.compile(r"darktable\||_Digikam_")
+_PLACE = ("photoshop:Country", "photoshop:State", "photoshop:City", "Iptc4xmpCore:Location")
+_STARS_OF_PERCENT = ((99, 5), (75, 4), (50, 3), (25, 2), (1, 1), (0, 0))
+_METERINGS = {"1": "average", "2": "center-weighted", "3": "spot", "4": "multi-spot"} | {
+    "5": "pattern",
+    "6": "partial",
+}
+_WHITE_BALANCES = {"0": "auto", "1": "manual"}
+_COLOUR_SPACES = {"1": "srgb", "2": "adobe-rgb"}
+_REGION_KINDS = {kind.lower(): kind for kind in ("Face", "Pet", "Focus", "BarCode")}
+# ISO 16684-2, GPSCoordinate: "53,7,57N", "53,7.95354N"; some programs write signed degrees.
+_COORDINATE = re.compile(r"(\d+)(?:,(\d+(?:\.\d*)?))?(?:,(\d+(?:\.\d*)?))?\s*([NSEW])\Z", re.ASCII)
+
+
+def read_xmp(packet: bytes, extended: bytes = b"", orientation: int = 1) -> Facts:
+    """The facts of one packet and of the one that extends it.
+
+    `orientation` (EXIF 1 to 8) is the photo's. `format`, `width` and `height` are left empty.
+    """
+    return facts_of(parse(packet, extended), orientation)
+
+
+def facts_of(root: Value, orientation: int) -> Facts:
+    """The facts of a packet's properties."""
+    latitude, longitude = _position(root)
+    paths = _keyword_paths(root)
+    regions = _regions(root, orientation)
+    taken_at = _taken_at(root)
+    return Facts(
+        format="",
+        width=0,
+        height=0,
+        camera=join_maker(_word(root, "tiff:Make"), _word(root, "tiff:Model")),
+        lens=_word(root, "exifEX:LensModel", "aux:Lens"),
+        iso=_iso(root),
+        exposure_s=_exposure(root),
+        aperture=_aperture(root),
+        focal_mm=within(_number(root, "exif:FocalLength"), 0.1, 10_000),
+        taken_at=taken_at,
+        latitude=latitude,
+        longitude=longitude,
+        zone=zone_of(taken_at),
+        camera_serial=_word(root, "exifEX:BodySerialNumber", "aux:SerialNumber"),
+        focal_35mm=within(_number(root, "exif:FocalLengthIn35mmFilm"), 1, 10_000),
+        exposure_bias_ev=within(_number(root, "exif:ExposureBiasValue"), -20, 20),
+        flash=_truth(root.get("exif:Flash", "exif:Fired").text),
+        metering=_METERINGS.get(root.get("exif:MeteringMode").text),
+        white_balance=_WHITE_BALANCES.get(root.get("exif:WhiteBalance").text),
+        colour_space=_COLOUR_SPACES.get(root.get("exif:ColorSpace").text),
+        altitude_m=_altitude(root) if latitude is not None else None,
+        direction_deg=_direction(root),
+        place=_place(root),
+        software=_word(root, "xmp:CreatorTool", "tiff:Software"),
+        title=_text(root, "dc:title", "photoshop:Headline"),
+        caption=_text(root, "dc:description", "tiff:ImageDescription", "exif:UserComment"),
+        creator="; ".join(clean_words(root.get("dc:creator").all())) or _text(root, "tiff:Artist"),
+        copyright=_text(root, "dc:rights", "tiff:Copyright"),
+        keywords=tuple(_keywords(root, paths)),
+        keyword_paths=tuple(path for path in paths if "|" in path),
+        rating=_rating(root),
+        label=_word(root, "xmp:Label"),
+        people=tuple(_people(root, regions)),
+        regions=regions,
+        burst_id=_word(root, "GCamera:BurstID"),
+        marks=marks.of_xmp(root),
+    )
+
+
+def _first(root: Value, *names: str) -> str:
+    """The text of the first of some properties that has one."""
+    return next((text for name in names if (text := root.get(name).one()).strip()), "")
+
+
+def _text(root: Value, *names: str) -> str | None:
+    return clean_text(_first(root, *names))
+
+
+def _word(root: Value, *names: str) -> str | None:
+    return clean_word(_first(root, *names))
+
+
+def _number(root: Value, name: str) -> float | None:
+    return number(root.get(name).one())
+
+
+def _truth(text: str) -> bool | None:
+    return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower())
+
+
+# ── what a person says of a photo ─────────────────────────────────────────────────────────────
+
+
+def _keyword_paths(root: Value) -> list[str]:
+    """The keywords of all hierarchies, levels parted by "|"; those of one level included."""
+    written = (
+        text.replace("|", " ").replace("/", "|") if separator == "/" else text
+        for name, separator in _PATHS
+        for text in root.get(name).all()
+    )
+    levels = (clean_words(path.split("|")) if "|" in path else [path] for path in written)
+    return [path for path in clean_words(map("|".join, levels)) if not _INTERNAL_KEYWORD.match(path)]
+
+
+def _keywords(root: Value, paths: list[str]) -> list[str]:
+    """The flat keywords, and the last level of each path that is not among them."""
+    flat = (word for word in root.get("dc:subject").all() if not _INTERNAL_KEYWORD.match(word))
+    return clean_words(itertools.chain(flat, (path.rpartition("|")[2] for path in paths)))
+
+
+def _rating(root: Value) -> int | None:
+    """Stars, -1 for rejected; MicrosoftPhoto:Rating is in percent, by steps."""
+    stars = number(root.get("xmp:Rating").text)
+    if stars is not None and -1 <= stars <= 5:
+        return round(stars)
+    percent = within(number(root.get("MicrosoftPhoto:Rating").text), 0, 100)
+    if percent is None:
+        return None
+    return next(stars for least, stars in _STARS_OF_PERCENT if percent >= least)
+
+
+def _people(root: Value, regions: Iterable[Region]) -> list[str]:
+    named = (region.name for region in regions if region.kind == "Face")
+    return clean_words(itertools.chain(root.get("Iptc4xmpExt:PersonInImage").all(), named))
+
+
+def _place(root: Value) -> Place | None:
+    """The place in a person's words; `nearest` is the spot within the city."""
+    country, region, city, spot = (_word(root, name) or "" for name in _PLACE)
+    if not (country or region or city or spot):
+        return None
+    code = root.get("Iptc4xmpCore:CountryCode").one().strip().upper()
+    return Place(code if len(code) == 2 else "", country, region, city, spot)
+
+
+# ── regions ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _regions(root: Value, orientation: int) -> tuple[Region, ...]:
+    """The regions of the Metadata Working Group; those of Microsoft when there is no face among them."""
+    found = list(_mwg_regions(root, orientation))
+    if not any(region.kind == "Face" for region in found):
+        found += _microsoft_regions(root, orientation)
+    return tuple(found)
+
+
+def _mwg_regions(root: Value, orientation: int) -> Iterator[Region]:
+    regions = root.get("mwg-rs:Regions")
+    applied = regions.get("mwg-rs:AppliedToDimensions")
+    size_px = number(applied.get("stDim:w").text), number(applied.get("stDim:h").text)
+    for item in regions.get("mwg-rs:RegionList").items[:MAX_REGIONS]:
+        kind = _REGION_KINDS.get(item.get("mwg-rs:Type").text.strip().lower() or "face")
+        area = item.get("mwg-rs:Area")
+        x, y, width, height = (number(area.get(f"stArea:{name}").text) for name in "xywh")
+        if kind is None or x is None or y is None or width is None or height is None:
+            continue
+        if area.get("stArea:unit").text == "pixel":
+            if not (size_px[0] and size_px[1]):
+                continue
+            x, width = x / size_px[0], width / size_px[0]
+            y, height = y / size_px[1], height / size_px[1]
+        box = upright_box((x - width / 2, y - height / 2, width, height), orientation)
+        if box is not None:
+            yield Region(box, clean_word(item.get("mwg-rs:Name").one()) or "", kind)
+
+
+def _microsoft_regions(root: Value, orientation: int) -> Iterator[Region]:
+    """MPReg:Rectangle is "x, y, width, height" with the top left corner, as fractions."""
+    for item in root.get("MP:RegionInfo", "MPRI:Regions").items[:MAX_REGIONS]:
+        numbers = [number(part) for part in item.get("MPReg:Rectangle").text.split(",")]
+        rectangle = [part for part in numbers if part is not None]
+        if len(rectangle) == len(numbers) == 4:
+            x, y, width, height = rectangle
+            box = upright_box((x, y, width, height), orientation)
+            if box is not None:
+                yield Region(box, clean_word(item.get("MPReg:PersonDisplayName").one()) or "")
+
+
+def upright_box(stored: Box, orientation: int) -> Box | None:
+    """A box of the stored picture on the upright one, cut at its edges; None when its centre is outside.
+
+    EXIF orientations 2 to 4 mirror or turn by half, 5 to 8 swap the axes before.
+    """
+    x, y, width, height = stored
+    if not (0 < width <= MAX_REGION_EDGE and 0 < height <= MAX_REGION_EDGE):
+        return None
+    left, top, right, bottom = x, y, x + width, y + height
+    if orientation in (5, 6, 7, 8):
+        left, top, right, bottom = top, left, bottom, right
+    if orientation in (2, 3, 6, 7):
+        left, right = 1 - right, 1 - left
+    if orientation in (3, 4, 7, 8):
+        top, bottom = 1 - bottom, 1 - top
+    if not (0 <= (left + right) / 2 <= 1 and 0 <= (top + bottom) / 2 <= 1):
+        return None
+    left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, 1.0), min(bottom, 1.0)
+    return round(left, 6), round(top, 6), round(right - left, 6), round(bottom - top, 6)
+
+
+# ── time, place and camera ────────────────────────────────────────────────────────────────────
+
+
+def _taken_at(root: Value) -> str | None:
+    offset = root.get("exif:OffsetTimeOriginal").text
+    return next((moment for name in _TIMES if (moment := time(root.get(name).one(), offset))), None)
+
+
+def _position(root: Value) -> tuple[float | None, float | None]:
+    latitude = _degrees(root.get("exif:GPSLatitude").text, "NS", 90)
+    longitude = _degrees(root.get("exif:GPSLongitude").text, "EW", 180)
+    if latitude is None or longitude is None or (latitude, longitude) == (0, 0):  # 0, 0: no fix yet
+        return None, None
+    return latitude, longitude
+
+
+def _degrees(text: str, sides: str, limit: float) -> float | None:
+    match = _COORDINATE.match(text.strip().upper())
+    if match is None:
+        degrees = number(text)
+    elif match[4] not in sides:
+        return None
+    else:
+        whole = sum(float(part or 0) / 60**i for i, part in enumerate(match.groups()[:3]))
+        degrees = whole if match[4] == sides[0] else -whole
+    return round(degrees, 7) if degrees is not None and -limit <= degrees <= limit else None
+
+
+def _altitude(root: Value) -> float | None:
+    value = _number(root, "exif:GPSAltitude")
+    if value is None:
+        return within(_number(root, "drone-dji:AbsoluteAltitude"), -12_000, 100_000)
+    below = root.get("exif:GPSAltitudeRef").text.strip() == "1"
+    return within(-value if below else value, -12_000, 100_000)
+
+
+def _direction(root: Value) -> float | None:
+    """Where the camera looked; a drone's gimbal has -180 to 180 degrees."""
+    value = within(_number(root, "exif:GPSImgDirection"), 0, 360)
+    if value is None:
+        value = within(_number(root, "drone-dji:GimbalYawDegree"), -180, 180)
+    return None if value is None else value % 360
+
+
+def _iso(root: Value) -> int | None:
+    written = _first(root, "exifEX:PhotographicSensitivity", "exif:ISOSpeedRatings")
+    value = within(number(written), 1, 10_000_000)
+    return int(value) if value is not None else None
+
+
+def _exposure(root: Value) -> float | None:
+    value = _number(root, "exif:ExposureTime")
+    apex = within(_number(root, "exif:ShutterSpeedValue"), -20, 20)
+    if value is None and apex is not None:
+        value = 2.0**-apex
+    return within(value, 1e-6, 1e6)
+
+
+def _aperture(root: Value) -> float | None:
+    value = _number(root, "exif:FNumber")
+    apex = within(_number(root, "exif:ApertureValue"), 0, 20)
+    if value is None and apex is not None:
+        value = round(2.0 ** (apex / 2), 1)
+    return within(value, 0.1, 1000)
