@@ -122,24 +122,29 @@ def _decode_without_libraw(
     return None
 
 
-def _usable(source: Source) -> Iterator[tuple[Preview, JpegHeader]]:
+def _usable(source: Source) -> list[tuple[Preview, JpegHeader]]:
     """The JPEG pictures that the structure names; where it names none, those that the bytes show."""
-    named = list(_with_headers(source, raw_previews(source)))
-    yield from named or _with_headers(source, _shown(source.content()))
+    for found in (raw_previews(source), _shown(source)):
+        usable = [item for item in _with_headers(source, found) if _is_picture(item[1])]
+        if usable:
+            return usable
+    return []
+
+
+def _is_picture(header: JpegHeader) -> bool:
+    return max(header.height, header.width) >= MIN_PREVIEW_EDGE_PX
 
 
 def _with_headers(content: Content, found: Iterator[Preview]) -> Iterator[tuple[Preview, JpegHeader]]:
     for preview in found:
         try:
-            header = read_header(Part(content, *preview))
+            yield preview, read_header(Part(content, *preview))
         except (UnreadableError, UnsupportedError):
             continue
-        if max(header.height, header.width) >= MIN_PREVIEW_EDGE_PX:
-            yield preview, header
 
 
-def _shown(content: bytes) -> Iterator[Preview]:
-    at = -1
+def _shown(source: Source) -> Iterator[Preview]:
+    content, at = source.content(), -1
     for _ in range(MAX_PREVIEWS):
         at = content.find(b"\xff\xd8\xff", at + 1)
         if at < 0:

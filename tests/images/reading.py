@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from catalogd.images import read_frame
+from catalogd.images import read_frame, source
 from catalogd.settings import Settings
 from tests import factory
 
@@ -30,3 +30,19 @@ def decibels(frame, reference):
 
 def reduced(pixels, width, height):
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+
+
+def bytes_read(monkeypatch, path, limits=LIMITS):
+    """What reading the photo reads of its file, and the reading."""
+    sizes = []
+    read_range = source._read_range
+
+    def counted(descriptor, start, size):
+        content = read_range(descriptor, start, size)
+        sizes.append(len(content))
+        return content
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "_read_range", counted)
+        reading, _ = read(path, limits)
+    return sum(sizes), reading
