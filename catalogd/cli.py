@@ -23,7 +23,7 @@ from catalogd.errors import CatalogdError, CatalogError, UsageError
 if TYPE_CHECKING:
     from catalogd.catalog import Catalog
     from catalogd.daemon import Progress
-    from catalogd.records import Hit
+    from catalogd.records import Hit, Record
     from catalogd.settings import Settings
 
 _PLAIN_LINE_EVERY_S = 5.0
@@ -337,16 +337,21 @@ def _hit_json(hit: Hit) -> dict[str, Any]:
 @click.pass_obj
 def show(load: LoadSettings, photo: str, as_json: bool) -> None:
     """Everything the catalog keeps of PHOTO (a path or a photo_id), with the model that made each field."""
-    with _open(load()) as catalog:
-        record = catalog.record(_photo_id(catalog, photo), with_embeddings=True)
-    if record is None:
-        raise UsageError(f"{photo} is not in the catalog; `catalogd failures` lists what could not be read")
+    record = _record_of(load(), photo)
     if as_json:
         _print_json(_record_json(record))
     else:
         from catalogd import terminal
 
         _console().print(terminal.record_text(record))
+
+
+def _record_of(settings: Settings, photo: str) -> Record:
+    with _open(settings) as catalog:
+        record = catalog.record(_photo_id(catalog, photo), with_embeddings=True)
+    if record is None:
+        raise UsageError(f"{photo} is not in the catalog; `catalogd failures` lists what could not be read")
+    return record
 
 
 def _photo_id(catalog: Catalog, photo: str) -> int:
@@ -390,6 +395,7 @@ def _without_bytes(value: Any) -> Any:
 def status(load: LoadSettings, as_json: bool) -> None:
     """What is indexed, pending and failed; whether a run is alive, its rate, its ETA and its limit."""
     from catalogd.daemon import is_running, read_status
+    from catalogd.thumbnails import SAMPLE_FILES, ThumbnailStore
 
     settings = load()
     with _open(settings) as catalog:
@@ -397,11 +403,14 @@ def status(load: LoadSettings, as_json: bool) -> None:
     last = read_status(settings.catalog) or {}
     running = is_running(settings.catalog)
     now = last if running else {}
+    thumbnails = ThumbnailStore(settings).usage(SAMPLE_FILES)
     report = {
         "indexed": counts.indexed,
         "pending": last.get("pending", 0),
         "failed": counts.failed,
         "missing": counts.missing,
+        "thumbnails": thumbnails.count,
+        "thumbnail_bytes": thumbnails.size_bytes,
         "rate": now.get("rate", 0.0),
         "eta_s": now.get("eta_s"),
         "limit": now.get("limit", "-"),
@@ -426,6 +435,9 @@ def _print_status(report: dict[str, Any]) -> None:
     click.echo(f"failed    {report['failed']:,}")
     if report["missing"]:
         click.echo(f"missing   {report['missing']:,}")
+    if report["thumbnails"]:
+        size = terminal.byte_size(report["thumbnail_bytes"])
+        click.echo(f"thumbs    {report['thumbnails']:,} ({size})")
     if not report["running"]:
         last = f"; the last was on {', '.join(report['roots'])}" if report["roots"] else ""
         _echo(f"run       none is alive; `catalogd run FOLDER` starts one{last}")
@@ -542,6 +554,118 @@ def rebuild(load: LoadSettings, index: str) -> None:
         else:
             catalog.rebuild_embeddings()
     click.echo(f"rebuilt in {time.monotonic() - start:.1f} s")
+
+
+# ── thumbs ────────────────────────────────────────────────────────────────────────────────────
+
+
+@cli.command()
+@click.option("--fill", is_flag=True, help="Make those that are missing; reads the photos, runs no models.")
+@click.option("--all", "afresh", is_flag=True, help="With --fill: make all again, as the settings say now.")
+@click.option(
+    "--prune", is_flag=True, help="Remove those of photos the catalog no longer has, and enforce the bound."
+)
+@click.option("--path", "photo", metavar="PHOTO", help="Print the file of this photo's thumbnail.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_obj
+def thumbs(
+    load: LoadSettings, fill: bool, afresh: bool, prune: bool, photo: str | None, as_json: bool
+) -> None:
+    """The store of thumbnails: how many, how large, how many photos have none.
+
+    Runs make them while they read. After a change of the thumbnail settings the old ones stay until
+    `--fill --all`. Exit code 3 when some photos could not be read, 130 when interrupted, which keeps
+    what was made; 1 when PHOTO has no thumbnail.
+    """
+    if photo is not None and (fill or prune):
+        raise UsageError("--path goes with neither --fill nor --prune")
+    if afresh and not fill:
+        raise UsageError("--all goes with --fill")
+    settings = load()
+    if photo is not None:
+        _print_thumbnail_path(settings, photo, as_json)
+        return
+    report: dict[str, Any] = {}
+    code = 0
+    if prune:
+        report |= _prune_thumbnails(settings)
+    if fill:
+        code, made = _fill_thumbnails(settings, afresh, quiet=as_json)
+        report |= made
+    _print_thumbnails({**_thumbnail_report(settings), **report}, as_json)
+    sys.exit(code)
+
+
+def _print_thumbnail_path(settings: Settings, photo: str, as_json: bool) -> None:
+    from catalogd.records import display_path
+    from catalogd.thumbnails import ThumbnailStore
+
+    record = _record_of(settings, photo)
+    found = ThumbnailStore(settings).path_of(record.content)
+    if as_json:
+        _print_json({"path": display_path(record.path), "thumbnail": str(found) if found else None})
+    elif found:
+        sys.stdout.buffer.write(os.fsencode(found) + b"\n")
+    else:
+        click.echo("no thumbnail; `catalogd thumbs --fill` makes those that are missing", err=True)
+    if found is None:
+        sys.exit(1)
+
+
+def _prune_thumbnails(settings: Settings) -> dict[str, Any]:
+    from catalogd.thumbnails import ThumbnailStore
+
+    with _locked(settings) as catalog:
+        freed = ThumbnailStore(settings).prune({content for content, _ in catalog.contents()})
+    return {"freed": freed.count, "freed_bytes": freed.size_bytes}
+
+
+def _fill_thumbnails(settings: Settings, afresh: bool, quiet: bool) -> tuple[int, dict[str, Any]]:
+    """Exit code, and how many were made and could not be made."""
+    from catalogd.daemon.filling import fill_thumbnails, lacking_contents
+    from catalogd.thumbnails import ThumbnailStore
+
+    made = failed = 0
+    with _locked(settings) as catalog, contextlib.ExitStack() as stack:
+        if afresh:
+            wanted = {content for content, _ in catalog.contents(with_missing=False)}
+        else:
+            wanted = lacking_contents(catalog, ThumbnailStore(settings))
+        tries = stack.enter_context(contextlib.closing(fill_thumbnails(catalog, settings, wanted, afresh)))
+        bar = click.progressbar(tries, len(wanted), "thumbnails", file=io.StringIO() if quiet else sys.stderr)
+        try:
+            for has_one in stack.enter_context(bar):
+                made, failed = made + has_one, failed + (not has_one)
+        except KeyboardInterrupt:
+            return 130, {"made": made, "not_made": failed}
+    return _FAILED_EXIT if failed else 0, {"made": made, "not_made": failed}
+
+
+def _thumbnail_report(settings: Settings) -> dict[str, Any]:
+    from catalogd.thumbnails import ThumbnailStore
+
+    store = ThumbnailStore(settings)
+    usage, have = store.usage(), store.contents()
+    with _open(settings) as catalog:
+        contents = catalog.contents(with_missing=False)
+    return {
+        "count": usage.count,
+        "bytes": usage.size_bytes,
+        "max_bytes": store.max_bytes,
+        "photos": len(contents),
+        "missing": sum(content not in have for content, _ in contents),
+        "folder": str(store.folder),
+    }
+
+
+def _print_thumbnails(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(report)
+        return
+    from catalogd import terminal
+
+    for line in terminal.thumbnail_lines(report):
+        _echo(line)
 
 
 # ── models, doctor, demo ──────────────────────────────────────────────────────────────────────

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from catalogd.records import Failure, Hit, Output, Record
 
 _BAR_WIDTH = 28
+_NEARLY_FULL = 0.9  # of its bound: the store of thumbnails trims its folders to a little more
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ADVICE = {
     "unreadable": "open it in another program; restore it from a backup if that fails too",
@@ -93,6 +94,8 @@ def _counts(progress: Progress) -> list[str]:
     counts = [f"{count:,} {name}" for name, count in named if count]
     if progress.unchanged:
         counts.append(f"{progress.unchanged:,} unchanged")
+    if progress.thumbnails_failed:
+        counts.append(f"{progress.thumbnails_failed:,} without a thumbnail")
     counts += [f"model {escaped(name)} failed on {count:,}" for name, count in progress.model_errors.items()]
     return counts + [f"offline: {escaped(path)}" for path in progress.offline]
 
@@ -124,6 +127,23 @@ def summary(progress: Progress) -> list[str]:
     lines[0] += "".join(f", {text}" for text in _counts(progress))
     if progress.failed:
         lines.append("see `catalogd failures` for what failed and why")
+    return lines
+
+
+def thumbnail_lines(report: dict[str, Any]) -> list[str]:
+    """What `catalogd thumbs` says: what was done, what there is, what is missing."""
+    lines = []
+    if "freed" in report:
+        lines.append(f"removed {report['freed']:,} thumbnails, {byte_size(report['freed_bytes'])}")
+    if "made" in report:
+        failed = f"; {report['not_made']:,} photos could not be read" if report["not_made"] else ""
+        lines.append(f"made {report['made']:,} thumbnails{failed}")
+    size = f"{byte_size(report['bytes'])} of at most {byte_size(report['max_bytes'])}"
+    lines.append(f"{report['count']:,} thumbnails, {size}, in {report['folder']}")
+    if report["bytes"] > _NEARLY_FULL * report["max_bytes"]:
+        lines.append("the store is nearly full, the oldest go first: thumbnail_store_bytes is its bound")
+    if report["missing"] and "made" not in report:
+        lines.append(f"{report['missing']:,} photos have none; `catalogd thumbs --fill` makes them")
     return lines
 
 

@@ -17,12 +17,19 @@ LAYERS = [
     {"daemon"},
     {"web"},
     {"pipeline", "query", "sync"},
-    {"images", "metadata", "models", "catalog"},
+    {"images", "thumbnails", "metadata", "models", "catalog"},
     {"settings", "records", "_native"},
     {"errors"},
 ]
 # `catalogd.images` reads the facts of a file with `catalogd.metadata` while it has the bytes.
-SIDEWAYS = {("images", "metadata"), ("query", "models"), ("records", "errors"), ("settings", "errors")}
+# A thumbnail is a frame once more, so it fits its edge as frames do.
+SIDEWAYS = {
+    ("images", "metadata"),
+    ("thumbnails", "images"),
+    ("query", "models"),
+    ("records", "errors"),
+    ("settings", "errors"),
+}
 HOMES = {
     "torch": {"models"},
     "transformers": {"models"},
@@ -36,11 +43,11 @@ HOMES = {
     "click": {"cli"},
     "watchfiles": {"daemon"},
     "rich": {"terminal", "cli"},
-    "PIL": {"images", "metadata"},
+    "PIL": {"images", "metadata", "thumbnails"},
     "pillow_heif": {"images"},
     "av": {"images"},
     "rawpy": {"images"},
-    "simplejpeg": {"images"},
+    "simplejpeg": {"images", "thumbnails"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -209,6 +209,10 @@ class Catalog:
             yield from page
             last = page[-1].photo_id
 
+    def contents(self, with_missing: bool = True) -> list[tuple[bytes, int]]:
+        """The content (16 bytes, copies share one) and the photo_id of every photo."""
+        return self._store.contents(with_missing)
+
     def photo_id_of(self, path: bytes) -> int | None:
         """The photo at this path."""
         return self._store.photo_id_of(path)

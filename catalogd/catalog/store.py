@@ -394,6 +394,14 @@ class Store:
         with self.snapshot() as reading:
             return next(reading.rows_with("contents", prefix), None) is not None
 
+    def contents(self, with_missing: bool) -> list[tuple[bytes, int]]:
+        """The content and photo_id of every photo, by size."""
+        with self.snapshot() as reading:
+            left_out = set() if with_missing else set(reading.ids("missing").tolist())
+            keys = (key for key, _ in reading.rows("contents"))
+            pairs = ((key[8:24], int.from_bytes(key[24:], "big")) for key in keys)
+            return [pair for pair in pairs if pair[1] not in left_out]
+
     def photos_with_content(self, size: int, content: bytes) -> list[int]:
         """The photos, missing ones too, with this size and content, by photo_id."""
         prefix = _U64.pack(size) + content
