@@ -21,7 +21,7 @@ from catalogd.catalog.text_index import (
     document_of,
 )
 from catalogd.errors import CatalogLockedError, QueryError
-from catalogd.records import Condition, Facts, Missing, Output, Record, encode
+from catalogd.records import Condition, Facts, Missing, Output, Place, Record, Region, encode
 from catalogd.settings import Settings
 from tests.catalog.photos import PROFILE, failure, photo, reader, tagger
 
@@ -143,13 +143,126 @@ def test_no_more_hits_than_asked_for(library: Library) -> None:
 def test_whatever_a_person_types_is_words_and_never_an_error(library: Library, words: str) -> None:
     index = library.follower.index
     index.search(words, (), 5)
-    for field in ("camera", "text", "type", "path"):
+    for field in ("camera", "text", "type", "path", "keyword", "place"):
         index.matching([Condition(field, words)])
 
 
 def test_a_pasted_page_is_cut_to_its_first_words(library: Library) -> None:
     library.add(tagged("/a/1.jpg", "cat"))
     assert library.find("cat " + " ".join(f"word{n}" for n in range(20_000))) == ["1.jpg"]
+
+
+# -- facts -----------------------------------------------------------------------------------------
+
+HARBOUR = {
+    "camera": "NIKON Z 8",
+    "lens": "NIKKOR Z 35mm f/1.8 S",
+    "title": "Old wharves",
+    "caption": "The rain has just stopped",
+    "keywords": ("harbour", "Hot Dog"),
+    "keyword_paths": ("Travel|Norway|Fjords",),
+    "people": ("Anna Nygård",),
+    "regions": (Region((0.1, 0.1, 0.1, 0.1), "Ola Nordmann"), Region((0.4, 0.1, 0.1, 0.1))),
+    "creator": "Kari Berg",
+    "place": Place("NO", "Norway", "Vestland", "Bergen", "Sandviken", 1.2),
+    "label": "To Print",
+    "rating": 4,
+    "marks": ("panorama", "motion_photo"),
+}
+
+
+@pytest.fixture(scope="module")
+def harbour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """A library of one photo that says much and one that says nothing."""
+    folder = tmp_path_factory.mktemp("harbour")
+    with Store(folder, write=True) as store:
+        library = Library(store, TextFollower(store, folder / "text", SETTINGS))
+        library.add(taken("/a/1.jpg", **HARBOUR), taken("/a/2.jpg"))
+        yield library
+        library.follower.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ("wharf", None),
+        ("wharves", "caption"),
+        ("raining stops", "caption"),
+        ("harbours", "keywords"),
+        ("fjord", "keywords"),
+        ("travel", "keywords"),
+        ("anna", "people"),
+        ("nygard", "people"),
+        ("nordmann", "people"),
+        ("bergen", "place"),
+        ("sandviken", "place"),
+        ("vestland norway", "place"),
+        ("kari", "creator"),
+        ("panorama", "marks"),
+        ("motion photo", "marks"),
+        ("print", "marks"),
+        ("nikkor", "camera"),
+    ],
+)
+def test_what_the_file_says_is_found_by_words(harbour: Library, words: str, field: str | None) -> None:
+    hits = harbour.follower.index.search(words)
+    assert len(hits) == (field is not None)
+    assert all(field in hit.fields for hit in hits)
+
+
+def test_what_a_person_said_counts_before_what_a_model_saw_also_where_few_said_anything(
+    library: Library,
+) -> None:
+    """By BM25 a keyword counted for nothing: too long against the mean of photos of which most have none."""
+    library.add(
+        *[tagged(f"/a/{n}.jpg", "cat", "sofa") for n in range(50)],
+        photo("/harbour/path.jpg", outputs={}),
+        tagged("/a/tag.jpg", "harbour"),
+        taken("/a/place.jpg", place=Place("GB", "United Kingdom", nearest="Harbour Heights")),
+        taken("/a/keyword.jpg", keywords=("harbour", "boats", "night", "rain", "a long walk")),
+    )
+    assert library.find("harbour") == ["keyword.jpg", "place.jpg", "tag.jpg", "path.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("field", "words", "found"),
+    [
+        ("keyword", "hot dog", True),
+        ("keyword", "HARBOUR", True),
+        ("keyword", "dog", False),
+        ("keyword", "norway", True),
+        ("keyword", "travel|norway", True),
+        ("keyword", "Travel|Norway|Fjords", True),
+        ("keyword", "norway|fjords", False),
+        ("label", "to print", True),
+        ("label", "print", False),
+        ("lens", "35mm", True),
+        ("lens", "nikon", False),
+        ("camera", "nikon 35mm", True),
+        ("place", "bergen norway", True),
+        ("place", "anna", False),
+        ("person", "ola", True),
+        ("person", "anna nordmann", True),
+        ("person", "bergen", False),
+    ],
+)
+def test_facts_are_asked_for_by_field(harbour: Library, field: str, words: str, found: bool) -> None:
+    assert harbour.matching(Condition(field, words)) == ({"1.jpg"} if found else set())
+
+
+def test_a_photo_without_a_rating_has_none(library: Library) -> None:
+    library.add(*[taken(f"/a/{rating}.jpg", rating=rating) for rating in (-1, 0, 5)], taken("/a/none.jpg"))
+    assert library.matching(Condition("rating", low=4)) == {"5.jpg"}
+    assert library.matching(Condition("rating", high=0)) == {"-1.jpg", "0.jpg"}
+
+
+@pytest.mark.parametrize("keyword", ["|" * 60_000, "a|" * 30_000, "x" * 70_000, " ", "|a||b|"])
+def test_keywords_that_are_none_do_no_harm(library: Library, keyword: str) -> None:
+    """Each level of a path is a term with all above it: a path of 30,000 levels would fill the memory."""
+    hostile = taken("/a/1.jpg", keywords=(keyword,), keyword_paths=(keyword,), label=keyword)
+    library.add(hostile, taken("/a/2.jpg", keywords=("harbour",)))
+    assert library.matching(Condition("keyword", "harbour")) == {"2.jpg"}
+    assert library.matching(Condition("keyword", keyword)) <= {"1.jpg"}
 
 
 # -- conditions ------------------------------------------------------------------------------------
