@@ -1,8 +1,9 @@
 """Finding photos: a query text becomes a plan, a plan becomes hits.
 
-Free words go to two indexes, by meaning (embeddings) and as words (tags, text in the picture,
-objects, folder and file names); their rankings are fused by reciprocal rank (Cormack, Clarke and
-Büttcher 2009). Conditions are applied inside both searches. Every hit says which signal found it.
+Free words go to two indexes, by meaning (embeddings) and as words (keywords, captions, people, places,
+tags, text in the picture, objects, folder and file names); their rankings are fused by reciprocal rank
+(Cormack, Clarke and Büttcher 2009). Conditions are applied inside both searches. Every hit says which
+signal found it.
 """
 
 from __future__ import annotations

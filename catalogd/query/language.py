@@ -4,10 +4,14 @@
 
     query     = { word | "quoted words" | key ":" value }
     value     = word | "quoted words" | number | low ".." high | (">" | ">=" | "<" | "<=") number | date
-    key       = camera | iso | date | type | faces | text     a "-" before it negates
-    date      = YYYY | YYYY-MM | YYYY-MM-DD                    stands for all of that year, month, day
+    key       = camera | lens | type | text | place | person | keyword | label     words
+              | iso | faces | rating | date                     numbers        a "-" before a key negates
+    date      = YYYY | YYYY-MM | YYYY-MM-DD                     stands for all of that year, month, day
 
-A word with a colon whose key is none of these is an error that names its place, never silently a word.
+A keyword and a label are meant as a whole, whatever their case: `keyword:dog` is not "hot dog". A keyword
+may be a level of a hierarchy, alone or with those above it: `keyword:animals|dog`. The other words are found
+one by one. A word with a colon whose key is none of these is an error that names its place, never silently a
+word.
 """
 
 from __future__ import annotations
@@ -18,8 +22,8 @@ import re
 from catalogd.errors import QueryError
 from catalogd.records import Condition, Plan
 
-_TEXT_KEYS = ("camera", "type", "text")
-_NUMBER_KEYS = ("iso", "faces")
+_TEXT_KEYS = ("camera", "lens", "type", "text", "place", "person", "keyword", "label")
+_NUMBER_KEYS = ("iso", "faces", "rating")
 KEYS = (*_TEXT_KEYS, *_NUMBER_KEYS, "date")
 
 _TOKEN = re.compile(
