@@ -152,7 +152,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.folder or Path(name)
         paths = [bytes(path) for path in camera_folder(folder, arguments.photos)]
-        settings = Settings()
+        settings = Settings(thumbnails=False)
         ways = (WithHandoff(settings, usable_cores()), Alone(settings, usable_cores()))
         for way in ways:  # every slot and cache touched once
             way.read_all((paths * SLOTS)[:SLOTS])

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from catalogd.errors import CatalogdError
+from catalogd.metadata.exiftool import exiftool_version, find_exiftool
 from catalogd.models import registry
 from catalogd.pipeline.ring import affordable_slots, slot_bytes
 from catalogd.settings import GiB, Settings
@@ -43,8 +44,8 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything a run and a query need."""
-    findings = [_python(), *_libraries(), *_models(settings), _disk(settings), _shared_memory(settings)]
-    return [*findings, *_watches()]
+    findings = [_python(), *_libraries(), _exiftool(settings), *_models(settings), _disk(settings)]
+    return [*findings, _shared_memory(settings), *_watches()]
 
 
 def _python() -> Finding:
@@ -62,6 +63,17 @@ def _libraries() -> Iterator[Finding]:
             yield Finding(name, False, f"{purpose}: {error}", "pip install --force-reinstall catalogd")
         else:
             yield Finding(name, True, purpose)
+
+
+def _exiftool(settings: Settings) -> Finding:
+    program = find_exiftool(settings.exiftool)
+    if program is None:
+        missing = f"{settings.exiftool or 'exiftool'} is not there: old cameras' lenses keep no name"
+        return Finding("exiftool", None, missing, "apt install libimage-exiftool-perl, or exiftool.org")
+    version = exiftool_version(program)
+    if version is None:
+        return Finding("exiftool", False, f"{program} does not run", "install exiftool again")
+    return Finding("exiftool", True, f"{version}, {program}: lenses of old cameras")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
@@ -106,7 +118,7 @@ def _disk(settings: Settings) -> Finding:
     fix = (
         ""
         if free >= _LITTLE_DISK_BYTES
-        else "500,000 photos take about 8 GiB: choose another place with --catalog"
+        else "500,000 photos take about 8 GiB and their thumbnails 16: choose another place with --catalog"
     )
     return Finding("catalog", True if not fix else None, text, fix)
 

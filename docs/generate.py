@@ -23,11 +23,12 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 
 | command | keys |
 |---|---|
-| `run --json`, one a second | `state, scanning, total, done, pending, failed, moved, missing, unchanged, model_errors, rate, eta_s, limit, ring_used, ring_slots, elapsed_s, offline, notes` |
+| `run --json`, one a second | `state, scanning, total, done, pending, failed, moved, missing, unchanged, model_errors, rate, eta_s, limit, ring_used, ring_slots, elapsed_s, offline, notes, thumbnails_failed` |
 | `query --json`, one a hit | `path, photo_id, score, signals` (each signal: `name, rank, score, matched`) |
-| `status --json` | `indexed, pending, failed, missing, rate, eta_s, limit, running, state, pid, roots, offline, catalog` |
+| `status --json` | `indexed, pending, failed, missing, thumbnails, thumbnail_bytes, rate, eta_s, limit, running, state, pid, roots, offline, catalog` |
 | `failures --json`, one a failure | `path, stage, reason, tries, message, exception, failed_at, profile` |
 | `show --json` | one object: the record as docs/formats.md describes it; an embedding is `{"dimension": D}` |
+| `thumbs --json` | one object: `count, bytes, max_bytes, photos, missing, folder`, with `--prune` `freed, freed_bytes`, with `--fill` `made, not_made`; with `--path`: `path, thumbnail` |
 | `check --json`, one a difference | `store, photo_id, text` |
 | `models --json`, one a file of weights | `profile, name, job, package, source, file, sha256_ok, licence, install, optional, note` |
 | `doctor --json`, one a finding | `name, ok, text, fix` |

@@ -44,6 +44,7 @@ from catalogd.pipeline.scan import Rules
 from catalogd.pipeline.stages import Read
 from catalogd.records import Change, Failure, Missing, Moved, Record, Retry, Stat, Task, display_path
 from catalogd.settings import Settings
+from catalogd.thumbnails import ThumbnailStore
 
 __all__ = ["Daemon", "Lock", "Progress", "is_running", "profile_key", "read_status", "request_retry"]
 
@@ -144,6 +145,7 @@ class Daemon:
             self._engine: Engine | InlineEngine = engine_class(self._settings, self._load_models, self._read)
             stack.callback(self._engine.close)
             self._tell_about_ring()
+            ThumbnailStore(self._settings).sweep()
             self._tasks = self._find_tasks()
             self._loop()
             if self._stops > 1:
@@ -161,6 +163,7 @@ class Daemon:
             self._feed()
             self._collect(self._engine.step(self._patience(), self._writer.connections))
             self._notice_scans()
+            self._notice_thumbnails()
             self._take_requests()
             self._writer.turn(self._settings.commit_wait_s, flush=self._idle)
             self._notice_commits()
@@ -415,6 +418,7 @@ class Daemon:
             offline=tuple(display_path(path) for path in self._recently_offline()),
             notes=tuple(self._notes),
             model_errors=dict(self._model_errors),
+            thumbnails_failed=self._counts["thumbnails_failed"],
         )
 
     def _pending(self) -> int:
@@ -445,6 +449,16 @@ class Daemon:
                 f"shared memory is small: {slots} frames in flight instead of {asked} "
                 "(docker: --shm-size=256m)"
             )
+
+    def _notice_thumbnails(self) -> None:
+        """What they fail of is told once, the photos are counted; they are indexed all the same."""
+        errors = self._engine.thumbnail_errors
+        if errors and not self._counts["thumbnails_failed"]:
+            self._note(
+                f"no thumbnail could be kept: {next(iter(errors))}; "
+                "`catalogd thumbs --fill` makes those that are missing"
+            )
+        self._counts["thumbnails_failed"] = errors.total()
 
     def _note(self, text: str) -> None:
         if text not in self._notes and len(self._notes) < 20:

@@ -47,6 +47,7 @@ class Progress:
     elapsed_s: float
     offline: tuple[str, ...]  # roots and mounts that are not there now
     notes: tuple[str, ...]  # what the owner should know: a smaller ring, a folder that can't be read
+    thumbnails_failed: int = 0  # photos whose thumbnail could not be kept
 
     @property
     def pending(self) -> int:

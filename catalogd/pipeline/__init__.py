@@ -20,7 +20,7 @@ import msgspec
 from catalogd.errors import CatalogdError, CrashedError, DeadlineError, ModelError, PhotoError, ResourceError
 from catalogd.images import Reading, read_frame
 from catalogd.pipeline.ring import Ring, Slots, affordable_slots, slot_bytes
-from catalogd.pipeline.stages import Read, failure_of, infer_batch, record_of
+from catalogd.pipeline.stages import Read, failure_of, infer_batch, read_photo, record_of
 from catalogd.pipeline.workers import (
     BatchFrame,
     Broken,
@@ -153,6 +153,7 @@ class Engine:
         self.fingerprints: dict[str, str] = {}
         self._waits = _Waits()
         self.model_seconds: dict[str, float] = {}
+        self.thumbnail_errors: collections.Counter[str] = collections.Counter()  # reason → photos
         self._inference: list[_Inference] = []
         self._readers: list[_Reader] = []
 
@@ -272,6 +273,8 @@ class Engine:
             self._fail(item, "read", _reason_error(reply.reason, reply.message), reply.exception)
         else:
             item.reading, item.since = reply.reading, time.monotonic()
+            if reply.thumbnail_error:
+                self.thumbnail_errors[reply.thumbnail_error] += 1
             if item.task.models == ():  # only its facts were wanted
                 self._slots.free(item.slot)
                 self._finish(item, {})
@@ -464,6 +467,7 @@ class InlineEngine:
             model.load()
         self.fingerprints = {model.name: model.fingerprint for model in self._models}
         self.model_seconds: dict[str, float] = {}
+        self.thumbnail_errors: collections.Counter[str] = collections.Counter()  # reason → photos
         self.asked_slots = 1
         self._pixels = np.empty(settings.frame_edge_px**2 * 3, np.uint8)
         self._outcome: Outcome | None = None
@@ -494,11 +498,13 @@ class InlineEngine:
     def offer(self, task: Task) -> None:
         stat = _stat_of(task.path)
         try:
-            reading = self._read(task.path, self._pixels, self._settings)
+            reading, thumbnail_error = read_photo(task.path, self._pixels, self._settings, self._read)
         except Exception as error:
             failure = failure_of(task, "read", _as_photo_error(error), stat)
             self._outcome = _named(failure, type(error).__name__, 1)
             return
+        if thumbnail_error:
+            self.thumbnail_errors[thumbnail_error] += 1
         shape = (reading.height, reading.width, 3)
         frame = self._pixels[: reading.height * reading.width * 3].reshape(shape)
         outputs, seconds = infer_batch(self._models, [frame], [task.models])

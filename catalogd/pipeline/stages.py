@@ -1,11 +1,12 @@
 """The three stages as plain functions: values in, values out, no slot, no pipe, no global.
 
-`read_frame` (catalogd.images) → `infer_batch` → `Catalog.commit`. Every driver runs these same
+`read_photo` → `infer_batch` → `Catalog.commit`. Every driver runs these same
 functions: child processes, one process (`index_inline`), later a cluster.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from catalogd.errors import CrashedError, PhotoError
 from catalogd.records import Failure, Output, Record, Stat, Task
+from catalogd.thumbnails import ThumbnailStore
 
 if TYPE_CHECKING:
     from catalogd.images import Reading
@@ -24,9 +26,28 @@ _CHUNK_FRAMES = 2  # frames a model call on a CPU: small enough to balance threa
 
 
 class Read(Protocol):
-    """The reading stage: writes the frame at the start of `pixels`; raises PhotoError."""
+    """How a photo is read: `catalogd.images.read_frame`, or what stands in for it."""
 
     def __call__(self, path: bytes, pixels: Frame, settings: Settings, /) -> Reading: ...
+
+
+def read_photo(path: bytes, pixels: Frame, settings: Settings, read: Read) -> tuple[Reading, str]:
+    """Read the frame to the start of `pixels: uint8[n]` and, while it is hot, keep its thumbnail.
+
+    Returns what was read, and why its thumbnail could not be kept: "" when it was, or is not wanted. A photo
+    never fails for that. Raises PhotoError and what else `read` does.
+    """
+    reading = read(path, pixels, settings)
+    if not settings.thumbnails:
+        return reading, ""
+    try:
+        shape = (reading.height, reading.width, 3)
+        ThumbnailStore(settings).put(reading.content, pixels[: math.prod(shape)].reshape(shape))
+    except OSError as error:
+        return reading, error.strerror or str(error)
+    except (ValueError, MemoryError) as error:
+        return reading, str(error) or type(error).__name__
+    return reading, ""
 
 
 def infer_batch(

@@ -3,7 +3,7 @@
 One pipe a child, messages msgpack-encoded, slot numbers travel and pixels stay::
 
     daemon                         reader × N
-      ReadOrder(ticket, slot) ───▶   read_frame → ring slot, header last
+      ReadOrder(ticket, slot) ───▶   read_photo → ring slot, header last
       ◀─── Ready once, then ReadDone | ReadFailed
 
     daemon                         inference × devices
@@ -40,7 +40,7 @@ import msgspec
 
 from catalogd.errors import CatalogdError, CatalogFullError, PhotoError, TooLargeError, UnreadableError
 from catalogd.images import Reading
-from catalogd.pipeline.stages import Read, infer_batch
+from catalogd.pipeline.stages import Read, infer_batch, read_photo
 from catalogd.records import Change, Output
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class ReadOrder(msgspec.Struct, frozen=True, tag=True):
 class ReadDone(msgspec.Struct, frozen=True, tag=True):
     ticket: int
     reading: Reading
+    thumbnail_error: str = ""  # why it has no thumbnail
 
 
 class ReadFailed(msgspec.Struct, frozen=True, tag=True):
@@ -213,9 +214,9 @@ def reader_main(
 
 def _read_one(order: ReadOrder, ring: Ring, settings: Settings, read: Read) -> ReadDone | ReadFailed:
     try:
-        reading = read(order.path, ring.pixels(order.slot), settings)
+        reading, thumbnail_error = read_photo(order.path, ring.pixels(order.slot), settings, read)
         ring.stamp(order.slot, order.ticket, reading.height, reading.width)
-        return ReadDone(order.ticket, reading)
+        return ReadDone(order.ticket, reading, thumbnail_error)
     except PhotoError as error:
         return _read_failed(order, error, error.reason)
     except MemoryError:
