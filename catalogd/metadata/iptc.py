@@ -15,6 +15,7 @@ from catalogd.metadata.values import clean_text, clean_word, clean_words, time, 
 from catalogd.records import Facts, Place
 
 IPTC_RESOURCE = 0x0404  # Photoshop's number of the IPTC block
+MAX_BLOCK_BYTES = 1 << 20  # the standard's texts together are far below it
 MAX_RESOURCES = 1000  # a document has about thirty
 MAX_DATASETS = 10_000  # a photo has about thirty, one more for each keyword
 MAX_KEYWORD_BYTES = 64  # IIM 4.2, 2:25
@@ -180,7 +181,7 @@ def resource(block: bytes, number: int) -> bytes:
 
 
 def _decoded(block: bytes) -> Iterator[tuple[tuple[int, int], str]]:
-    rows = list(_walk(_unwrapped(block)))
+    rows = list(_walk(_unwrapped(block)[:MAX_BLOCK_BYTES]))
     declared = next((content for number, content in rows if number == _CHARSET), b"")
     encoding = charset(declared, b"\n".join(content for number, content in rows if number[0] == 2))
     for number, content in rows:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 MAX_TEXT_CHARS = 20_000  # of a caption: longer than any; what is stored must not grow without end
 MAX_WORD_CHARS = 256  # of a keyword, a name
+MAX_NUMBER_CHARS = 64
 MAX_WORDS = 1000  # keywords of one photo: ten times what a careful person gives
 
 # ISO 8601 as XMP narrows it (ISO 16684-1, 8.2.1.1), EXIF's colons and IPTC's undivided date.
@@ -56,7 +57,9 @@ def clean_words(texts: Iterable[str]) -> list[str]:
 
 def number(text: str | None) -> float | None:
     """A finite decimal number or a fraction: "2.8", "28/10"."""
-    top, slash, bottom = (text or "").partition("/")
+    if text is None or len(text) > MAX_NUMBER_CHARS:
+        return None
+    top, slash, bottom = text.partition("/")
     try:
         value = float(top) / float(bottom) if slash else float(top)
     except (ValueError, ZeroDivisionError):

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from catalogd.metadata import marks
 from catalogd.metadata.exif import join_maker
 from catalogd.metadata.values import (
+    MAX_NUMBER_CHARS,
+    MAX_WORDS,
     clean_text,
     clean_word,
     clean_words,
@@ -24,6 +26,7 @@ from catalogd.metadata.values import (
 from catalogd.metadata.xmp import Value, parse
 from catalogd.records import Box, Facts, Place, Region
 
+MAX_PATH_CHARS = 1000  # of a keyword with the levels above it
 MAX_REGIONS = 1000  # faces of a school photo: some hundred
 MAX_REGION_EDGE = 1.01  # of the frame's, for what programs round: larger ones are in another unit
 
@@ -129,14 +132,19 @@ def _truth(text: str) -> bool | None:
 
 
 def _keyword_paths(root: Value) -> list[str]:
-    """The keywords of all hierarchies, levels parted by "|"; those of one level included."""
+    """The keywords of all hierarchies, levels parted by "|", each once; those of one level included."""
     written = (
-        text.replace("|", " ").replace("/", "|") if separator == "/" else text
+        _join_levels(text[:MAX_PATH_CHARS], separator)
         for name, separator in _PATHS
-        for text in root.get(name).all()
+        for text in root.get(name).all()[:MAX_WORDS]
     )
-    levels = (clean_words(path.split("|")) if "|" in path else [path] for path in written)
-    return [path for path in clean_words(map("|".join, levels)) if not _INTERNAL_KEYWORD.match(path)]
+    return [path for path in dict.fromkeys(written) if path and not _INTERNAL_KEYWORD.match(path)]
+
+
+def _join_levels(text: str, separator: str) -> str:
+    if separator != "|":
+        text = text.replace("|", " ")
+    return "|".join(word for level in text.split(separator) if (word := clean_word(level)))
 
 
 def _keywords(root: Value, paths: list[str]) -> list[str]:
@@ -204,7 +212,7 @@ def _mwg_regions(root: Value, orientation: int) -> Iterator[Region]:
 def _microsoft_regions(root: Value, orientation: int) -> Iterator[Region]:
     """MPReg:Rectangle is "x, y, width, height" with the top left corner, as fractions."""
     for item in root.get("MP:RegionInfo", "MPRI:Regions").items[:MAX_REGIONS]:
-        numbers = [number(part) for part in item.get("MPReg:Rectangle").text.split(",")]
+        numbers = [number(part) for part in item.get("MPReg:Rectangle").text.split(",", 4)]
         rectangle = [part for part in numbers if part is not None]
         if len(rectangle) == len(numbers) == 4:
             x, y, width, height = rectangle
@@ -251,7 +259,7 @@ def _position(root: Value) -> tuple[float | None, float | None]:
 
 
 def _degrees(text: str, sides: str, limit: float) -> float | None:
-    match = _COORDINATE.match(text.strip().upper())
+    match = _COORDINATE.match(text[:MAX_NUMBER_CHARS].strip().upper())
     if match is None:
         degrees = number(text)
     elif match[4] not in sides:

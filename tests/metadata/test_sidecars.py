@@ -151,15 +151,15 @@ def test_a_sidecar_that_appears_in_a_folder_at_rest_is_seen(tmp_path):
 
 
 def test_a_photo_of_a_large_folder_costs_microseconds(tmp_path):
-    for i in range(3000):
+    for i in range(1000):
         (tmp_path / f"{i}.jpg").touch()
     write(tmp_path, "7.xmp")
     os.utime(tmp_path, (1e9, 1e9))
     read_sidecars(bytes(tmp_path / "0.jpg"))
     started = time.process_time()
-    for i in range(1000, 2000):
+    for i in range(500):
         read_sidecars(bytes(tmp_path / f"{i}.jpg"))
-    assert (time.process_time() - started) / 1000 < 200e-6
+    assert (time.process_time() - started) / 500 < 200e-6
 
 
 def test_every_raw_format_but_dng_is_a_makers():
