@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from catalogd.doctor import examine
@@ -26,3 +28,21 @@ def test_shared_memory_that_is_too_small_for_a_frame_is_a_fault(tmp_path) -> Non
     [finding] = [finding for finding in examine(settings) if finding.name == "shared memory"]
     assert finding.ok is False
     assert "--shm-size" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("program", "verdict", "says"),
+    [
+        (None, True, "exiftool: lenses"),
+        (Path("/nowhere/exiftool"), None, "/nowhere/exiftool is not there"),
+        (Path("/bin/false"), False, "does not run"),
+    ],
+)
+def test_exiftool_is_named_with_its_version_and_missed_without_a_fault(
+    tmp_path, program: Path | None, verdict: bool | None, says: str
+) -> None:
+    settings = Settings(catalog=tmp_path / "catalog", model_cache=tmp_path / "models", exiftool=program)
+    [finding] = [finding for finding in examine(settings) if finding.name == "exiftool"]
+    assert finding.ok is verdict
+    assert says in finding.text
+    assert bool(finding.fix) is not verdict

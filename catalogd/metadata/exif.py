@@ -16,7 +16,7 @@ from catalogd.records import Facts
 
 MAKE, MODEL, ORIENTATION, SOFTWARE, DATE_TIME = 0x010F, 0x0110, 0x0112, 0x0131, 0x0132
 DESCRIPTION, ARTIST, COPYRIGHT, RATING, RATING_PERCENT = 0x010E, 0x013B, 0x8298, 0x4746, 0x4749
-XP_TITLE, XP_COMMENT, XP_AUTHOR, XP_KEYWORDS = 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E
+XP_TAGS = XP_TITLE, XP_COMMENT, XP_AUTHOR, XP_KEYWORDS, XP_SUBJECT = 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROP_DIRECTORY = 0x8769, 0x8825, 0xA005
 EXPOSURE_TIME, F_NUMBER, ISO = 0x829A, 0x829D, 0x8827
 SENSITIVITY_TYPE, OUTPUT_SENSITIVITY, RECOMMENDED_INDEX, ISO_SPEED = 0x8830, 0x8831, 0x8832, 0x8833
@@ -112,7 +112,7 @@ def read_exif(blocks: tuple[Content, ...]) -> Facts:
     noted = exif.note.read() if exif.note else Noted()
     taken_at, zone = _taken_at(exif)
     latitude, longitude = _position(exif.place)
-    comment = _user_comment(detail)
+    comment = user_comment(detail)
     return Facts(
         format="",
         width=0,
@@ -138,9 +138,9 @@ def read_exif(blocks: tuple[Content, ...]) -> Facts:
         altitude_m=_altitude(exif.place) if latitude is not None or LATITUDE not in exif.place else None,
         direction_deg=_direction(exif.place),
         software=main.text(SOFTWARE),
-        title=_wide_text(main, XP_TITLE),
+        title=wide_text(main, XP_TITLE),
         caption=_caption(main, comment),
-        creator=main.text(ARTIST) or _wide_text(main, XP_AUTHOR),
+        creator=main.text(ARTIST) or wide_text(main, XP_AUTHOR),
         copyright=_copyright(main),
         keywords=_keywords(main),
         rating=_rating(main),
@@ -336,14 +336,14 @@ def _direction(place: Directory) -> float | None:
 
 def _caption(main: Directory, comment: str | None) -> str | None:
     described = decode_text(main.raw(DESCRIPTION, MAX_CAPTION_BYTES).partition(b"\0")[0])
-    for text in (clean_text(described), _wide_text(main, XP_COMMENT), comment):
+    for text in (clean_text(described), wide_text(main, XP_COMMENT), comment):
         if text and not _BOILERPLATE.fullmatch(text):
             return text
     return None
 
 
-def _user_comment(detail: Directory) -> str | None:
-    """The comment, behind the eight bytes that name its charset."""
+def user_comment(detail: Directory) -> str | None:
+    """The comment of a person or a program, behind the eight bytes that name its charset."""
     if USER_COMMENT not in detail:
         return None
     raw = detail.raw(USER_COMMENT, MAX_CAPTION_BYTES)
@@ -372,7 +372,7 @@ def _is_text(raw: bytes) -> bool:
     return not any(byte < 9 or 13 < byte < 32 for byte in raw[:256])
 
 
-def _wide_text(main: Directory, tag: int) -> str | None:
+def wide_text(main: Directory, tag: int) -> str | None:
     """A tag of Windows' own: UTF-16 in little-endian order, in bytes."""
     if tag not in main:
         return None
@@ -381,12 +381,12 @@ def _wide_text(main: Directory, tag: int) -> str | None:
 
 def _copyright(main: Directory) -> str | None:
     """The photographer's copyright, or the editor's when that is blank."""
-    parts = main.raw(COPYRIGHT, 2048).split(b"\0") if main.is_text(COPYRIGHT) else ()
+    parts = main.raw(COPYRIGHT, MAX_CAPTION_BYTES).split(b"\0")
     return next(filter(None, (clean_text(decode_text(part)) for part in parts)), None)
 
 
 def _keywords(main: Directory) -> tuple[str, ...]:
-    return tuple(clean_words((_wide_text(main, XP_KEYWORDS) or "").split(";")))
+    return tuple(clean_words((wide_text(main, XP_KEYWORDS) or "").split(";")))
 
 
 def _rating(main: Directory) -> int | None:

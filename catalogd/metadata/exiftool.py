@@ -33,7 +33,7 @@ import msgspec
 from catalogd.metadata import values
 from catalogd.metadata.exif import join_maker
 from catalogd.records import Facts
-from catalogd.settings import MiB
+from catalogd.settings import MiB, Settings
 
 MEMORY_BYTES = 1024 * MiB  # address space: real photos need 100 MB, a PNG bomb took 3 GB
 MAX_REPLY_BYTES = 4 * MiB  # the tags below take one kilobyte
@@ -144,11 +144,27 @@ def find_exiftool(program: Path | None) -> str | None:
     return shutil.which(program or "exiftool")
 
 
+def exiftool_version(program: str) -> str | None:
+    """What `program` says of itself, "12.57"; None when it does not run."""
+    try:
+        done = subprocess.run([program, "-ver"], capture_output=True, timeout=START_S, text=True, check=True)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip() or None
+
+
 @functools.cache
 def shared(program: Path | None, deadline_s: float) -> Exiftool | None:
     """This process's exiftool; None where there is none to run."""
     found = find_exiftool(program)
     return Exiftool(found, deadline_s) if found else None
+
+
+def ask(facts: Facts, path: bytes, settings: Settings) -> Facts:
+    """`facts` of the photo at `path` with those that only exiftool can tell, where it is installed."""
+    exiftool = shared(settings.exiftool, settings.exiftool_deadline_s)
+    tags = exiftool.read(path) if exiftool else None
+    return complete(facts, tags) if tags else facts
 
 
 def complete(facts: Facts, tags: dict[str, Any]) -> Facts:

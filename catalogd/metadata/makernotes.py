@@ -42,9 +42,10 @@ class MakerNote:
         reader = _READERS.get(self.vendor)
         return reader(self.directory) if reader else Noted()
 
-    def name(self, tag: int) -> str:
-        """The name of a tag for people; its number where it is not known."""
-        return TAG_NAMES.get(self.vendor, {}).get(tag, f"0x{tag:04X}")
+    @property
+    def names(self) -> dict[int, str]:
+        """Tags that have a name for people."""
+        return TAG_NAMES.get(self.vendor, {})
 
 
 class _Layout(NamedTuple):
@@ -59,7 +60,7 @@ class _Layout(NamedTuple):
 
 _HEADERS = (
     _Layout(b"Nikon\0\x02", "Nikon", 18, order=10, base=10),
-    _Layout(b"Nikon\0\x01", "Nikon (old)", 8),
+    _Layout(b"Nikon\0\x01", "Nikon (first)", 8),
     _Layout(b"OLYMPUS\0", "Olympus", 12, order=8, base=0),
     _Layout(b"OM SYSTEM\0", "Olympus", 16, order=12, base=0),
     _Layout(b"OLYMP\0", "Olympus", 8),

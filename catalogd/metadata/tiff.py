@@ -46,7 +46,8 @@ _TYPES = {
     17: ("q", 8),
     18: ("Q", 8),
 }
-_TEXT_TYPES = {1, 2, 7}  # BYTE and UNDEFINED too: some programs write text in them
+BYTE, ASCII, UNDEFINED = 1, 2, 7
+_TEXT_TYPES = {BYTE, ASCII, UNDEFINED}  # some programs write text in all of them
 _JAPANESE = re.compile("[\u3040-\u30ff]|[\u4e00-\u9fff]{2}")  # kana, or two kanji in a row
 
 
@@ -75,9 +76,9 @@ class Directory:
         """The tags, in the order of the file."""
         return iter(self._entries)
 
-    def is_text(self, tag: int) -> bool:
-        """Whether `tag` is declared as text."""
-        return self._entries.get(tag, (0, 0, 0))[0] == 2
+    def shape(self, tag: int) -> tuple[int, int]:
+        """The TIFF type of `tag` and how many values it declares; 0, 0 when it is absent."""
+        return self._entries.get(tag, (0, 0, 0))[:2]
 
     def span(self, tag: int) -> tuple[int, int]:
         """Where the value of `tag` starts and how many bytes it has; 0, 0 unless all of it is there."""

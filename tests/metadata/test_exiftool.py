@@ -11,11 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from catalogd.images import read_frame
 from catalogd.metadata.exif import needs_exiftool, read_exif
 from catalogd.metadata.exiftool import Exiftool, complete, find_exiftool, shared
 from catalogd.records import Facts
+from catalogd.settings import Settings
 from tests.factory import exif_block, jpeg_bytes, scene
 from tests.metadata import notes
 
@@ -229,3 +232,13 @@ def test_what_is_known_already_is_kept():
 )
 def test_facts_are_made_of_what_exiftool_tells(tags, fact, value):
     assert getattr(complete(Facts("raw", 1, 1), json.loads(json.dumps(tags))), fact) == value
+
+
+def test_reading_a_photo_asks_exiftool_for_what_nothing_else_tells(tmp_path):
+    path = write(tmp_path, notes.canon())
+    slot = np.zeros(64 * 64 * 3, np.uint8)
+    limits = Settings(frame_edge_px=64)
+    assert read_frame(path, slot, limits).facts.lens == "Canon EF 50mm f/1.8"
+    without = Settings(frame_edge_px=64, exiftool=tmp_path / "nowhere")
+    assert read_frame(path, slot, without).facts.lens is None
+    shared(limits.exiftool, limits.exiftool_deadline_s).close()
