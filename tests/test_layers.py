@@ -46,6 +46,7 @@ HOMES = {
     "PIL": {"images", "metadata", "thumbnails"},
     "pillow_heif": {"images"},
     "av": {"images"},
+    "pylibjxl": {"images"},
     "rawpy": {"images"},
     "simplejpeg": {"images", "thumbnails"},
 }

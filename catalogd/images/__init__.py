@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 
 from catalogd.errors import ChangedError, PhotoError, TooLargeError, UnreadableError
+from catalogd.images import colour
 from catalogd.images.formats import PHOTO_EXTENSIONS, sniff
 from catalogd.images.frames import Decoded, Pixels, write_upright
 from catalogd.images.jpeg import decode_jpeg
@@ -87,12 +88,10 @@ def _read_unchanged(source: Source, slot: Pixels, limits: Settings) -> Reading |
 def _read(source: Source, slot: Pixels, limits: Settings) -> Reading:
     name = sniff(source, source.path.rpartition(b".")[2].lower())
     try:
-        decoded = _decode(source, name, slot, limits)
+        decoded = _with_profile(_decode(source, name, slot, limits), name)
         frame = write_upright(decoded, slot, limits.frame_edge_px)
         if decoded.profile is not None:
-            from catalogd.images.colour import convert_to_srgb
-
-            convert_to_srgb(frame, decoded.profile)
+            colour.convert_to_srgb(frame, decoded.profile)
     except PhotoError:
         raise
     except MemoryError:
@@ -115,17 +114,35 @@ def _decode(source: Source, name: str, slot: Pixels, limits: Settings) -> Decode
         from catalogd.images.heif import decode_heif
 
         return decode_heif(source, name, limits)
+    if name == "psd":
+        from catalogd.images.psd import decode_psd
+
+        return decode_psd(source.content(), limits)
+    if name == "jxl":
+        from catalogd.images.jxl import decode_jxl
+
+        return decode_jxl(source.content(), limits)
     from catalogd.images.raster import decode_raster
 
     return decode_raster(source.content(), name, limits)
+
+
+def _with_profile(decoded: Decoded, name: str) -> Decoded:
+    """The profile that EXIF names where the picture has none; that of a RAW file is for its decoder to say."""
+    if decoded.profile is not None or name == "raw":
+        return decoded
+    return dataclasses.replace(decoded, profile=colour.profile_of_exif(decoded.blocks.exif))
 
 
 def _complete(decoded: Decoded, name: str) -> Facts:
     height, width = decoded.height, decoded.width
     if decoded.orientation >= 5:
         height, width = width, height
+    facts = read_facts(decoded.blocks)
+    named = colour.name_of(decoded.profile) if decoded.profile is not None else None
     return msgspec.structs.replace(
-        read_facts(decoded.blocks),
+        facts,
+        colour_space=named or facts.colour_space,
         format=name,
         width=width,
         height=height,

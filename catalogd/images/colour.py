@@ -35,6 +35,7 @@ TRANSFORMS_KEPT = 16  # a library has few profiles; building a transform takes a
 MAX_PROFILE_BYTES = 16 << 20  # CMYK press profiles have up to about 3 MB
 SAME_LEVELS = 1  # of 255: a profile that is sRGB under another name differs by rounding only
 DARKEST_BLACK = 1e-4  # light of level 0; above it LittleCMS compensates for the black point
+MAX_PRIMARY = 50  # XYZ; real primaries have up to about 1, and damaged profiles 32,768
 MATRIX_TOLERANCE, CURVE_TOLERANCE = 2e-3, 3e-3  # XYZ and light: profiles of one space, differently rounded
 
 REFERENCE_WHITE_NITS = 203  # of diffuse white in PQ and HLG: ITU-R BT.2408
@@ -135,7 +136,7 @@ def profile_of_primaries(primaries: Primaries | None, gamma: float) -> bytes | N
     None when they make no sense.
     """
     matrix = icc.primaries_to_xyz(*(primaries or _REC709))
-    if matrix is None or np.abs(matrix).max() > 100 or not 0.1 <= gamma <= 10:
+    if matrix is None or np.abs(matrix).max() > MAX_PRIMARY or not 0.1 <= gamma <= 10:
         return None
     return icc.make_matrix_profile(f"gamma {gamma:.3g}", matrix, icc.parametric_curve(gamma))
 
@@ -240,7 +241,7 @@ def _conversion(profile: bytes) -> Convert:
 
 def _by_matrix(profile: bytes) -> Convert | None:
     found = icc.read_matrix_profile(profile)
-    if found is None or found.curves[:, 0].max() > DARKEST_BLACK:
+    if found is None or found.curves[:, 0].max() > DARKEST_BLACK or np.abs(found.matrix).max() > MAX_PRIMARY:
         return None
     srgb = icc.primaries_to_xyz(*_REC709)
     assert srgb is not None

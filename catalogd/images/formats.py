@@ -13,8 +13,11 @@ RAW_EXTENSIONS = frozenset(
     b"3fr arw cr2 cr3 crw dcr dng erf fff iiq k25 kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw"
     b" x3f".split()
 )
+# What libraries of photos hold. Icons, textures and old formats of programs are read when they are
+# named otherwise, but a scan does not look for them: they are parts of programs, not photos.
 PHOTO_EXTENSIONS = RAW_EXTENSIONS | frozenset(
-    b"avif bmp gif heic heif hif jfif jpe jpeg jpg png tif tiff webp".split()
+    b"apng avif avifs bmp dib gif heic heics heif heifs hif insp j2c j2k jfif jp2 jpc jpe jpeg jpf jpg jpx"
+    b" jxl mpo pbm pcd pcx pfm pgm png pnm ppm psb psd qoi tga tif tiff webp".split()
 )
 
 _RAW_STARTS = (
@@ -34,6 +37,11 @@ _STARTS = (
     (b"GIF87a", "gif"),
     (b"GIF89a", "gif"),
     (b"BM", "bmp"),
+    (b"8BPS", "psd"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "jp2"),
+    (b"\xff\x4f\xff\x51", "jp2"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
+    (b"\xff\x0a", "jxl"),
 )
 _BRANDS = {
     "avif": (b"avif", b"avis"),
@@ -46,17 +54,10 @@ _OTHERS = (
     (b"\xc5\xd0\xd3\xc6", "a PostScript document"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"PK\x05\x06", "a ZIP archive"),
-    (b"8BPS", "a Photoshop document"),
-    (b"\xff\x0a", "a JPEG XL picture"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
-    (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
     (b"<svg", "an SVG drawing"),
     (b"<?xml", "an XML document"),
     (b"<html", "an HTML page"),
     (b"<!doctype html", "an HTML page"),
-    (b"P6", "a PPM picture"),
-    (b"P5", "a PGM picture"),
     (b"push graphic-context", "an MVG drawing"),
 )
 
@@ -75,10 +76,11 @@ _RAW_COMPRESSIONS = {
 
 
 def sniff(content: Content, extension: bytes) -> str:
-    """Name the format: avif, bmp, gif, heif, jpeg, png, raw, tiff or webp.
+    """Name the format: avif, bmp, gif, heif, jp2, jpeg, jxl, png, psd, raw, tiff, webp or a rare one.
 
-    `extension` is lower-case, without the dot. Raises UnsupportedError, naming what the file is
-    when that is known, or UnreadableError when it is nothing at all.
+    The rare ones are `raster.RARE_PLUGINS`. `extension` is lower-case, without the dot. Raises
+    UnsupportedError, naming what the file is when that is known, or UnreadableError when it is
+    nothing at all.
     """
     head = content[:HEAD_BYTES]
     for start, name in _STARTS:
@@ -92,7 +94,10 @@ def sniff(content: Content, extension: bytes) -> str:
         return "webp"
     if head[4:8] == b"ftyp":
         return _sniff_brand(head)
-    raise _refusal(head)
+    known = _known_other(head)
+    if known is not None:
+        raise UnsupportedError(f"not a photo that can be read: {known}")
+    return _sniff_rare(content)
 
 
 def _sniff_brand(content: bytes) -> str:
@@ -117,9 +122,15 @@ def _is_raw_tiff(content: Content) -> bool:
     return False
 
 
-def _refusal(content: bytes) -> UnreadableError | UnsupportedError:
+def _known_other(content: bytes) -> str | None:
     start = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for known, name in _OTHERS:
-        if start.startswith(known.lower()):
-            return UnsupportedError(f"not a photo that can be read: {name}")
-    return UnreadableError("not a photo: it begins like no known format")
+    return next((name for known, name in _OTHERS if start.startswith(known.lower())), None)
+
+
+def _sniff_rare(content: Content) -> str:
+    from catalogd.images.raster import rare_format  # Pillow, which most photos do without
+
+    name = rare_format(content)
+    if name is None:
+        raise UnreadableError("not a photo: it begins like no known format")
+    return name
