@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 import urllib.parse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -22,11 +23,12 @@ from catalogd.records import display_path
 if TYPE_CHECKING:
     from catalogd.daemon import Progress
     from catalogd.models.registry import ModelInfo
-    from catalogd.records import Failure, Hit, Output, Record
+    from catalogd.records import Facts, Failure, Hit, Output, Record
 
 _BAR_WIDTH = 28
 _NEARLY_FULL = 0.9  # of its bound: the store of thumbnails trims its folders to a little more
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ZONES = {"gps": " (zone by GPS)", "local": " (zone unknown)"}
 _ADVICE = {
     "unreadable": "open it in another program; restore it from a backup if that fails too",
     "unsupported": "this format, or this variant of it, can't be decoded here; convert a copy",
@@ -209,14 +211,8 @@ def record_text(record: Record) -> Text:
     _line(text, "photo_id", str(record.photo_id))
     _line(text, "file", f"{facts.format}, {facts.width}×{facts.height} px, {byte_size(record.stat.size)}")
     _line(text, "read by", facts.path_taken + (", file is truncated" if facts.truncated else ""))
-    camera = [facts.camera, facts.lens, f"ISO {facts.iso}" if facts.iso else None]
-    camera.append(f"f/{facts.aperture:g}" if facts.aperture else None)
-    camera.append(_shutter(facts.exposure_s) if facts.exposure_s else None)
-    camera.append(f"{facts.focal_mm:g} mm" if facts.focal_mm else None)
-    _line(text, "camera", ", ".join(part for part in camera if part))
-    _line(text, "taken", facts.taken_at or "")
-    if facts.latitude is not None and facts.longitude is not None:
-        _line(text, "place", f"{facts.latitude:.5f}, {facts.longitude:.5f}")
+    for label, value in (*_camera_lines(facts), *_scene_lines(facts), *_person_lines(facts)):
+        _line(text, label, value)
     if record.missing_since:
         since = datetime.datetime.fromtimestamp(record.missing_since).isoformat(" ", "minutes")
         _line(text, "missing", f"the file has been gone since {since}")
@@ -232,6 +228,71 @@ def _line(text: Text, label: str, value: str) -> None:
     if value:
         text.append(f"  {label:<15}", style="dim")
         text.append(f"{escaped(value)}\n")
+
+
+def _camera_lines(facts: Facts) -> Iterator[tuple[str, str]]:
+    """The camera and how it was set."""
+    serial = f"serial {facts.camera_serial}" if facts.camera_serial else None
+    focal = f"{facts.focal_mm:g} mm" if facts.focal_mm else None
+    same_picture = f"{facts.focal_35mm:g} mm on 36×24" if facts.focal_35mm else None
+    yield "camera", _listed(facts.camera, serial)
+    yield "lens", _listed(facts.lens, focal, same_picture)
+    yield (
+        "exposure",
+        _listed(
+            _shutter(facts.exposure_s) if facts.exposure_s else None,
+            f"f/{facts.aperture:g}" if facts.aperture else None,
+            f"ISO {facts.iso}" if facts.iso else None,
+            f"{facts.exposure_bias_ev:+.2g} EV" if facts.exposure_bias_ev else None,
+            None if facts.flash is None else "flash" if facts.flash else "no flash",
+            f"{facts.metering} metering" if facts.metering else None,
+            f"{facts.white_balance} white balance" if facts.white_balance else None,
+        ),
+    )
+    yield "colour space", facts.colour_space or ""
+    yield "software", facts.software or ""
+
+
+def _scene_lines(facts: Facts) -> Iterator[tuple[str, str]]:
+    """When, where and what kind of picture."""
+    if facts.taken_at:
+        yield "taken", facts.taken_at.replace("T", " ") + _ZONES.get(facts.zone or "", "")
+    if place := facts.place:
+        nearest = f"{place.nearest} ({place.distance_km:g} km)" if place.distance_km else place.nearest
+        city = place.city if place.city != place.nearest else ""
+        yield "place", _listed(nearest, city, place.region, place.country)
+    if facts.latitude is not None and facts.longitude is not None:
+        yield (
+            "position",
+            _listed(
+                f"{facts.latitude:.5f}, {facts.longitude:.5f}",
+                f"{facts.altitude_m:.0f} m above the sea" if facts.altitude_m is not None else None,
+                f"towards {facts.direction_deg:.0f}°" if facts.direction_deg is not None else None,
+            ),
+        )
+    yield "marks", ", ".join(facts.marks)
+    yield "burst", facts.burst_id or ""
+    yield "live photo", facts.live_photo_id or ""
+
+
+def _person_lines(facts: Facts) -> Iterator[tuple[str, str]]:
+    """What a person, or a program for them, wrote into the file or beside it."""
+    yield "title", facts.title or ""
+    yield "caption", facts.caption or ""
+    yield "keywords", ", ".join((*facts.keywords, *facts.keyword_paths))
+    yield "people", ", ".join(facts.people)
+    for region in facts.regions:
+        yield "marked", f"{_listed(region.kind, region.name)} at {_box(region.box)}"
+    if facts.rating is not None:
+        yield "rating", "rejected" if facts.rating < 0 else f"{facts.rating} of 5"
+    yield "label", facts.label or ""
+    yield "creator", facts.creator or ""
+    yield "copyright", facts.copyright or ""
+    yield "sidecars", ", ".join(display_path(sidecar.name) for sidecar in facts.sidecars)
+
+
+def _listed(*parts: str | None) -> str:
+    return ", ".join(part for part in parts if part)
 
 
 def _shutter(seconds: float) -> str:

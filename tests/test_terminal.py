@@ -12,7 +12,7 @@ from rich.live import Live
 from catalogd import cli, terminal
 from catalogd.daemon import Progress
 from catalogd.models.registry import describe
-from catalogd.records import Failure, Hit, Signal, Stat
+from catalogd.records import Facts, Failure, Hit, Place, Record, Region, Sidecar, Signal, Stat
 from catalogd.settings import Settings
 
 ESC = "\x1b"
@@ -115,3 +115,92 @@ def test_a_hit_links_to_its_file(path: bytes, address: str) -> None:
     """A space, % or # in a path broke the link: it was built as a style's text."""
     table = terminal.hits_table([Hit(1, path, 0.5, (Signal("words", 1, 0.5, ("tags",)),))], links=True)
     assert re.findall(ESC + r"\]8;[^;]*;([^\x1b]+)" + ESC, shown(table, links=True)) == [address]
+
+
+def lines_of(facts: Facts) -> dict[str, str]:
+    """Label → text of what `catalogd show` prints of a photo."""
+    record = Record(b"/a.jpg", Stat(2048, 1), b"", facts, {}, photo_id=7)
+    rows = terminal.record_text(record).plain.splitlines()[1:]
+    return {row[2:17].strip(): row[17:] for row in rows}
+
+
+def test_show_prints_every_fact_that_a_photo_has() -> None:
+    facts = Facts(
+        "jpeg",
+        6000,
+        4000,
+        camera="NIKON Z 8",
+        camera_serial="6001234",
+        lens="NIKKOR Z 35mm f/1.8 S",
+        iso=640,
+        exposure_s=0.004,
+        aperture=2.8,
+        focal_mm=35.0,
+        focal_35mm=52.0,
+        exposure_bias_ev=-1 / 3,
+        flash=False,
+        metering="pattern",
+        white_balance="auto",
+        colour_space="adobe-rgb",
+        software="Capture One",
+        taken_at="2024-05-01T17:30:15.25+02:00",
+        zone="gps",
+        latitude=60.3929,
+        longitude=5.3242,
+        altitude_m=12.4,
+        direction_deg=271.0,
+        place=Place("NO", "Norway", "Vestland", "Bergen", "Sandviken", 1.2),
+        title="Wharves",
+        caption="After the rain",
+        keywords=("harbour", "rain"),
+        keyword_paths=("Travel|Norway",),
+        rating=4,
+        label="Red",
+        people=("Anna",),
+        regions=(Region((0.1, 0.2, 0.3, 0.4), "Anna"),),
+        creator="Kari",
+        copyright="© Kari",
+        marks=("panorama", "hdr"),
+        burst_id="B1",
+        live_photo_id="L1",
+        sidecars=(Sidecar(b"a\xff.xmp", Stat(1, 1)),),
+    )
+    assert lines_of(facts) == {
+        "photo_id": "7",
+        "file": "jpeg, 6000×4000 px, 2.0 KiB",
+        "read by": "full",
+        "camera": "NIKON Z 8, serial 6001234",
+        "lens": "NIKKOR Z 35mm f/1.8 S, 35 mm, 52 mm on 36×24",
+        "exposure": "1/250 s, f/2.8, ISO 640, -0.33 EV, no flash, pattern metering, auto white balance",
+        "colour space": "adobe-rgb",
+        "software": "Capture One",
+        "taken": "2024-05-01 17:30:15.25+02:00 (zone by GPS)",
+        "place": "Sandviken (1.2 km), Bergen, Vestland, Norway",
+        "position": "60.39290, 5.32420, 12 m above the sea, towards 271°",
+        "marks": "panorama, hdr",
+        "burst": "B1",
+        "live photo": "L1",
+        "title": "Wharves",
+        "caption": "After the rain",
+        "keywords": "harbour, rain, Travel|Norway",
+        "people": "Anna",
+        "marked": "Face, Anna at 0.10×0.20×0.30×0.40",
+        "rating": "4 of 5",
+        "label": "Red",
+        "creator": "Kari",
+        "copyright": "© Kari",
+        "sidecars": "a\\xff.xmp",
+    }
+
+
+def test_show_leaves_out_what_is_not_known() -> None:
+    assert set(lines_of(Facts("png", 4, 3))) == {"photo_id", "file", "read by"}
+    assert lines_of(Facts("png", 4, 3, rating=-1))["rating"] == "rejected"
+    here = Place("NO", "Norway", city="Bergen", nearest="Bergen")
+    assert lines_of(Facts("png", 4, 3, place=here))["place"] == "Bergen, Norway"
+
+
+def test_escape_sequences_in_facts_do_not_reach_the_terminal() -> None:
+    text = lines_of(Facts("jpeg", 4, 3, caption=f"bad{ESC}[2J\ncaption", keywords=(f"k{ESC}",)))
+    assert text["caption"] == "bad\\x1b[2J\\ncaption"
+    assert text["keywords"] == "k\\x1b"
