@@ -101,7 +101,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     live_photo_id: str | None = None  # shared with the film of a live photo
     marks: tuple[
         str, ...
-    ] = ()  # "drone", "panorama", "360", "screenshot", "hdr", "motion_photo", …: docs/formats.md
+    ] = ()  # "drone", "panorama", "360", "screenshot", "hdr", "motion_photo", …: docs/facts.md
     sidecars: tuple[Sidecar, ...] = ()
     version: int = 0  # of the step that read them: `images.READ_VERSION`
 
