@@ -645,15 +645,15 @@ def _thumbnail_report(settings: Settings) -> dict[str, Any]:
     from catalogd.thumbnails import ThumbnailStore
 
     store = ThumbnailStore(settings)
-    usage, have = store.usage(), store.contents()
+    sizes = store.sizes()
     with _open(settings) as catalog:
         contents = catalog.contents(with_missing=False)
     return {
-        "count": usage.count,
-        "bytes": usage.size_bytes,
+        "count": len(sizes),
+        "bytes": sum(sizes.values()),
         "max_bytes": store.max_bytes,
         "photos": len(contents),
-        "missing": sum(content not in have for content, _ in contents),
+        "missing": sum(content not in sizes for content, _ in contents),
         "folder": str(store.folder),
     }
 

@@ -38,6 +38,8 @@ def test_paths_know_the_home_folder(tmp_path: Path) -> None:
         ("readers = -1", "at least 0"),
         ("batch = 1.5", "batch"),
         ("readers = ", "Invalid value"),
+        ("thumbnail_quality = 101", "at most 100"),
+        ('thumbnail_format = "gif"', "one of jpeg, webp"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, text: str, place: str) -> None:

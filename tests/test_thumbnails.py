@@ -152,7 +152,7 @@ def test_quality_is_what_the_setting_says(settings: Settings) -> None:
 
 
 def test_a_content_without_a_thumbnail_has_none(store: ThumbnailStore) -> None:
-    assert (store.get(LEFTMOST), store.path_of(LEFTMOST), store.contents()) == (None, None, set())
+    assert (store.get(LEFTMOST), store.path_of(LEFTMOST), store.sizes()) == (None, None, {})
     assert (store.usage().count, store.usage().size_bytes) == (0, 0)
     store.drop(LEFTMOST)
 
@@ -199,7 +199,7 @@ def test_an_empty_file_counts_as_missing(store: ThumbnailStore) -> None:
     path = store.path_of(LEFTMOST)
     assert path is not None
     path.write_bytes(b"")
-    assert store.contents() == {RIGHTMOST}
+    assert store.sizes().keys() == {RIGHTMOST}
 
 
 def test_a_file_of_another_name_is_no_thumbnail(store: ThumbnailStore) -> None:
@@ -223,7 +223,7 @@ def test_prune_keeps_what_is_asked_for_and_says_what_it_freed(store: ThumbnailSt
     kept = {content(number, folder=40 * number) for number in range(4)}
     before = store.usage()
     freed = store.prune(kept)
-    assert store.contents() == kept
+    assert store.sizes().keys() == kept
     assert freed.count == 2
     assert freed.size_bytes + store.usage().size_bytes == before.size_bytes
 
@@ -258,7 +258,7 @@ def test_what_was_used_longest_ago_goes_first(settings: Settings) -> None:
         os.utime(path, (0, 1_000_000_000 + number))
     assert store.get(content(0)) is not None  # used, and so the youngest
     store.put(content(8, last=0), SCENE)
-    left = store.contents()
+    left = store.sizes().keys()
     assert {content(0), content(8, last=0), content(7)} <= left
     assert content(1) not in left
 
@@ -542,7 +542,7 @@ def test_prune_removes_the_thumbnails_of_forgotten_photos_and_keeps_those_of_mis
     pruned = row(command("--prune", "--json"))
     assert (pruned["freed"], pruned["count"], pruned["missing"]) == (1, 2, 0)
     assert pruned["freed_bytes"] > 0
-    assert store.contents() == {fingerprint_file(path) for path in photos}
+    assert store.sizes().keys() == {fingerprint_file(path) for path in photos}
     assert "removed 0 thumbnails" in command("--prune").stdout
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def lacking_contents(catalog: Catalog, store: ThumbnailStore) -> set[bytes]:
     """The contents of photos, missing ones left out, that have no thumbnail; as many as there is room for."""
-    lacking = {content for content, _ in catalog.contents(with_missing=False)} - store.contents()
+    lacking = {content for content, _ in catalog.contents(with_missing=False)} - store.sizes().keys()
     return set(itertools.islice(lacking, store.room()))
 
 
