@@ -42,6 +42,8 @@ _CAMERA_CURVES = frozenset((1, 6, 14, 15))
 _LIBRARY_ERRORS = (ValueError, EOFError, SyntaxError, RuntimeError, OSError)
 _TOO_LARGE = ("security limit", "memory allocation", "out of memory")
 _UNSUPPORTED = ("unsupported", "not supported", "not implemented", "not been built in")
+# What libavif says of any structure that it does not accept, such as those of early encoders.
+_STRUCTURE_REFUSED = "BMFF parsing failed"
 
 
 class _Picture(NamedTuple):
@@ -105,18 +107,28 @@ def _read_preview(items: Items, source: Source, limits: Settings) -> _Picture | 
     photo = _size_of(primary) if primary else None
     if primary is None or photo is None:
         return None
-    needed = max(fit(*photo, limits.frame_edge_px))
+    shape = fit(*photo, limits.frame_edge_px)
     found = []
     for item in items.referring(b"thmb", primary):
         size = _size_of(item)
-        if size and needed <= max(size) < max(photo) and _same_view(item, primary):
+        if size and max(shape) <= max(size) < max(photo) and _same_view(item, primary):
             found.append((max(size), item))
     for _, item in sorted(found, key=lambda entry: entry[0]):
         try:
-            return _read_picture(items, item, source, "heif", limits)
+            picture = _read_picture(items, item, source, "heif", limits, shape)
         except PhotoError:
             continue
+        return picture._replace(pixels=_resized(picture.pixels, shape))
     return None
+
+
+def _resized(pixels: Pixels, shape: tuple[int, int], orientation: int = 1) -> Pixels:
+    """Turned upright, to a height and width of `shape`."""
+    if pixels.shape[:2] == shape and orientation == 1:
+        return pixels
+    target = np.empty((*shape, 3), np.uint8)
+    _native.resize(pixels, target, orientation)
+    return target
 
 
 def _same_view(thumbnail: Item, photo: Item) -> bool:
@@ -132,21 +144,35 @@ def _size_of(item: Item) -> tuple[int, int] | None:
     return size[::-1] if size and item.orientation >= 5 else size
 
 
-def _read_picture(items: Items, item: Item | None, source: Source, name: str, limits: Settings) -> _Picture:
-    """Decode one item, or what a library takes for the primary picture of a file without items."""
-    if item is not None:
-        shrunk = decode_shrunk(items, item, limits.frame_edge_px)
+def _read_picture(
+    items: Items,
+    item: Item | None,
+    source: Source,
+    name: str,
+    limits: Settings,
+    shape: tuple[int, int] | None = None,
+) -> _Picture:
+    """Decode one item, or what a library takes for the primary picture of a file without items.
+
+    `shape` is the frame's height and width where the item's own size does not make it.
+    """
+    size = _size_of(item) if item is not None else None
+    if item is not None and size is not None:
+        shape = shape or fit(*size, limits.frame_edge_px)
+        turned = item.orientation >= 5
+        shrunk = decode_shrunk(items, item, shape[::-1] if turned else shape)
         if shrunk is not None:
-            return _turned(shrunk.pixels, item, shrunk.colours, limits)
+            return _Picture(_resized(shrunk.pixels, shape, item.orientation), *size, shrunk.colours)
+        if item.kind == b"jpeg":
+            content = (item.find(b"jpgC") or b"") + items.read(item)
+            pixels = decode_jpeg(content, None, limits).pixels
+            return _Picture(_resized(pixels, shape, item.orientation), *size)
     coding = _coding(items, item) or (b"av01" if name == "avif" else b"hvc1")
-    if coding == b"jpeg" and item is not None:
-        content = (item.find(b"jpgC") or b"") + items.read(item)
-        return _turned(decode_jpeg(content, None, limits).pixels, item, None, limits)
     by_library = _by_libavif if coding == b"av01" else _by_libheif
     try:
         return by_library(source.content(), items, item, limits)
     except _LIBRARY_ERRORS as error:
-        raise _refusal(error, coding) from error
+        raise _refusal(error, coding, found=item is not None) from error
 
 
 def _coding(items: Items, item: Item | None) -> bytes:
@@ -156,15 +182,13 @@ def _coding(items: Items, item: Item | None) -> bytes:
     return item.kind if item is not None else b""
 
 
-def _turned(pixels: Pixels, item: Item, colours: Nclx | None, limits: Settings) -> _Picture:
+def _turned(pixels: Pixels, item: Item, limits: Settings) -> _Picture:
     """`pixels` of an item as they are stored, upright; they are reduced where they are turned."""
-    size = pixels.shape[:2]
-    height, width = size[::-1] if item.orientation >= 5 else size
-    upright = pixels
+    stored = pixels.shape[:2]
+    height, width = stored[::-1] if item.orientation >= 5 else stored
     if item.orientation != 1:
-        upright = np.empty((*fit(height, width, limits.frame_edge_px), 3), np.uint8)
-        _native.resize(pixels, upright, item.orientation)
-    return _Picture(upright, height, width, colours)
+        pixels = _resized(pixels, fit(height, width, limits.frame_edge_px), item.orientation)
+    return _Picture(pixels, height, width)
 
 
 def _by_libheif(content: bytes, items: Items, item: Item | None, limits: Settings) -> _Picture:
@@ -237,15 +261,17 @@ def _by_libavif(content: bytes, items: Items, item: Item | None, limits: Setting
     if item.crop is not None and item.crop.fits(*pixels.shape[:2]):
         top, left, height, width = item.crop
         pixels = np.ascontiguousarray(pixels[top : top + height, left : left + width])
-    return _turned(pixels, item, None, limits)
+    return _turned(pixels, item, limits)
 
 
-def _refusal(error: Exception, coding: bytes) -> PhotoError:
+def _refusal(error: Exception, coding: bytes, found: bool) -> PhotoError:
+    """What a library's error means; `found` is whether the picture's place and kind are known."""
     detail = " ".join(str(error).split()) or type(error).__name__
     library = "libavif" if coding == b"av01" else "libheif"
     if any(words in detail.lower() for words in _TOO_LARGE):
         return TooLargeError(f"{library} refuses it: {detail}")
-    if coding not in (b"hvc1", b"av01") or any(words in detail.lower() for words in _UNSUPPORTED):
+    refused = any(words in detail.lower() for words in _UNSUPPORTED)
+    if coding not in (b"hvc1", b"av01") or refused or (found and _STRUCTURE_REFUSED in detail):
         kind = coding.decode("latin-1")
         return UnsupportedError(f"a picture coded as {kind!r} that {library} does not read: {detail}")
     name = "AVIF" if coding == b"av01" else "HEIF"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogd import _native
-from catalogd.images.frames import Pixels, fit
+from catalogd.images.frames import Pixels
 from catalogd.metadata.items import Item, Items, Nclx
 
 Plane = NDArray[Any]  # uint8 or uint16[H, W]
@@ -60,8 +60,8 @@ class Shrunk(NamedTuple):
     colours: Nclx
 
 
-def decode_shrunk(items: Items, item: Item, edge_px: int) -> Shrunk | None:
-    """Decode a picture and reduce it to a long edge of at most `edge_px`.
+def decode_shrunk(items: Items, item: Item, shape: tuple[int, int]) -> Shrunk | None:
+    """Decode a picture and resize it to a height and width of `shape`.
 
     None when PyAV is not there, when the picture has something that is not handled here (alpha,
     cropping, layers, lossless matrices), or when FFmpeg does not get through it. The declared size
@@ -71,12 +71,12 @@ def decode_shrunk(items: Items, item: Item, edge_px: int) -> Shrunk | None:
     if av is None or grid is None or _is_unusual(items, item):
         return None
     try:
-        planes, colours = _decode(items, grid, edge_px)
+        planes, colours = _decode(items, grid, shape)
         colours = items.colours(item)[1] or colours
         levels, chroma = _weights(colours, planes.bits)
     except (av.FFmpegError, _UnusualError):
         return None
-    target = np.empty((*fit(grid.height, grid.width, edge_px), 3), np.uint8)
+    target = np.empty((*shape, 3), np.uint8)
     _native.shrink_planes(planes.luma, planes.cb, planes.cr, target, levels, chroma)
     return Shrunk(target, colours)
 
@@ -132,12 +132,12 @@ def _is_unusual(items: Items, item: Item) -> bool:
     return transparent or any(kind in _UNUSUAL for kind, _ in item.properties)
 
 
-def _decode(items: Items, grid: Grid, edge_px: int) -> tuple[_Planes, Nclx]:
+def _decode(items: Items, grid: Grid, shape: tuple[int, int]) -> tuple[_Planes, Nclx]:
     """The planes of the whole picture, and the colours that its stream tells."""
     planes: list[Plane] = []
     frame = None
     seen = set()
-    for frame in _frames(items, grid, edge_px):
+    for frame in _frames(items, grid, shape):
         if (frame.height, frame.width) != grid.tiles[0].size or frame.is_corrupt:
             raise _UnusualError
         levels = _levels(frame)
@@ -157,7 +157,7 @@ def _decode(items: Items, grid: Grid, edge_px: int) -> tuple[_Planes, Nclx]:
     return _Planes(planes[0], planes[1], planes[2], bits), stream
 
 
-def _frames(items: Items, grid: Grid, edge_px: int) -> Iterator[Any]:
+def _frames(items: Items, grid: Grid, shape: tuple[int, int]) -> Iterator[Any]:
     """The decoded tiles; the time stamp of each is its place in the grid."""
     first = grid.tiles[0]
     if first.kind not in _CODECS:
@@ -172,7 +172,7 @@ def _frames(items: Items, grid: Grid, edge_px: int) -> Iterator[Any]:
     options = {"max_pixels": str((height + 64) * (width + 64))}
     if first.kind == b"hvc1":
         context.extradata = configuration
-        if max(grid.height, grid.width) >= UNFILTERED_REDUCTION * edge_px:
+        if max(grid.height, grid.width) >= UNFILTERED_REDUCTION * max(shape):
             options["skip_loop_filter"] = "all"
     context.options = options
     for number, tile in enumerate(grid.tiles):

@@ -234,9 +234,11 @@ def test_a_damaged_thumbnail_gives_way_to_the_photo(decoder, tmp_path):
 
 
 def test_a_picture_coded_as_jpeg_is_read(decoder, tmp_path):
-    item = HeifItem(b"jpeg", factory.jpeg_bytes(SCENE), [size_property(240, 320), (b"irot", b"\1")])
-    _, frame = read(heif_bytes(item, brand=b"mif1"), tmp_path)
+    large = np.kron(SCENE, np.ones((4, 4, 1), np.uint8))
+    item = HeifItem(b"jpeg", factory.jpeg_bytes(large), [size_property(960, 1280), (b"irot", b"\1")])
+    reading, frame = read(heif_bytes(item, brand=b"mif1"), tmp_path)
     assert decibels(frame, np.rot90(SCENE)) > 25
+    assert (reading.facts.height, reading.facts.width) == (1280, 960)
 
 
 def test_of_many_pictures_the_primary_is_read(decoder, tmp_path):
@@ -362,7 +364,7 @@ def test_a_stream_that_declares_more_than_its_item_is_no_bomb(tmp_path):
     item.properties = [p for p in item.properties if p[0] != b"ispe"] + [size_property(64, 64)]
     items = factory.Items(heif_bytes(item))
     assert items.primary is not None
-    assert planes.decode_shrunk(items, items.primary, EDGE_PX) is None
+    assert planes.decode_shrunk(items, items.primary, (64, 64)) is None
 
 
 @pytest.mark.parametrize("kind", [b"vvc1", b"j2k1", b"abcd"])
@@ -371,6 +373,14 @@ def test_a_coding_that_no_library_reads_is_unsupported(decoder, kind, tmp_path):
     item.kind = kind
     with pytest.raises(UnsupportedError, match=kind.decode()):
         read(heif_bytes(item), tmp_path)
+
+
+def test_a_whole_avif_whose_structure_libavif_refuses_is_unsupported(tmp_path):
+    """Early encoders left out the size of the alpha plane."""
+    alpha = auxiliary(item_of(avif_bytes(SCENE)), 1, b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha")
+    alpha.properties = [entry for entry in alpha.properties if entry[0] != b"ispe"]
+    with pytest.raises(UnsupportedError, match="libavif does not read"):
+        read(heif_bytes(item_of(avif_bytes(SCENE)), alpha, brand=b"avif"), tmp_path)
 
 
 def test_damaged_pictures_are_unreadable(decoder, tmp_path):

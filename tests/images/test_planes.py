@@ -125,7 +125,7 @@ def test_a_picture_without_its_properties_is_left_to_the_libraries(lost):
     item.properties = [entry for entry in item.properties if entry[0] != lost]
     items = items_of(item)
     assert items.primary is not None
-    assert decode_shrunk(items, items.primary, 640) is None
+    assert decode_shrunk(items, items.primary, (64, 96)) is None
 
 
 def test_tiles_of_two_streams_are_left_to_the_libraries():
@@ -136,4 +136,4 @@ def test_tiles_of_two_streams_are_left_to_the_libraries():
     )
     items = items_of(grid_item(1, 2, 64, 128, [2, 3]), plain, other)
     assert items.primary is not None
-    assert decode_shrunk(items, items.primary, 640) is None
+    assert decode_shrunk(items, items.primary, (64, 96)) is None
