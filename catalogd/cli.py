@@ -72,7 +72,8 @@ _NEGATED = re.compile(r"-[^\W\d]\w*:")
 _NO_OPTION = "\0"  # no argument holds one: hides a filter's "-" from the option parser
 # camera:nikon z6, given as one argument; not several filters; values of other keys hold no space
 _SPACED_FILTER = re.compile(
-    r"(-?(?:camera|text):)(?!.*\s-?[^\W\d]\w*:)([^\s\"][^\"]*\s[^\"]*)", re.IGNORECASE | re.DOTALL
+    r"(-?(?:camera|lens|text|place|person|keyword|label):)(?!.*\s-?[^\W\d]\w*:)([^\s\"][^\"]*\s[^\"]*)",
+    re.IGNORECASE | re.DOTALL,
 )
 
 

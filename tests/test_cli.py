@@ -268,6 +268,7 @@ def test_a_mistyped_option_of_a_query_is_named(
     ("words", "text"),
     [
         (("camera:nikon z6",), 'camera:"nikon z6"'),
+        (("-place:new york",), '-place:"new york"'),
         (("cat", "-Camera:nikon z6", "iso:100"), 'cat -Camera:"nikon z6" iso:100'),
         (("text:at 10:30", "dog"), 'text:"at 10:30" dog'),
         (("camera:nikon iso:100",), "camera:nikon iso:100"),
