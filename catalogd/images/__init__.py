@@ -9,12 +9,15 @@
                        slot ◀── colour to sRGB ◀── resized and turned, once, into the slot
 
 What is promised for any bytes at all: a frame, or a `PhotoError` that says what is wrong; nothing
-is written to disk, no other program is run, no limit of the settings is passed.
+is written to disk, no other program is run but exiftool (see `metadata.exiftool`), no limit of the
+settings is passed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
@@ -23,13 +26,14 @@ from catalogd.errors import ChangedError, PhotoError, TooLargeError, UnreadableE
 from catalogd.images import colour
 from catalogd.images.formats import PHOTO_EXTENSIONS, sniff
 from catalogd.images.frames import Decoded, Pixels, write_upright
-from catalogd.images.jpeg import decode_jpeg
+from catalogd.images.jpeg import decode_jpeg, read_header
 from catalogd.images.source import Source, explained, fingerprint_file
-from catalogd.metadata import read_facts
+from catalogd.metadata import Blocks, read_facts
+from catalogd.metadata.exif import needs_exiftool
 from catalogd.records import Facts, Stat
 from catalogd.settings import Settings
 
-__all__ = ["PHOTO_EXTENSIONS", "READ_VERSION", "Reading", "fingerprint_file", "read_frame"]
+__all__ = ["PHOTO_EXTENSIONS", "READ_VERSION", "Reading", "fingerprint_file", "open_blocks", "read_frame"]
 
 
 READ_VERSION = 1  # of the frames and facts; a run reads photos of an older one again, without their models
@@ -74,6 +78,40 @@ def read_frame(path: bytes, slot: Pixels, limits: Settings) -> Reading:
     raise ChangedError(f"the file changed each of the {TRIES} times it was read")
 
 
+@contextlib.contextmanager
+def open_blocks(path: bytes, limits: Settings) -> Iterator[Blocks]:
+    """The metadata of the photo at `path`, undecoded; its file is open until the context ends.
+
+    Pixels are decoded only where a format does not keep its metadata apart. Raises as `read_frame`.
+    """
+    try:
+        source = Source(path, limits.max_file_bytes)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ChangedError("the file is gone; it is indexed when it comes back") from None
+    except OSError as error:
+        raise explained(error) from error
+    with source:
+        name = sniff(source, source.path.rpartition(b".")[2].lower())
+        with _explaining(name, limits):
+            blocks = _read_blocks(source, name, limits)
+        yield blocks
+
+
+def _read_blocks(source: Source, name: str, limits: Settings) -> Blocks:
+    if name == "jpeg":
+        return read_header(source).blocks
+    if name == "raw":
+        from catalogd.images.raw import read_raw_blocks
+
+        return read_raw_blocks(source)
+    if name in ("heif", "avif"):
+        from catalogd.metadata.items import Items
+
+        items = Items(source)
+        return Blocks((items.exif,) if items.exif else (), items.xmp)
+    return _decode(source, name, np.empty(0, np.uint8), limits).blocks
+
+
 def _read_unchanged(source: Source, slot: Pixels, limits: Settings) -> Reading | None:
     """Read the photo; None when its file is not the same afterwards, whatever came of it."""
     try:
@@ -87,29 +125,41 @@ def _read_unchanged(source: Source, slot: Pixels, limits: Settings) -> Reading |
 
 def _read(source: Source, slot: Pixels, limits: Settings) -> Reading:
     name = sniff(source, source.path.rpartition(b".")[2].lower())
-    try:
+    with _explaining(name, limits):
         decoded = _with_profile(_decode(source, name, slot, limits), name)
         frame = write_upright(decoded, slot, limits.frame_edge_px)
         if decoded.profile is not None:
             colour.convert_to_srgb(frame, decoded.profile)
+    height, width = frame.shape[:2]
+    return Reading(
+        height, width, _complete(decoded, name, source.path, limits), source.stat, source.fingerprint
+    )
+
+
+@contextlib.contextmanager
+def _explaining(name: str, limits: Settings) -> Iterator[None]:
+    """Decoders raise all kinds of errors on damaged files: make a PhotoError of each."""
+    try:
+        yield
     except PhotoError:
         raise
     except MemoryError:
-        raise TooLargeError(f"decoding this {name.upper()} takes more memory than a reader may use") from None
-    except Exception as error:  # decoders raise all kinds of errors on damaged files
+        raise TooLargeError(
+            f"decoding this {name.upper()} takes more memory than a reader may use; "
+            f"reader_memory_bytes is {limits.reader_memory_bytes:,}"
+        ) from None
+    except Exception as error:
         detail = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableError(f"damaged {name.upper()}: {detail}") from error
-    height, width = frame.shape[:2]
-    return Reading(height, width, _complete(decoded, name), source.stat, source.fingerprint)
 
 
 def _decode(source: Source, name: str, slot: Pixels, limits: Settings) -> Decoded:
     if name == "jpeg":
-        return decode_jpeg(source.content(), slot, limits)
+        return decode_jpeg(source, slot, limits)
     if name == "raw":
         from catalogd.images.raw import decode_raw
 
-        return decode_raw(source.content(), limits)
+        return decode_raw(source, slot, limits)
     if name in ("heif", "avif"):
         from catalogd.images.heif import decode_heif
 
@@ -134,11 +184,15 @@ def _with_profile(decoded: Decoded, name: str) -> Decoded:
     return dataclasses.replace(decoded, profile=colour.profile_of_exif(decoded.blocks.exif))
 
 
-def _complete(decoded: Decoded, name: str) -> Facts:
+def _complete(decoded: Decoded, name: str, path: bytes, limits: Settings) -> Facts:
     height, width = decoded.height, decoded.width
     if decoded.orientation >= 5:
         height, width = width, height
-    facts = read_facts(decoded.blocks)
+    facts = read_facts(decoded.blocks, path)
+    if needs_exiftool(name, facts, decoded.blocks.exif):
+        from catalogd.metadata import exiftool
+
+        facts = exiftool.ask(facts, path, limits)
     named = colour.name_of(decoded.profile) if decoded.profile is not None else None
     return msgspec.structs.replace(
         facts,

@@ -426,7 +426,9 @@ def _decode_by_turbo(
     return simplejpeg.decode_jpeg(content, buffer=buffer, strict=False, **least), ends_early
 
 
-def _refusal(header: JpegHeader, error: ValueError | KeyError) -> UnreadableError | UnsupportedError:
+def _refusal(header: JpegHeader, error: ValueError | KeyError) -> Exception:
+    if "insufficient memory" in str(error).lower():
+        return MemoryError()
     message = "its components are sampled in no known way" if isinstance(error, KeyError) else str(error)
     message = message.partition("(): ")[2] or message  # without the function's name
     if "unsupported" in message.lower() or "not implemented" in message.lower():

@@ -45,12 +45,14 @@ def decode_raw(source: Source, slot: Pixels | None, limits: Settings) -> Decoded
     """Decode a RAW file by the cheapest way that covers the frame, into `slot` where that fits.
 
     Raises UnsupportedError when LibRaw refuses it and it holds no usable preview, TooLargeError,
-    and UnavailableError and its kin.
+    MemoryError, and UnavailableError and its kin.
     """
     blocks = read_raw_blocks(source)
     try:
         with rawpy.imread(source.open_path) as raw:
             return _decode_opened(raw, source, blocks, slot, limits)
+    except (rawpy.LibRawUnsufficientMemoryError, rawpy.LibRawMemPoolOverflowError):
+        raise MemoryError from None
     except rawpy.LibRawError as error:
         reason = error.args[0] if error.args else error
         message = reason.decode() if isinstance(reason, bytes) else str(reason)

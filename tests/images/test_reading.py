@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -71,5 +74,34 @@ def test_running_out_of_memory_is_a_limit_not_a_crash(tmp_path, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr("catalogd.images.decode_jpeg", exhausted)
-    with pytest.raises(TooLargeError, match="more memory than a reader may use"):
+    with pytest.raises(TooLargeError, match="reader may use; reader_memory_bytes is 3,221,225,472"):
         read(factory.write_jpeg(tmp_path / "photo.jpg", UPRIGHT))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits an address space")
+@pytest.mark.parametrize("name", ["progressive.jpg", "photo.dng"])
+def test_a_decoder_that_gets_no_memory_is_a_limit_not_damage(tmp_path, name):
+    """libjpeg's and LibRaw's own words for it made the photo unreadable, or a kind that is not supported."""
+    pixels = np.full((1500, 2000, 3), 90, np.uint8)
+    path = tmp_path / name
+    if name == "photo.dng":
+        factory.write_dng(path, pixels)
+    else:
+        factory.write_jpeg(path, pixels, progressive=True)
+    script = (
+        "import resource, sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from catalogd.errors import TooLargeError\n"
+        "from catalogd.images import raw, raster, read_frame\n"
+        "from catalogd.settings import Settings\n"
+        "slot = np.zeros(1280 * 1280 * 3, np.uint8)\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), resource.RLIM_INFINITY))\n"
+        "try:\n"
+        "    read_frame(sys.argv[1].encode(), slot, Settings())\n"
+        "except TooLargeError:\n"
+        "    sys.exit(7)\n"
+    )
+    for more_bytes in (4 << 20, 8 << 20):
+        done = subprocess.run([sys.executable, "-c", script, path, str(more_bytes)], timeout=60)
+        assert done.returncode == 7
