@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalogd.images import open_blocks
+from catalogd.metadata import read_facts
 from catalogd.metadata.places import (
     CITY_KM,
     EARTH_RADIUS_KM,
@@ -23,6 +25,8 @@ from catalogd.metadata.places import (
     write_gazetteer,
 )
 from catalogd.records import Facts, Place
+from catalogd.settings import Settings
+from tests.factory import ASCII, RATIONAL, jpeg_bytes, scene, tiff_block
 
 PHOTO = Facts(format="jpeg", width=4, height=3)
 
@@ -142,6 +146,21 @@ def test_names_that_a_person_wrote_stay_and_the_others_are_filled() -> None:
     assert with_place(without_position) == without_position
 
 
+def test_a_jpeg_with_a_position_is_read_with_its_place(tmp_path: Path) -> None:
+    position = {
+        1: (ASCII, "N"),
+        2: (RATIONAL, [(60, 1), (23, 1), (34, 1)]),
+        3: (ASCII, "E"),
+        4: (RATIONAL, [(5, 1), (19, 1), (27, 1)]),
+    }
+    exif = tiff_block({0x0110: (ASCII, "Z 8")}, position, links={0x8825: 1})
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg_bytes(scene(24, 32), exif=exif))
+    with open_blocks(bytes(path), Settings()) as blocks:
+        place = read_facts(blocks, bytes(path)).place
+    assert place == Place("NO", "Norway", "Vestland", "Bergen", nearest="Bergen", distance_km=0.0)
+
+
 # -- small gazetteers ------------------------------------------------------------------------------
 
 
@@ -245,7 +264,7 @@ def scattered() -> tuple[Gazetteer, dict[str, tuple[float, float]]]:
         return gazetteer(Path(folder), *[town(name, *point) for name, point in named.items()]), named
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(latitude=LATITUDES, longitude=LONGITUDES)
 def test_the_nearest_place_is_that_of_a_search_through_all(latitude: float, longitude: float) -> None:
     places, points = scattered()

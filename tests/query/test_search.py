@@ -7,7 +7,7 @@ import pytest
 
 from catalogd.catalog import Catalog
 from catalogd.query import parse, search
-from catalogd.records import Missing
+from catalogd.records import Facts, Missing, Place
 from catalogd.settings import Settings
 from tests.catalog.photos import PROFILE, photo
 
@@ -34,3 +34,39 @@ def test_photos_that_went_missing_a_moment_ago_are_no_hits_and_take_no_place(
     here = {b"/a/%d.jpg" % n for n in (0, 1, 2, 3, 4, 9)}
     assert len(hits) == min(limit, 6)
     assert {hit.path for hit in hits} <= here
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    """Two photos; the file of one says who, where and what."""
+    facts = Facts(
+        "jpeg",
+        40,
+        30,
+        lens="NIKKOR Z 35mm",
+        place=Place("NO", "Norway", "Vestland", "Bergen", "Sandviken", 1.2),
+        keywords=("harbour",),
+        keyword_paths=("Travel|Norway",),
+        people=("Anna",),
+        rating=5,
+        label="Red",
+    )
+    with Catalog.open(tmp_path_factory.mktemp("told"), SETTINGS, write=True) as catalog:
+        catalog.commit([photo("/a/told.jpg", facts=facts), photo("/a/silent.jpg")], PROFILE)
+        catalog.follow(force=True)
+        yield catalog
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "bergen",
+        "anna",
+        "harbour",
+        'harbour place:"bergen norway"',
+        "person:anna rating:4.. -label:green",
+        "keyword:travel|norway lens:35mm",
+    ],
+)
+def test_photos_are_found_by_what_their_files_say(told: Catalog, query: str) -> None:
+    assert [hit.path for hit in search(told, parse(query), None)] == [b"/a/told.jpg"]
