@@ -11,7 +11,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from typing import Literal, Protocol
+from typing import Protocol
 
 from catalogd.metadata.values import clean_word
 
@@ -23,7 +23,6 @@ MAX_TEXT_BYTES = 256  # of a name; captions are read `raw`
 SUB_DIRECTORIES = 0x014A
 
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
-_NAMES_OF_ORDERS: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 # 42: TIFF. 0x55: Panasonic RW2. "OR", "SR": Olympus ORF.
 _MAGIC_NUMBERS = {42, 0x55, 0x4F52, 0x5352}
 _BIG_MAGIC = 43  # BigTIFF: all offsets and counts have 64 bits
@@ -186,7 +185,7 @@ def read_directory(content: Content, order: str, offset: int, big: bool = False)
 
     Where no directory can be it is empty. `big`: laid out as in BigTIFF.
     """
-    count_code, row_code, word = ("Q", "HHQ8s", 8) if big else ("H", "HHI4s", 4)
+    count_code, row_code, word = ("Q", "HHQQ", 8) if big else ("H", "HHII", 4)
     count_bytes, row_bytes = struct.calcsize("<" + count_code), struct.calcsize("<" + row_code)
     entries: dict[int, tuple[int, int, int]] = {}
     start = offset + count_bytes
@@ -195,16 +194,17 @@ def read_directory(content: Content, order: str, offset: int, big: bool = False)
     (count,) = struct.unpack(order + count_code, content[offset:start])
     end = start + row_bytes * count
     body = content[start : min(end, start + row_bytes * MAX_ENTRIES)]
+    rows = struct.iter_unpack(order + row_code, body[: len(body) // row_bytes * row_bytes])
     place = start + row_bytes - word
-    for tag, kind, number, value in struct.iter_unpack(
-        order + row_code, body[: len(body) // row_bytes * row_bytes]
-    ):
-        if tag not in entries:
-            inside = number * _TYPES.get(kind, ("", 1))[1] <= word
-            entries[tag] = kind, number, place if inside else int.from_bytes(value, _NAMES_OF_ORDERS[order])
+    for tag, kind, number, outside in rows:
+        inside = number * _TYPES.get(kind, ("", 1))[1] <= word
+        entries.setdefault(tag, (kind, number, place if inside else outside))
         place += row_bytes
-    after = content[end : end + word] if end + word <= len(content) else b""
-    return Directory(content, order, entries), int.from_bytes(after, _NAMES_OF_ORDERS[order])
+    if end + word > len(content):
+        return Directory(content, order, entries), 0
+    return Directory(content, order, entries), struct.unpack(order + row_code[-1], content[end : end + word])[
+        0
+    ]
 
 
 def decode_text(raw: bytes) -> str:
