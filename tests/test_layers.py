@@ -47,6 +47,7 @@ HOMES = {
     "pillow_heif": {"images"},
     "av": {"images"},
     "pylibjxl": {"images"},
+    "tifffile": {"images"},
     "rawpy": {"images"},
     "simplejpeg": {"images", "thumbnails"},
 }

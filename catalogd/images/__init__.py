@@ -164,6 +164,10 @@ def _decode(source: Source, name: str, slot: Pixels, limits: Settings) -> Decode
         from catalogd.images.heif import decode_heif
 
         return decode_heif(source, name, limits)
+    if name == "tiff":
+        from catalogd.images.tiff import decode_tiff
+
+        return decode_tiff(source.content(), limits)
     if name == "psd":
         from catalogd.images.psd import decode_psd
 

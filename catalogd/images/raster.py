@@ -222,7 +222,8 @@ def _explained(error: Exception, name: str) -> Exception:
     if "Decompressed data too large" in message or "Too much memory used in text" in message:
         return TooLargeError(f"the {name.upper()} holds more text than any photo does: {message}")
     cause = error.__cause__
-    if isinstance(cause, KeyError) and cause.args[0] not in TiffTags.TAGS_V2:  # no missing tag: a code
+    code = cause.args[0] if isinstance(cause, KeyError) else None
+    if isinstance(code, int) and code not in TiffTags.TAGS_V2:  # a code, not a missing tag
         message = f"code {message} is not supported"
     if isinstance(error, NotImplementedError) or _UNSUPPORTED.search(message):
         return UnsupportedError(f"a variant of {name.upper()} that is not read here: {message}")
