@@ -238,7 +238,7 @@ class Retry(msgspec.Struct, frozen=True, tag=True):
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
     """One filter of a query: words in a text field, or a range of a number field, ends included."""
 
-    field: str  # "camera", "iso", "date", "type", "faces", "text"
+    field: str  # a key of the query language, or a field of the text index
     words: str | None = None
     low: float | None = None
     high: float | None = None
