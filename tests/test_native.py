@@ -34,11 +34,21 @@ def weight_matrix(start: float, length: float, source: int, target: int) -> np.n
     return matrix / matrix.sum(axis=1, keepdims=True)
 
 
-def slow_resize(source, height, width, crop=None):
+def cubic_matrix(start, length, source, target):
+    """`float[target, source]`: Keys' cubic with a = -1/2, as wide as an output pixel when shrinking."""
+    scale = length / target
+    centres = start + (np.arange(target)[:, None] + 0.5) * scale
+    x = np.abs(np.arange(source) + 0.5 - centres) / max(scale, 1)
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    matrix = np.where(x < 1, near, np.where(x < 2, far, 0))
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def slow_resize(source, height, width, crop=None, matrix=weight_matrix):
     """`float[h, w, 3]`: two matrix products."""
     x, y, crop_width, crop_height = crop or (0, 0, source.shape[1], source.shape[0])
-    rows = weight_matrix(y, crop_height, source.shape[0], height)
-    columns = weight_matrix(x, crop_width, source.shape[1], width)
+    rows = matrix(y, crop_height, source.shape[0], height)
+    columns = matrix(x, crop_width, source.shape[1], width)
     return np.einsum("ij,jkc,lk->ilc", rows, source.astype(float), columns)
 
 
@@ -50,12 +60,30 @@ def upright_by_pillow(pixels, orientation):
 
 @settings(max_examples=80, deadline=None)
 @given(edges, edges, edges, edges, st.integers(0, 9))
-def test_resizing_is_area_coverage_down_and_bilinear_up(height, width, new_height, new_width, seed):
+def test_resizing_is_antialiased_bicubic(height, width, new_height, new_width, seed):
     source = noise(height, width, seed)
     target = np.full((new_height, new_width, 3), 7, np.uint8)
     _native.resize(source, target)
-    expected = slow_resize(source, new_height, new_width)
-    assert np.abs(target - expected).max() <= 0.51
+    expected = slow_resize(source, new_height, new_width, matrix=cubic_matrix)
+    assert np.abs(target - np.clip(expected, 0, 255)).max() <= 0.51
+
+
+@settings(max_examples=40, deadline=None)
+@given(edges, edges, edges, edges, st.floats(0.1, 1), st.floats(0.1, 1))
+def test_a_picture_may_take_a_part_of_its_last_row_and_column(
+    height, width, new_height, new_width, down, right
+):
+    source, extent = noise(height, width), (height * down, width * right)
+    target = np.empty((new_height, new_width, 3), np.uint8)
+    _native.resize(source, target, extent=extent)
+    expected = slow_resize(source, new_height, new_width, (0, 0, extent[1], extent[0]), cubic_matrix)
+    assert np.abs(target - np.clip(expected, 0, 255)).max() <= 0.51
+
+
+def test_an_extent_lies_inside_its_picture():
+    for extent in ((0, 4), (5, 4), (4, 4.1), (float("nan"), 4)):
+        with pytest.raises(ValueError, match="inside the source"):
+            _native.resize(noise(4, 4), np.empty((2, 2, 3), np.uint8), extent=extent)
 
 
 @settings(max_examples=60, deadline=None)

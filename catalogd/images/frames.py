@@ -26,7 +26,8 @@ class Decoded:
     `pixels: uint8[h, w, 3]` are at least as large as the frame where the photo is; `orientation`
     (EXIF 1 to 8) is still to be applied to them; `profile` is the ICC profile they are in, None
     for sRGB. `height` and `width` are the full photo's, before `orientation`; `blocks` is its
-    metadata, still undecoded.
+    metadata, still undecoded. `extent` is how much of `pixels` the photo takes from the top left, in
+    rows and columns: a scaled decode may end with a part of each; None for all.
     """
 
     pixels: Pixels
@@ -37,13 +38,14 @@ class Decoded:
     path_taken: str = "full"
     profile: bytes | None = None
     truncated: bool = False
+    extent: tuple[float, float] | None = None
 
 
-def fit(height: int, width: int, edge_px: int) -> tuple[int, int]:
+def fit(height: float, width: float, edge_px: int) -> tuple[int, int]:
     """The height and width of a frame: long edge at most `edge_px`, never larger than the photo."""
     longest = max(height, width)
     if longest <= edge_px:
-        return height, width
+        return round(height), round(width)
     return max(1, round(height * edge_px / longest)), max(1, round(width * edge_px / longest))
 
 
@@ -63,11 +65,10 @@ def write_upright(decoded: Decoded, slot: Pixels, edge_px: int) -> Pixels:
 
     Nothing is done when the decoder has already written the frame there.
     """
-    height, width = decoded.pixels.shape[:2]
+    height, width = fit(*(decoded.extent or decoded.pixels.shape[:2]), edge_px)
     if decoded.orientation >= 5:
         height, width = width, height
-    height, width = fit(height, width, edge_px)
     frame = slot[: height * width * 3].reshape(height, width, 3)
     if decoded.pixels.ctypes.data != frame.ctypes.data:
-        _native.resize(decoded.pixels, frame, decoded.orientation)
+        _native.resize(decoded.pixels, frame, decoded.orientation, decoded.extent)
     return frame

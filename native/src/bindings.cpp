@@ -43,21 +43,25 @@ catalogd::Image image(const Pixels &array) {
             edge(array.shape(1), "source must have 1 to 2^24 columns")};
 }
 
-void resize(const Pixels &source, const MutablePixels &target, int orientation) {
-    if (orientation < 1 || orientation > 8) throw std::invalid_argument("orientation must be 1 to 8");
-    const catalogd::Image from = image(source);
-    const catalogd::Frame to{target.data(), edge(target.shape(0), "target must have 1 to 2^24 rows"),
-                             edge(target.shape(1), "target must have 1 to 2^24 columns")};
-    nb::gil_scoped_release release;
-    catalogd::resize(from, to, orientation);
-}
-
 // Comparisons are written so that a NaN fails them.
 void check_crop(const catalogd::Crop &crop, const catalogd::Image &source) {
     const bool inside = crop.x >= 0 && crop.y >= 0 && crop.width > 0 && crop.height > 0 &&
                         crop.x + crop.width <= source.width + 1e-6 &&
                         crop.y + crop.height <= source.height + 1e-6;
     if (!inside) throw std::invalid_argument("crop must lie inside the source and have an area");
+}
+
+void resize(const Pixels &source, const MutablePixels &target, int orientation,
+            std::optional<std::pair<double, double>> extent) {
+    if (orientation < 1 || orientation > 8) throw std::invalid_argument("orientation must be 1 to 8");
+    const catalogd::Image from = image(source);
+    const catalogd::Frame to{target.data(), edge(target.shape(0), "target must have 1 to 2^24 rows"),
+                             edge(target.shape(1), "target must have 1 to 2^24 columns")};
+    const auto [height, width] = extent.value_or(std::pair<double, double>(from.height, from.width));
+    const catalogd::Extent part{height, width};
+    check_crop({0, 0, part.width, part.height}, from);
+    nb::gil_scoped_release release;
+    catalogd::resize(from, part, to, orientation);
 }
 
 void resize_to_tensor(const Pixels &source, const Planes &target, Triple mean, Triple scale,
@@ -151,7 +155,8 @@ nb::dict quality(const Pixels &frame) {
 
 NB_MODULE(_native, module) {
     module.doc() = "Frame kernels: resizing, orientation, colour and the quality pass. Stateless; the GIL is released.";
-    module.def("resize", &resize, "source"_a.noconvert(), "target"_a.noconvert(), "orientation"_a = 1);
+    module.def("resize", &resize, "source"_a.noconvert(), "target"_a.noconvert(), "orientation"_a = 1,
+               "extent"_a = nb::none());
     module.def("resize_to_tensor", &resize_to_tensor, "source"_a.noconvert(), "target"_a.noconvert(),
                "mean"_a, "scale"_a, "crop"_a = nb::none(), "bgr"_a = false, "placed"_a = nb::none(),
                "fill"_a = 0.0f);

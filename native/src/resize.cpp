@@ -1,96 +1,79 @@
 #include "resize.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "axis.h"
 #include "clones.h"
 
 namespace catalogd {
 namespace {
 
 constexpr int kChannels = 3;
+constexpr int kTaps = 4;  // source pixels that are weighed at a time: three vector registers of floats
+constexpr int kGroup = kTaps * kChannels;
 constexpr int kBlockRows = 16;  // rows that are turned together: 48 bytes of a target row at a time
 
-// For each output position of one axis: where its source pixels begin and their weights, which sum
-// to 1. Every position has `count` weights (the last ones may be 0), so that the loops are uniform.
-struct Axis {
-    int count;
+// mixed[i] = sum over k of weights[k] * rows[k][i]. The sums of a stretch stay in registers.
+CATALOGD_CLONES
+void mix_rows(const std::uint8_t *__restrict rows, std::size_t stride, const float *weights, int count,
+              int length, float *__restrict mixed) {
+    constexpr int kStretch = 32;
+    int i = 0;
+    for (; i + kStretch <= length; i += kStretch) {
+        float sum[kStretch] = {};
+        for (int k = 0; k < count; ++k) {
+            const std::uint8_t *from = rows + k * stride + i;
+            const float weight = weights[k];
+            for (int lane = 0; lane < kStretch; ++lane) sum[lane] += weight * from[lane];
+        }
+        for (int lane = 0; lane < kStretch; ++lane) mixed[i + lane] = sum[lane];
+    }
+    for (; i < length; ++i) {
+        float sum = 0;
+        for (int k = 0; k < count; ++k) sum += weights[k] * rows[k * stride + i];
+        mixed[i] = sum;
+    }
+}
+
+// The weights of an axis of interleaved pixels: kTaps source pixels at a time, every weight once a
+// channel, so that a group is one run of floats.
+struct Columns {
+    int groups;
     std::vector<int> first;
     std::vector<float> weights;
 };
 
-// Shrinking weighs a source pixel by the share of it that an output pixel covers (exact area
-// coverage). Enlarging interpolates between the two nearest pixel centres.
-double coverage(double centre, double scale, int position) {
-    if (scale > 1.0) {
-        const double low = std::max(centre - scale / 2, static_cast<double>(position));
-        const double high = std::min(centre + scale / 2, position + 1.0);
-        return std::max(high - low, 0.0);
+Columns make_columns(const Axis &axis, int left = 0) {
+    Columns columns;
+    columns.groups = (axis.count + kTaps - 1) / kTaps;
+    columns.first.reserve(axis.first.size());
+    for (const int first : axis.first) columns.first.push_back((first - left) * kChannels);
+    columns.weights.assign(axis.first.size() * columns.groups * kGroup, 0.0f);
+    for (std::size_t i = 0; i < axis.weights.size(); ++i) {
+        const std::size_t at = i / axis.count * columns.groups * kGroup + i % axis.count * kChannels;
+        std::fill_n(&columns.weights[at], kChannels, axis.weights[i]);
     }
-    return std::max(1.0 - std::abs(position + 0.5 - centre), 0.0);
+    return columns;
 }
 
-Axis make_axis(double start, double length, int source, int target) {
-    const double scale = length / target;
-    const double reach = scale > 1.0 ? scale / 2 : 1.0;
-    Axis axis;
-    axis.count = std::min(static_cast<int>(std::ceil(2 * reach)) + 1, source);
-    axis.first.resize(target);
-    axis.weights.assign(static_cast<std::size_t>(target) * axis.count, 0.0f);
-    for (int i = 0; i < target; ++i) {
-        const double centre = start + (i + 0.5) * scale;
-        const int lowest = static_cast<int>(std::floor(centre - reach));
-        const int first = std::clamp(lowest, 0, source - axis.count);
-        float *weights = &axis.weights[static_cast<std::size_t>(i) * axis.count];
-        double sum = 0.0;
-        for (int k = 0; k < axis.count; ++k) sum += coverage(centre, scale, first + k);
-        for (int k = 0; k < axis.count; ++k) {
-            weights[k] = static_cast<float>(coverage(centre, scale, first + k) / sum);
-        }
-        axis.first[i] = first;
-    }
-    return axis;
-}
-
-// mixed[i] = sum over k of weights[k] * rows[k][i]. Two rows a turn halve the passes over `mixed`.
+// One output row of interleaved RGB from one mixed row, which has kGroup finite floats more than its
+// pixels need: the last group may reach beyond them.
 CATALOGD_CLONES
-void mix_rows(const std::uint8_t *__restrict rows, std::size_t stride, const float *weights, int count,
-              int length, float *__restrict mixed) {
-    const float w0 = weights[0];
-    for (int i = 0; i < length; ++i) mixed[i] = w0 * rows[i];
-    int k = 1;
-    for (; k + 1 < count; k += 2) {
-        const std::uint8_t *a = rows + k * stride;
-        const std::uint8_t *b = a + stride;
-        const float wa = weights[k], wb = weights[k + 1];
-        if (wa == 0.0f && wb == 0.0f) continue;
-        for (int i = 0; i < length; ++i) mixed[i] += wa * a[i] + wb * b[i];
-    }
-    if (k < count && weights[k] != 0.0f) {
-        const std::uint8_t *a = rows + k * stride;
-        const float wa = weights[k];
-        for (int i = 0; i < length; ++i) mixed[i] += wa * a[i];
-    }
-}
-
-// One output row of interleaved RGB from one mixed row. The fourth lane is the next pixel's red: it
-// fills the vector register and is dropped. `mixed` has one float more than its pixels need.
-CATALOGD_CLONES
-void mix_columns(const float *__restrict mixed, const Axis &axis, int width, float *__restrict row) {
-    const int count = axis.count;
-    const int *first = axis.first.data();
-    const float *weights = axis.weights.data();
+void mix_columns(const float *__restrict mixed, const Columns &columns, int width, float *__restrict row) {
+    const float *__restrict weights = columns.weights.data();
     for (int x = 0; x < width; ++x) {
-        const float *from = mixed + first[x] * kChannels;
-        float sum[4] = {0, 0, 0, 0};
-        for (int k = 0; k < count; ++k) {
-            for (int lane = 0; lane < 4; ++lane) sum[lane] += weights[k] * from[lane];
-            from += kChannels;
+        const float *from = mixed + columns.first[x];
+        float sum[kGroup] = {};
+        for (int group = 0; group < columns.groups; ++group) {
+            for (int i = 0; i < kGroup; ++i) sum[i] += weights[i] * from[i];
+            weights += kGroup;
+            from += kGroup;
         }
-        weights += count;
-        for (int lane = 0; lane < 4; ++lane) row[lane] = sum[lane];
+        for (int channel = 0; channel < kChannels; ++channel) {
+            row[channel] = (sum[channel] + sum[channel + 3]) + (sum[channel + 6] + sum[channel + 9]);
+        }
         row += kChannels;
     }
 }
@@ -98,7 +81,7 @@ void mix_columns(const float *__restrict mixed, const Axis &axis, int width, flo
 CATALOGD_CLONES
 void round_row(const float *__restrict row, int length, std::uint8_t *__restrict levels) {
     for (int i = 0; i < length; ++i) {
-        levels[i] = static_cast<std::uint8_t>(static_cast<int>(std::min(row[i] + 0.5f, 255.0f)));
+        levels[i] = static_cast<std::uint8_t>(static_cast<int>(std::clamp(row[i] + 0.5f, 0.0f, 255.0f)));
     }
 }
 
@@ -156,22 +139,24 @@ void place_rows(const std::uint8_t *pixels, int rows, int width, std::uint8_t *t
 
 }  // namespace
 
-void resize(const Image &source, const Frame &target, int orientation) {
+void resize(const Image &source, const Extent &extent, const Frame &target, int orientation) {
     const bool turned = orientation >= 5;
     const int height = turned ? target.width : target.height;
     const int width = turned ? target.height : target.width;
     const Placement to = placement(orientation, target.height, target.width);
     const std::size_t stride = static_cast<std::size_t>(source.width) * kChannels;
-    const bool same_size = height == source.height && width == source.width;
+    const bool same_size = height == source.height && width == source.width &&
+                           extent.height == height && extent.width == width;
 
-    Axis rows, columns;
+    Axis rows;
+    Columns columns;
     std::vector<float> mixed, row;
     std::vector<std::uint8_t> block;
     if (!same_size) {
-        rows = make_axis(0, source.height, source.height, height);
-        columns = make_axis(0, source.width, source.width, width);
-        mixed.resize(stride + 1);
-        row.resize(static_cast<std::size_t>(width) * kChannels + 1);
+        rows = make_axis(0, extent.height, source.height, height);
+        columns = make_columns(make_axis(0, extent.width, source.width, width));
+        mixed.resize(stride + kGroup);
+        row.resize(static_cast<std::size_t>(width) * kChannels);
         block.resize(static_cast<std::size_t>(kBlockRows) * width * kChannels);
     }
     for (int top = 0; top < height; top += kBlockRows) {
@@ -197,16 +182,16 @@ void resize(const Image &source, const Frame &target, int orientation) {
 void resize_to_tensor(const Image &source, const Crop &crop, const Tensor &target) {
     const std::size_t stride = static_cast<std::size_t>(source.width) * kChannels;
     const std::size_t plane_size = static_cast<std::size_t>(target.height) * target.width;
-    const Axis rows = make_axis(crop.y, crop.height, source.height, target.placed_height);
-    Axis columns = make_axis(crop.x, crop.width, source.width, target.placed_width);
+    const Axis rows = make_axis(crop.y, crop.height, source.height, target.placed_height, coverage);
+    const Axis axis = make_axis(crop.x, crop.width, source.width, target.placed_width, coverage);
 
     // Only the source columns that the crop touches are mixed.
-    const int left = *std::min_element(columns.first.begin(), columns.first.end());
-    const int right = *std::max_element(columns.first.begin(), columns.first.end()) + columns.count;
-    for (int &first : columns.first) first -= left;
+    const int left = *std::min_element(axis.first.begin(), axis.first.end());
+    const int right = *std::max_element(axis.first.begin(), axis.first.end()) + axis.count;
+    const Columns columns = make_columns(axis, left);
     const int length = (right - left) * kChannels;
-    std::vector<float> mixed(static_cast<std::size_t>(length) + 1);
-    std::vector<float> row(static_cast<std::size_t>(target.placed_width) * kChannels + 1);
+    std::vector<float> mixed(static_cast<std::size_t>(length) + kGroup);
+    std::vector<float> row(static_cast<std::size_t>(target.placed_width) * kChannels);
 
     for (int channel = 0; channel < kChannels; ++channel) {
         float *plane = target.values + (target.bgr ? 2 - channel : channel) * plane_size;

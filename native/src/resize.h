@@ -12,6 +12,11 @@ struct Image {
     int width;
 };
 
+struct Extent {  // how much of an image its picture takes, from the top left: the last row may be a part
+    double height;
+    double width;
+};
+
 struct Frame {
     std::uint8_t *pixels;
     int height;
@@ -39,9 +44,11 @@ struct Tensor {
     bool bgr;        // plane 0 is the source's channel 2
 };
 
-// Fill `target`, which is upright, from `source`, whose EXIF orientation is 1 to 8.
-void resize(const Image &source, const Frame &target, int orientation);
+// Fill `target`, which is upright, from the extent of `source`, whose EXIF orientation is 1 to 8, by
+// antialiased bicubic interpolation.
+void resize(const Image &source, const Extent &extent, const Frame &target, int orientation);
 
+// By exact area coverage.
 void resize_to_tensor(const Image &source, const Crop &crop, const Tensor &target);
 
 }  // namespace catalogd

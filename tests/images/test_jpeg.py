@@ -29,21 +29,32 @@ from tests.images.reading import UPRIGHT, bytes_read, decibels, read, reduced
 
 
 def test_a_large_jpeg_looks_like_the_full_decode_resized(tmp_path):
-    pixels = factory.scene(1732, 2600)
-    path = factory.write_jpeg(tmp_path / "photo.jpg", pixels, quality=95)
-    reading, frame = read(path, Settings())
+    path = factory.write_jpeg(tmp_path / "photo.jpg", factory.scene(1066, 1600), quality=95)
+    reading, frame = read(path)
     with Image.open(os.fsdecode(path)) as full:
-        expected = full.resize((1280, 853), Image.Resampling.BOX)
-    assert reading.facts.path_taken == "dct/2"
-    assert decibels(frame, expected) > 35
+        expected = full.resize((320, 213), Image.Resampling.BICUBIC)
+    assert reading.facts.path_taken == "dct/2.67"
+    assert decibels(frame, expected) > 38
 
 
-def test_a_scaled_jpeg_of_the_frame_size_is_decoded_into_the_slot(tmp_path, monkeypatch):
-    path = factory.write_jpeg(tmp_path / "photo.jpg", UPRIGHT)
+@pytest.mark.parametrize("size", [(479, 641), (1201, 1603), (1603, 1201)])
+def test_a_scaled_jpeg_of_odd_edges_is_not_stretched(tmp_path, size):
+    """The last row and column of a scaled picture hold a part of a pixel; all of it used to count."""
+    path = factory.write_plain_jpeg(tmp_path / "photo.jpg", factory.scene(*size), quality=95)
+    limits = Settings(frame_edge_px=128)
+    reading, frame = read(path, limits)
+    with Image.open(os.fsdecode(path)) as full:
+        expected = full.resize((reading.width, reading.height), Image.Resampling.BICUBIC)
+    assert reading.facts.path_taken.startswith("dct/")
+    assert decibels(frame, expected) > 38
+
+
+def test_a_jpeg_of_the_frame_size_is_decoded_into_the_slot(tmp_path, monkeypatch):
+    path = factory.write_jpeg(tmp_path / "photo.jpg", factory.scene(240, 320))
     monkeypatch.setattr("catalogd.images.frames._native.resize", None)  # a call would fail
     reading, frame = read(path)
-    assert reading.facts.path_taken == "dct/2"
-    assert decibels(frame, reduced(UPRIGHT, 320, 240)) > 35
+    assert reading.facts.path_taken == "full"
+    assert decibels(frame, factory.scene(240, 320)) > 30
 
 
 def test_gray_cmyk_progressive_and_odd_subsampling_jpegs_are_read(tmp_path):
