@@ -141,6 +141,26 @@ class Settings:
         "bound of the thumbnails, oldest used go first: 500,000 of the default kind take 16 GiB",
         least=256 * MiB,  # each of 256 folders then has room for thirty
     )
+    burst_gap_s: float = _setting(
+        2.0, "the longest between two pictures of a burst: slow cameras write one in a second", least=0
+    )
+    burst_similarity: float = _setting(
+        0.7,
+        "least cosine of two pictures of a burst: 99.9 % of unrelated pairs are below (bench_timeline.py)",
+        least=0,
+        most=1,
+    )
+    session_gap_s: float = _setting(
+        6 * 3600.0,
+        "a longer time without a picture begins a new session: a night does, a meal does not",
+        least=0,
+    )
+    session_distance_km: float = _setting(
+        50.0, "a longer way between two pictures, with an hour's pause, begins a new session", least=0
+    )
+    trip_distance_km: float = _setting(
+        100.0, "farther than that from home is a trip: farther than people go to work", least=0
+    )
     follow_symlinks: bool = _setting(False, "whether the scan enters folders through symbolic links")
 
 

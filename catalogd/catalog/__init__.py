@@ -1,11 +1,12 @@
 """The catalog: the one door to everything catalogd knows of a library.
 
     Catalog ── Store            LMDB, the truth: records, embeddings, failures, files
+            ├─ Timeline         stacks, bursts, sessions and trips, in tables of the store
             ├─ TextIndex        Tantivy, follows by commit number
             └─ EmbeddingIndex   Annoy generations and an exact tail, one a space, follow too
 
-The writer process opens it with `write=True`; everyone else reads, while it writes. Both indexes
-can be deleted and are built again from the store.
+The writer process opens it with `write=True`; everyone else reads, while it writes. The indexes and
+the time line can be deleted and are built again from the store.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from catalogd.catalog.consistency import Difference, check_tables, check_text
+from catalogd.catalog.consistency import Difference, check_tables, check_text, check_timeline
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.sealing import Sealing
 from catalogd.catalog.store import Counts, FileEntry, Ids, Store
 from catalogd.catalog.text_index import MARK, TextFollower, TextHit, TextIndex
+from catalogd.catalog.timeline import Timeline, TimelineFollower
 from catalogd.errors import CatalogDamagedError, CatalogError
 from catalogd.records import Change, Condition, Failure, Record
 from catalogd.settings import Settings
 
-__all__ = ["Catalog", "Counts", "Difference", "FileEntry", "TextHit"]
+__all__ = ["Catalog", "Counts", "Difference", "FileEntry", "TextHit", "Timeline"]
 
 PAGE_RECORDS = 1000  # of a walk over all photos; each page is a short read of its own
 MAINTAIN_EVERY_S = 60.0  # a reader that died in a transaction keeps every page written meanwhile
@@ -61,6 +63,7 @@ class Catalog:
         self._text: TextIndex | None = None  # of a reader; a writer searches its follower's
         self._text_mark: int | None = None
         self._follower: TextFollower | None = None
+        self._timeline_follower: TimelineFollower | None = None
         self._embedding_indexes: dict[str, EmbeddingIndex] = {}
         self._sealing: Sealing | None = None
         self._pauses: dict[str, _Pause] = {}
@@ -69,6 +72,7 @@ class Catalog:
         self._searching = threading.RLock()
         if write:
             self._follower = TextFollower(store, self._text_folder, settings)
+            self._timeline_follower = TimelineFollower(store, settings)
 
     @classmethod
     def open(cls, folder: Path, settings: Settings, write: bool = False) -> Catalog:
@@ -112,15 +116,17 @@ class Catalog:
         return self._store.commit(changes, profile_key)
 
     def follow(self, idle: bool = False, force: bool = False) -> None:
-        """Let both kinds of index follow what was committed, and maintain; called often by the writer.
+        """Let all that is derived follow what was committed, and maintain; called often by the writer.
 
-        `idle`: nothing else is to be done just now. `force`: make everything searchable by words now.
+        `idle`: nothing else is to be done just now. `force`: make everything searchable by words, and
+        arranged, now.
         Raises CatalogFullError; the indexes catch up once there is space.
         """
         if time.monotonic() - self._maintained_s >= MAINTAIN_EVERY_S:
             self.maintain()
             self._maintained_s = time.monotonic()
         self.follow_text(force)
+        self.follow_timeline(idle, force)
         if force or time.monotonic() - self._looked_s >= SEAL_EVERY_S:
             self._follow_embeddings(idle or force)
             self._looked_s = time.monotonic()
@@ -128,6 +134,10 @@ class Catalog:
     def follow_text(self, force: bool = False) -> None:
         """Let the text index follow, on its own clock (settings.text_commit_…) or, forced, now."""
         self._writer().follow(force)
+
+    def follow_timeline(self, idle: bool = False, force: bool = False) -> None:
+        """Let the time line follow: when `idle`, with rests, or, forced, now."""
+        self._timeline_writer().follow(idle, force)
 
     def maintain(self) -> None:
         """Let go of readers that died, photos missing for too long, and spaces that no photo is in."""
@@ -154,6 +164,11 @@ class Catalog:
         if self._follower is None:
             raise CatalogError(f"{self.folder}: opened for reading")
         return self._follower
+
+    def _timeline_writer(self) -> TimelineFollower:
+        self._writer()
+        assert self._timeline_follower is not None
+        return self._timeline_follower
 
     def _follow_embeddings(self, idle: bool) -> None:
         """Start at most one sealing; take up the generation of one that is done."""
@@ -224,6 +239,11 @@ class Catalog:
     def failure(self, path: bytes) -> Failure | None:
         """The failure of the photo at this path."""
         return self._store.failure(path)
+
+    @property
+    def timeline(self) -> Timeline:
+        """Stacks, bursts, sessions and trips."""
+        return Timeline(self._store)
 
     # -- what a scan asks ------------------------------------------------------------------------
 
@@ -334,6 +354,7 @@ class Catalog:
                 differences += check_text(reading, text, mark, deep)
             elif mark is not None or reading.entries("photos"):
                 differences.append(Difference("text", 0, "there is no text index"))
+            differences += check_timeline(reading, self._settings, deep)
         return differences + self._check_embeddings()
 
     def _check_embeddings(self) -> list[Difference]:
@@ -355,12 +376,14 @@ class Catalog:
         """
         self._writer()
         stores = {difference.store.split()[0] for difference in self.check(deep=True)}
-        if stores - {"text"}:
+        if stores - {"text", "timeline"}:
             self._store.repair()
-        if stores:
+        if stores - {"timeline"}:
             self.rebuild_text()
-        if stores - {"text"}:
+        if stores - {"text", "timeline"}:
             self.rebuild_embeddings()
+        if stores:
+            self.rebuild_timeline()
 
     def rebuild_text(self) -> None:
         """Build the text index again from the records; the former one is searched meanwhile."""
@@ -368,6 +391,10 @@ class Catalog:
         with self._searching:
             follower.rebuild()
         follower.follow(force=True)
+
+    def rebuild_timeline(self) -> None:
+        """Make stacks, bursts, sessions and trips again from the records."""
+        self._timeline_writer().rebuild()
 
     def rebuild_embeddings(self) -> None:
         """Delete the generations of all spaces and seal again those that are large enough for one.

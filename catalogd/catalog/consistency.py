@@ -1,4 +1,4 @@
-"""Whether the stores of a catalog agree: the tables with each other, and the text index with them.
+"""Whether the stores of a catalog agree: the tables with each other, text index and time line with them.
 
 Only reads, from one snapshot, so that it holds while a writer works. It is the oracle of every
 crash test: a row too many, too few or too old is a difference.
@@ -12,11 +12,14 @@ from typing import NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
+from catalogd.catalog import timeline
+from catalogd.catalog.arrangement import Rows, arrange
 from catalogd.catalog.store import (
     FILE_ENTRY,
     FILE_ENTRY_STAT,
     MISSING_ENTRY,
     ChangesTrimmedError,
+    Ids,
     Reading,
     content_key,
     entry_stat,
@@ -29,6 +32,7 @@ from catalogd.catalog.store import (
 from catalogd.catalog.text_index import TextIndex, document_of_encoded
 from catalogd.errors import CatalogDamagedError
 from catalogd.records import Record, decode_failure, decode_record, display_path
+from catalogd.settings import Settings
 
 Kind = TypeVar("Kind")
 
@@ -36,7 +40,7 @@ Kind = TypeVar("Kind")
 class Difference(NamedTuple):
     """One thing that two stores say differently. `photo_id` is 0 where none is concerned."""
 
-    store: str  # a table of LMDB, "text", or "embeddings" with the space
+    store: str  # a table of LMDB, "text", "timeline", or "embeddings" with the space
     photo_id: int
     text: str
 
@@ -71,6 +75,48 @@ def check_text(reading: Reading, text: TextIndex, mark: int, deep: bool = False)
             if document is not None and document["digest"] != digests[photo_id]:
                 differences.append(Difference("text", photo_id, "the text index has an older version"))
     return sorted(differences, key=lambda difference: difference.photo_id)
+
+
+def check_timeline(reading: Reading, settings: Settings, deep: bool = False) -> list[Difference]:
+    """Compare the time line with the photos, apart from those committed after its mark.
+
+    What is arranged is arranged again; `deep` also makes every moment again.
+    """
+    if not timeline.is_followed(reading):
+        photos = reading.entries("photos")
+        return [Difference("timeline", 0, "there is no time line")] if photos else []
+    try:
+        pending = reading.changes_since(reading.mark(timeline.MARK) or 0)[1]
+        ids, moments = timeline.read_moments(reading)
+    except (ChangesTrimmedError, CatalogDamagedError) as error:
+        return [Difference("timeline", 0, str(error))]
+    present = np.setdiff1d(reading.ids("photos"), reading.ids("missing"))
+    differences = [
+        Difference("timeline", int(photo_id), text)
+        for text, found in (
+            ("not in the time line", np.setdiff1d(present, ids)),
+            ("in the time line only", np.setdiff1d(ids, present)),
+            ("the time line has an older version", _old_moments(reading, ids, moments) if deep else ids[:0]),
+        )
+        for photo_id in np.setdiff1d(found, pending)
+    ]
+    if timeline.is_arranged(reading, settings):
+        arranged = arrange(ids, moments, settings)
+        tables = timeline.differing_tables(reading, ids, arranged)
+        differences += [Difference("timeline", 0, f"{table} differ from the moments") for table in tables]
+    return sorted(differences, key=lambda difference: difference.photo_id)
+
+
+def _old_moments(reading: Reading, ids: Ids, moments: Rows) -> Ids:
+    """The photos whose moment, made again, is another one: int64[n]."""
+    old = []
+    for start in range(0, len(ids), timeline.PAGE_PHOTOS):
+        page = slice(start, start + timeline.PAGE_PHOTOS)
+        present, again = timeline.moments_of(reading, ids[page])
+        stored = moments[page][np.isin(ids[page], present)]
+        differ = [one.tobytes() != other.tobytes() for one, other in zip(again, stored, strict=True)]
+        old += present[np.array(differ, bool)].tolist()
+    return np.array(old, np.int64)
 
 
 class _Tables:

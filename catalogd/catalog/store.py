@@ -14,6 +14,7 @@ own mark and can be built again from the tables.
     commits     commit + photo_id           → (nothing): the change log
     spaces      space key                   → name, dimension
     meta        name                        → u64: format, commit, trimmed, marks
+    moments, members, groups, sessions      the time line: catalogd.catalog.timeline
 
 docs/formats.md has every byte. No transaction outlives the call that opened it, and an environment
 is never opened twice by one process nor used across a fork.
@@ -83,6 +84,7 @@ TABLES = (
     "spaces",
     "meta",
 )
+LATER_TABLES = ("moments", "members", "groups", "sessions")  # made by the first writer that knows them
 
 # A file entry: size, mtime_ns, photo_id (0: the photo failed at this size and time), profile key.
 FILE_ENTRY = struct.Struct(">qqq8s")
@@ -298,15 +300,7 @@ class Store:
     def set_mark(self, name: str, value: int | None) -> None:
         """Say durably how far `name` has come (None: forget it), and trim the change log behind all marks."""
 
-        def work(reading: Reading) -> None:
-            key = f"mark:{name}".encode()
-            if value is None:
-                reading.delete("meta", key)
-            else:
-                reading.put("meta", key, _U64.pack(value))
-            _trim(reading)
-
-        self.write(work)
+        self.write(lambda reading: reading.set_mark(name, value))
 
     def changes_since(self, commit: int, most: int | None = None) -> tuple[Ids, Ids]:
         """What was committed after `commit`, oldest first: commits int64[n], photo_ids int64[n].
@@ -479,6 +473,15 @@ class Reading:
     def delete(self, table: str, key: bytes) -> bool:
         return bool(self._lmdb.delete(key, db=self._tables[table]))
 
+    def has(self, table: str) -> bool:
+        """Whether there is the table: a reader does not make those that an older catalogd did not know."""
+        return table in self._tables
+
+    def put_all(self, table: str, rows: list[tuple[bytes, bytes]]) -> None:
+        """Put many rows; sorted ones cost the least."""
+        with self._lmdb.cursor(self._tables[table]) as cursor:
+            cursor.putmulti(rows)
+
     def clear(self, table: str) -> None:
         self._lmdb.drop(self._tables[table], delete=False)
 
@@ -516,6 +519,19 @@ class Reading:
             keys = b"".join(cursor.iternext(keys=True, values=False))
         return np.frombuffer(keys, ">i8").astype(np.int64)
 
+    def ids_after(self, table: str, photo_id: int, limit: int) -> Ids:
+        """Up to `limit` of them that are larger than `photo_id`."""
+        with self._lmdb.cursor(self._tables[table]) as cursor:
+            found = cursor.set_range(id_bytes(photo_id + 1))
+            rest = cursor.iternext(keys=True, values=False) if found else ()
+            keys = b"".join(itertools.islice(rest, limit))
+        return np.frombuffer(keys, ">i8").astype(np.int64)
+
+    def joined(self, table: str) -> bytes:
+        """All values of `table`, in key order, one behind the other."""
+        with self._lmdb.cursor(self._tables[table]) as cursor:
+            return b"".join(cursor.iternext(keys=False, values=True))
+
     def folder(self, prefix: bytes) -> dict[bytes, bytes]:
         """File name → file entry of the folder with this hash."""
         entries: dict[bytes, bytes] = {}
@@ -533,9 +549,21 @@ class Reading:
         value = self.get("meta", name.encode())
         return _U64.unpack(value)[0] if value else 0
 
+    def set_number(self, name: str, value: int) -> None:
+        self.put("meta", name.encode(), _U64.pack(value))
+
     def mark(self, name: str) -> int | None:
         value = self.get("meta", f"mark:{name}".encode())
         return None if value is None else int(_U64.unpack(value)[0])
+
+    def set_mark(self, name: str, value: int | None) -> None:
+        """See Store.set_mark."""
+        key = f"mark:{name}".encode()
+        if value is None:
+            self.delete("meta", key)
+        else:
+            self.put("meta", key, _U64.pack(value))
+        _trim(self)
 
     def marks(self) -> dict[str, int]:
         """All marks by name."""
@@ -1045,13 +1073,16 @@ class _Environment:
                 str(self.folder),
                 map_size=max(self._map_bytes, self._used_bytes()),
                 readonly=not self.writable,
-                max_dbs=len(TABLES),
+                max_dbs=len(TABLES) + len(LATER_TABLES),
                 max_readers=MAX_READERS,
             )
             self._lmdb.reader_check()
             self._tables = {
                 table: self._lmdb.open_db(table.encode(), create=self.writable) for table in TABLES
             }
+            for table in LATER_TABLES:
+                with contextlib.suppress(lmdb.NotFoundError):
+                    self._tables[table] = self._lmdb.open_db(table.encode(), create=self.writable)
         except lmdb.NotFoundError:
             self._lmdb.close()
             raise _no_catalog(self.folder.parent) from None
