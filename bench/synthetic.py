@@ -39,12 +39,12 @@ def fill_to_query(folder: Path, photos: int) -> None:
     """A catalog of `photos`, found by word and sealed in a generation."""
     settings = Settings(catalog=folder)
     vectors = make_set("easy", photos, joint.DIMENSIONS).vectors
-    templates = _templates()
+    outputs = templates()
     with Catalog.open(folder, settings, write=True) as catalog:
         for first in range(0, photos, COMMIT_RECORDS):
             numbers = range(first, min(photos, first + COMMIT_RECORDS))
             changes: list[Change] = [
-                _photo(number, templates[number % TEMPLATES], vectors[number].tobytes()) for number in numbers
+                _photo(number, outputs[number % TEMPLATES], vectors[number].tobytes()) for number in numbers
             ]
             catalog.commit(changes, PROFILE)
             catalog.follow_text()
@@ -75,7 +75,8 @@ def vocabulary() -> list[str]:
     return named + [f"{words.choice('bcdfglmnprst')}{words.choice('aeiou')}{n:x}" for n in range(RARE_WORDS)]
 
 
-def _templates() -> list[Record]:
+def templates() -> list[Record]:
+    """Records that differ in words, camera and ISO, without path and date."""
     words = random.Random(2)
     known = vocabulary()
     return [_template(words, known) for _ in range(TEMPLATES)]
