@@ -226,6 +226,16 @@ def write_dng(
     return bytes(path)
 
 
+def write_linear_dng(path: Path, pixels: Pixels) -> bytes:
+    """An uncompressed 16-bit DNG of all three colours of each pixel, as merged and denoised ones are."""
+    strip = (np.power(pixels / 255.0, 2.2) * 65535).astype("<u2").tobytes()
+    directory = _dng_directory(*pixels.shape[:2], 1, len(strip))
+    del directory[0x828D], directory[0x828E]
+    directory |= {0x0102: (SHORT, [16] * 3), 0x0106: (SHORT, 34892), 0x0115: (SHORT, 3)}
+    path.write_bytes(tiff_block(directory, tail=strip))
+    return bytes(path)
+
+
 def _dng_directory(height: int, width: int, orientation: int, strip_bytes: int) -> Entries:
     # XYZ to linear sRGB (IEC 61966-2-1): the camera's colours are those of the pixels.
     matrix = [32406, -15372, -4986, -9689, 18758, 415, 557, -2040, 10570]

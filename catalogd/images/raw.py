@@ -102,8 +102,9 @@ def _decode_thumbnail(
 
 
 def _develop(raw: rawpy.RawPy, photo: Decoded, limits: Settings) -> Decoded:
-    check_size(photo.height, photo.width, limits, "a RAW")
-    half = max(photo.height, photo.width) // 2 >= limits.frame_edge_px
+    check_size(raw.sizes.raw_height, raw.sizes.raw_width, limits, "a RAW")
+    mosaic = raw.raw_type == rawpy.RawType.Flat  # else it has all colours of each pixel: nothing to halve
+    half = mosaic and max(photo.height, photo.width) // 2 >= limits.frame_edge_px
     pixels = raw.postprocess(half_size=half, use_camera_wb=True, user_flip=0, output_bps=8)
     return dataclasses.replace(photo, pixels=pixels, path_taken="half_size" if half else "full")
 

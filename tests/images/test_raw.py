@@ -7,10 +7,11 @@ import errno
 import numpy as np
 import pytest
 
-from catalogd.errors import UnavailableError, UnsupportedError
+from catalogd.errors import TooLargeError, UnavailableError, UnsupportedError
 from catalogd.images import source
 from catalogd.images.raw import decode_raw
 from catalogd.images.source import Source
+from catalogd.settings import Settings
 from tests import factory
 from tests.images.reading import LIMITS, UPRIGHT, bytes_read, decibels, read, reduced
 
@@ -32,6 +33,21 @@ def test_a_raw_file_without_a_preview_is_developed_at_half_size(tmp_path, orient
     assert (reading.facts.width, reading.facts.height) == (640, 480)
     expected = reduced(UPRIGHT, 320, 240)
     assert np.corrcoef(frame.ravel(), expected.ravel())[0, 1] > 0.9
+
+
+def test_a_linear_raw_file_is_developed_at_full_size(tmp_path):
+    """LibRaw halves a mosaic alone; the record said "half_size" of a full development."""
+    reading, frame = read(factory.write_linear_dng(tmp_path / "photo.dng", UPRIGHT))
+    assert (reading.facts.path_taken, reading.facts.width) == ("full", 640)
+    assert np.corrcoef(frame.ravel(), reduced(UPRIGHT, 320, 240).ravel())[0, 1] > 0.9
+
+
+def test_a_raw_file_of_too_many_pixels_is_refused_before_developing(tmp_path):
+    path = factory.write_dng(tmp_path / "photo.dng", UPRIGHT)
+    with pytest.raises(
+        TooLargeError, match="a RAW of 640x480 makes 307,200 pixels; max_decoded_pixels is 9,999"
+    ):
+        read(path, Settings(frame_edge_px=320, max_decoded_pixels=9999))
 
 
 def test_a_small_raw_preview_is_not_enough(tmp_path):
