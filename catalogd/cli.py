@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _PLAIN_LINE_EVERY_S = 5.0
 _FAILED_EXIT = 3
+_INTERRUPTED_EXIT = 130
 
 
 class _Group(click.Group):
@@ -626,20 +627,21 @@ def _fill_thumbnails(settings: Settings, afresh: bool, quiet: bool) -> tuple[int
     from catalogd.daemon.filling import fill_thumbnails, lacking_contents
     from catalogd.thumbnails import ThumbnailStore
 
-    made = failed = 0
-    with _locked(settings) as catalog, contextlib.ExitStack() as stack:
-        if afresh:
-            wanted = {content for content, _ in catalog.contents(with_missing=False)}
-        else:
-            wanted = lacking_contents(catalog, ThumbnailStore(settings))
-        tries = stack.enter_context(contextlib.closing(fill_thumbnails(catalog, settings, wanted, afresh)))
-        bar = click.progressbar(tries, len(wanted), "thumbnails", file=io.StringIO() if quiet else sys.stderr)
-        try:
+    made = failed = interrupted = 0
+    try:
+        with _locked(settings) as catalog, contextlib.ExitStack() as stack:
+            if afresh:
+                wanted = {content for content, _ in catalog.contents(with_missing=False)}
+            else:
+                wanted = lacking_contents(catalog, ThumbnailStore(settings))
+            tries = contextlib.closing(fill_thumbnails(catalog, settings, wanted, afresh))
+            shown = io.StringIO() if quiet else sys.stderr
+            bar = click.progressbar(stack.enter_context(tries), len(wanted), "thumbnails", file=shown)
             for has_one in stack.enter_context(bar):
                 made, failed = made + has_one, failed + (not has_one)
-        except KeyboardInterrupt:
-            return 130, {"made": made, "not_made": failed}
-    return _FAILED_EXIT if failed else 0, {"made": made, "not_made": failed}
+    except KeyboardInterrupt:
+        interrupted = _INTERRUPTED_EXIT
+    return interrupted or (_FAILED_EXIT if failed else 0), {"made": made, "not_made": failed}
 
 
 def _thumbnail_report(settings: Settings) -> dict[str, Any]:
