@@ -45,17 +45,17 @@ _TIMES = (
 _TIME = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)", re.ASCII)
 _FRACTION = re.compile(r"\d{1,6}", re.ASCII)
 _OFFSET = re.compile(r"[+-][01]\d:[0-5]\d\Z", re.ASCII)
-_METERINGS = {1: "average", 2: "center-weighted", 3: "spot", 4: "multi-spot", 5: "pattern", 6: "partial"}
-_WHITE_BALANCES = {0: "auto", 1: "manual"}
+METERINGS = {1: "average", 2: "center-weighted", 3: "spot", 4: "multi-spot", 5: "pattern", 6: "partial"}
+WHITE_BALANCES = {0: "auto", 1: "manual"}
 # SensitivityType: the tags that hold the ISO of each kind, best first.
 _SENSITIVITIES = {1: (OUTPUT_SENSITIVITY,), 3: (ISO_SPEED,), 5: (ISO_SPEED,), 6: (ISO_SPEED,)}
 _ANY_SENSITIVITY = (RECOMMENDED_INDEX, ISO_SPEED, OUTPUT_SENSITIVITY)
-_STARS_OF_PERCENT = ((99, 5), (75, 4), (50, 3), (25, 2), (1, 1))
+STARS_OF_PERCENT = ((99, 5), (75, 4), (50, 3), (25, 2), (1, 1))
 # Interoperability index "R03" is DCF's option file, Adobe RGB; then ColorSpace says "uncalibrated".
 _COLOUR_SPACES = {(1, None): "srgb", (2, None): "adobe-rgb", (0xFFFF, "R03"): "adobe-rgb"}
 _APPLE_HDR, _APPLE_PANORAMA = (2, 3, 7), 6  # CustomRendered, as Apple extends it
 # What cameras and programs write where a person's words belong.
-_BOILERPLATE = re.compile(
+BOILERPLATE = re.compile(
     r"([\w.-]+ ){0,3}digital (still ?)?camera|(minolta|sony|sony corp\.?) dsc|exif[ _]jpeg(_picture)?"
     r"|dcim\S*|default|untitled|jpeg|picture|screenshot|\[?no description\]?|charset=\S*|[\W_]*",
     re.IGNORECASE,
@@ -128,8 +128,8 @@ def read_exif(blocks: tuple[Content, ...]) -> Facts:
         focal_35mm=_within(detail.number(FOCAL_35MM), 1, 10_000),
         exposure_bias_ev=_within(exif.number(EXPOSURE_BIAS), -20, 20),
         flash=_flash(exif),
-        metering=_METERINGS.get(_code(exif.number(METERING))),
-        white_balance=_WHITE_BALANCES.get(_code(detail.number(WHITE_BALANCE))),
+        metering=METERINGS.get(_code(exif.number(METERING))),
+        white_balance=WHITE_BALANCES.get(_code(detail.number(WHITE_BALANCE))),
         colour_space=_colour_space(exif),
         taken_at=taken_at,
         zone=zone,
@@ -261,11 +261,12 @@ def _marks(exif: Exif, noted: Noted, comment: str | None) -> tuple[str, ...]:
 def _taken_at(exif: Exif) -> tuple[str | None, str | None]:
     """The moment in ISO 8601 with its fraction and offset, and where the offset is from."""
     for home, time_tag, fraction_tag, offset_tag in _TIMES:
-        moment = _moment((exif.detail if home else exif.main).text(time_tag))
+        text = (exif.detail if home else exif.main).text(time_tag) or ""
+        moment = _moment(text)
         if moment is None:
             continue
         fraction = _FRACTION.match(exif.detail.text(fraction_tag) or "")
-        offset = _OFFSET.match(exif.detail.text(offset_tag) or "")
+        offset = _OFFSET.match(exif.detail.text(offset_tag) or text[len("2024:05:01 17:30:15") :])
         written = moment.isoformat() + (f".{fraction[0]}" if fraction and int(fraction[0]) else "")
         if offset:
             return written + offset[0], "offset"
@@ -274,8 +275,8 @@ def _taken_at(exif: Exif) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _moment(written: str | None) -> datetime.datetime | None:
-    match = _TIME.match(written or "")
+def _moment(written: str) -> datetime.datetime | None:
+    match = _TIME.match(written)
     if match is None:
         return None
     try:
@@ -337,7 +338,7 @@ def _direction(place: Directory) -> float | None:
 def _caption(main: Directory, comment: str | None) -> str | None:
     described = decode_text(main.raw(DESCRIPTION, MAX_CAPTION_BYTES).partition(b"\0")[0])
     for text in (clean_text(described), wide_text(main, XP_COMMENT), comment):
-        if text and not _BOILERPLATE.fullmatch(text):
+        if text and not BOILERPLATE.fullmatch(text):
             return text
     return None
 
@@ -394,4 +395,4 @@ def _rating(main: Directory) -> int | None:
     if stars is not None:
         return int(stars) if stars in range(6) else None
     percent = main.number(RATING_PERCENT)
-    return next((stars for least, stars in _STARS_OF_PERCENT if percent and least <= percent <= 100), None)
+    return next((stars for least, stars in STARS_OF_PERCENT if percent and least <= percent <= 100), None)

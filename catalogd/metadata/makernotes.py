@@ -129,6 +129,7 @@ TAG_NAMES: dict[str, dict[int, str]] = {
         0x0083: "LensType",
         0x0084: "Lens",
         0x0098: "LensData",
+        0x00A0: "SerialNumber",
         0x00A7: "ShutterCount",
     },
     "Olympus": {
@@ -237,7 +238,7 @@ def _nikon(note: Directory) -> Noted:
     isos = note.numbers(0x0002)
     return Noted(
         lens=lens_range(note.fractions(0x0084)),
-        serial=note.text(0x001D),
+        serial=note.text(0x001D) or (note.text(0x00A0) or "").removeprefix("NO= ") or None,
         iso=int(isos[1]) if len(isos) == 2 and 0 < isos[1] < 0xFFFF else None,
     )
 

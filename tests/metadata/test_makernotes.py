@@ -43,6 +43,11 @@ def test_nikon_has_a_tiff_structure_of_its_own(order):
     assert told(notes.nikon(order)) == ("24-70mm f/2.8", "2001881", 800)
 
 
+def test_the_serial_number_of_an_old_nikon():
+    note = b"Nikon\0\x02\x10\0\0" + tiff_block({0x00A0: (ASCII, "NO= 1005a431")})
+    assert read_exif((noted_exif("NIKON", lambda at: note),)).camera_serial == "1005a431"
+
+
 @pytest.mark.parametrize("start", [b"OLYMPUS\0II\3\0", b"OM SYSTEM\0\0\0II\4\0"])
 def test_olympus_names_the_lens_two_directories_deep(start):
     assert told(notes.olympus(start)) == ("OLYMPUS M.12-40mm F2.8", "BHP201234", None)
