@@ -94,7 +94,7 @@ _JAPANESE_ESCAPE = re.compile(rb"\x1b\$[@B]")
 _SHIFT_JIS = re.compile(rb"[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc]|[\xa1-\xdf]")
 _KANA = re.compile(rb"\x82[\x9f-\xf1]|\x83[\x40-\x96]")
 # Accented letters of Mac OS Roman where Windows-1252 has signs or capitals that stand in no word.
-_MAC_LETTER = re.compile(rb"[A-Za-z][\x87-\x8a\x8d-\x90\x98\x99\x9c\x9d\x9f][a-z]|[a-z][\x8a\x8e\x8f\x9f]")
+_MAC_LETTER = re.compile(rb"[A-Za-z][\x87-\x8a\x8d-\x90\x98\x99\x9d\x9f][a-z]|[a-z][\x8a\x8e\x8f\x9f]")
 _WINDOWS_LETTER = re.compile(rb"[A-Za-z][\xdf-\xff]|[\xc0-\xff][a-z]")
 _RUN = re.compile(rb"[\xa8\xb8\xc0-\xff]+")
 _RUSSIAN_VOWELS = frozenset("оаеи".encode("cp1251"))
@@ -284,7 +284,6 @@ def _is_cyrillic(text: bytes) -> bool:
     vowels = sum(byte in _RUSSIAN_VOWELS for byte in letters)
     return (
         len(letters) >= MIN_CYRILLIC_LETTERS
-        and _WINDOWS_LETTER.search(text) is None
         and lower * 2 > len(letters)
         and vowels >= MIN_VOWEL_SHARE * len(letters)
         and max(map(len, runs)) >= 4

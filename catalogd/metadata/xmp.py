@@ -157,7 +157,7 @@ def parse(packet: bytes, extended: bytes = b"") -> Value:
     reader = _Reader(root)
     for document in (packet, extended):
         reader.read(_prepare(document))
-    return Value() if reader.refused else root
+    return root
 
 
 def properties(packet: bytes, extended: bytes = b"") -> list[tuple[str, str]]:
@@ -251,7 +251,6 @@ class _Reader:
     def __init__(self, root: Value) -> None:
         self._root = root
         self._left = MAX_VALUES
-        self.refused = False
 
     def read(self, document: bytes) -> None:
         """Add the properties of one XML document, up to where it is damaged or passes a limit."""
@@ -268,7 +267,7 @@ class _Reader:
             parser.Parse(document, True)
 
     def _refuse(self, *doctype: object) -> None:
-        self.refused = True
+        """Only a document type brings entities, and no packet needs one; before it nothing was read."""
         raise _LimitError
 
     def _start(self, name: str, attributes: list[str]) -> None:

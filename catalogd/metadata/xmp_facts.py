@@ -11,7 +11,13 @@ import re
 from collections.abc import Iterable, Iterator
 
 from catalogd.metadata import marks
-from catalogd.metadata.exif import join_maker
+from catalogd.metadata.exif import (
+    BOILERPLATE,
+    METERINGS,
+    STARS_OF_PERCENT,
+    WHITE_BALANCES,
+    join_maker,
+)
 from catalogd.metadata.values import (
     MAX_NUMBER_CHARS,
     MAX_WORDS,
@@ -30,6 +36,7 @@ MAX_PATH_CHARS = 1000  # of a keyword with the levels above it
 MAX_REGIONS = 1000  # faces of a school photo: some hundred
 MAX_REGION_EDGE = 1.01  # of the frame's, for what programs round: larger ones are in another unit
 
+_CAPTIONS = ("dc:description", "tiff:ImageDescription", "exif:UserComment")
 _TIMES = ("exif:DateTimeOriginal", "photoshop:DateCreated", "xmp:CreateDate")
 # Where programs keep keywords in a hierarchy, and how they part its levels.
 _PATHS = (
@@ -41,13 +48,7 @@ _PATHS = (
 # Bookkeeping of programs that stands among the keywords.
 _INTERNAL_KEYWORD = re.compile(r"darktable\||_Digikam_")
 _PLACE = ("photoshop:Country", "photoshop:State", "photoshop:City", "Iptc4xmpCore:Location")
-_STARS_OF_PERCENT = ((99, 5), (75, 4), (50, 3), (25, 2), (1, 1), (0, 0))
-_METERINGS = {"1": "average", "2": "center-weighted", "3": "spot", "4": "multi-spot"} | {
-    "5": "pattern",
-    "6": "partial",
-}
-_WHITE_BALANCES = {"0": "auto", "1": "manual"}
-_COLOUR_SPACES = {"1": "srgb", "2": "adobe-rgb"}
+_COLOUR_SPACES = {1: "srgb", 2: "adobe-rgb"}
 _REGION_KINDS = {kind.lower(): kind for kind in ("Face", "Pet", "Focus", "BarCode")}
 # ISO 16684-2, GPSCoordinate: "53,7,57N", "53,7.95354N"; some programs write signed degrees.
 _COORDINATE = re.compile(r"(\d+)(?:,(\d+(?:\.\d*)?))?(?:,(\d+(?:\.\d*)?))?\s*([NSEW])\Z", re.ASCII)
@@ -85,15 +86,15 @@ def facts_of(root: Value, orientation: int) -> Facts:
         focal_35mm=within(_number(root, "exif:FocalLengthIn35mmFilm"), 1, 10_000),
         exposure_bias_ev=within(_number(root, "exif:ExposureBiasValue"), -20, 20),
         flash=_truth(root.get("exif:Flash", "exif:Fired").text),
-        metering=_METERINGS.get(root.get("exif:MeteringMode").text),
-        white_balance=_WHITE_BALANCES.get(root.get("exif:WhiteBalance").text),
-        colour_space=_COLOUR_SPACES.get(root.get("exif:ColorSpace").text),
+        metering=METERINGS.get(_code(root, "exif:MeteringMode")),
+        white_balance=WHITE_BALANCES.get(_code(root, "exif:WhiteBalance")),
+        colour_space=_COLOUR_SPACES.get(_code(root, "exif:ColorSpace")),
         altitude_m=_altitude(root) if latitude is not None else None,
         direction_deg=_direction(root),
         place=_place(root),
         software=_word(root, "xmp:CreatorTool", "tiff:Software"),
         title=_text(root, "dc:title", "photoshop:Headline"),
-        caption=_text(root, "dc:description", "tiff:ImageDescription", "exif:UserComment"),
+        caption=_caption(root),
         creator="; ".join(clean_words(root.get("dc:creator").all())) or _text(root, "tiff:Artist"),
         copyright=_text(root, "dc:rights", "tiff:Copyright"),
         keywords=tuple(_keywords(root, paths)),
@@ -124,11 +125,21 @@ def _number(root: Value, name: str) -> float | None:
     return number(root.get(name).one())
 
 
+def _code(root: Value, name: str) -> int:
+    text = root.get(name).text.strip()
+    return int(text) if re.fullmatch(r"\d{1,5}", text, re.ASCII) else -1
+
+
 def _truth(text: str) -> bool | None:
     return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower())
 
 
 # ── what a person says of a photo ─────────────────────────────────────────────────────────────
+
+
+def _caption(root: Value) -> str | None:
+    texts = (_text(root, name) for name in _CAPTIONS)
+    return next((text for text in texts if text and not BOILERPLATE.fullmatch(text)), None)
 
 
 def _keyword_paths(root: Value) -> list[str]:
@@ -161,7 +172,7 @@ def _rating(root: Value) -> int | None:
     percent = within(number(root.get("MicrosoftPhoto:Rating").text), 0, 100)
     if percent is None:
         return None
-    return next(stars for least, stars in _STARS_OF_PERCENT if percent >= least)
+    return next((stars for least, stars in STARS_OF_PERCENT if percent >= least), 0)
 
 
 def _people(root: Value, regions: Iterable[Region]) -> list[str]:

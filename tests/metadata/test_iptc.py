@@ -82,6 +82,8 @@ def test_a_date_is_read_without_making_up_a_time(date, clock, taken_at, zone):
         # Western text whose accents are dense, and words that look like those of other charsets.
         (b"", "cp1252", "Åse, Øyvind, Ægir, ÆØÅ"),
         (b"", "cp1252", "Šibenik, Košice, Žilina"),
+        (b"", "cp1252", "Le cœur et la sœur"),
+        (b"", "cp1252", "Photo™s, déjà vu"),
         (b"", "cp1252", "Größe: 5 µm, ½ Maß"),
     ],
 )

@@ -160,6 +160,7 @@ def test_what_stands_before_damage_is_kept(damage):
 def test_a_packet_with_a_document_type_is_refused_whole(doctype):
     packet = doctype + xmp_packet("<xmp:Label>Red</xmp:Label><dc:source>&c;</dc:source>", wrapped=False)
     assert properties(packet) == []
+    assert properties(xmp_packet("<dc:source>x</dc:source>"), packet) == [("dc:source", "x")]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,14 @@ def test_the_words_of_a_person_are_read():
     assert (facts.rating, facts.label) == (4, "Green")
 
 
+def test_what_cameras_write_where_a_caption_belongs_is_none():
+    facts = facts_from(
+        xmp_array("dc:description", "OLYMPUS DIGITAL CAMERA", kind="Alt")
+        + xmp_array("exif:UserComment", "A dog", kind="Alt")
+    )
+    assert facts.caption == "A dog"
+
+
 @pytest.mark.parametrize(
     ("name", "written"),
     [
@@ -280,6 +288,8 @@ def test_microsofts_faces_count_where_no_others_are():
     assert facts_from(MICROSOFT).people == ("Ann",)
     both = facts_from(MICROSOFT + xmp_regions(xmp_region("Eve", 0.5, 0.5, 0.2, 0.2)))
     assert both.people == ("Eve",)
+    focus = facts_from(MICROSOFT + xmp_regions(xmp_region("", 0.5, 0.5, 0.2, 0.2, kind="Focus")))
+    assert [region.kind for region in focus.regions] == ["Focus", "Face"]
 
 
 BOXES = st.tuples(*[st.floats(-0.2, 1.2)] * 2, *[st.floats(0.01, 1)] * 2)
