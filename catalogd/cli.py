@@ -335,17 +335,53 @@ def _hit_json(hit: Hit) -> dict[str, Any]:
 
 @cli.command()
 @click.argument("photo")
+@click.option(
+    "--exif", "with_tags", is_flag=True, help="All facts, then every tag that the file itself holds."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_obj
-def show(load: LoadSettings, photo: str, as_json: bool) -> None:
-    """Everything the catalog keeps of PHOTO (a path or a photo_id), with the model that made each field."""
-    record = _record_of(load(), photo)
-    if as_json:
+def show(load: LoadSettings, photo: str, with_tags: bool, as_json: bool) -> None:
+    """Everything the catalog keeps of PHOTO (a path or a photo_id), with the model that made each field.
+
+    With --exif what the catalog knows from the file's metadata, then the metadata itself, read now:
+    EXIF, maker note, IPTC, XMP and text.
+    """
+    settings = load()
+    record = _record_of(settings, photo)
+    if with_tags:
+        _print_tags(record, settings, as_json)
+    elif as_json:
         _print_json(_record_json(record))
     else:
         from catalogd import terminal
 
         _console().print(terminal.record_text(record))
+
+
+def _print_tags(record: Record, settings: Settings, as_json: bool) -> None:
+    from catalogd import terminal
+
+    tags, problem = _read_tags(record.path, settings)
+    if as_json:
+        plain = _record_json(record)
+        rows = [{"group": group, "name": name, "value": value} for group, name, value in tags]
+        kept: dict[str, Any] = {key: plain[key] for key in ("photo_id", "path", "facts")}
+        _print_json({**kept, "tags": rows, "problem": problem or None})
+    else:
+        _console().print(terminal.tags_text(record, tags, problem))
+
+
+def _read_tags(path: bytes, settings: Settings) -> tuple[list[tuple[str, str, str]], str]:
+    """Every tag of the file as group, name and value, and why there are none when it can't be read."""
+    from catalogd.errors import PhotoError
+    from catalogd.images import open_blocks
+    from catalogd.metadata.tags import list_tags
+
+    try:
+        with open_blocks(path, settings) as blocks:
+            return list(list_tags(blocks)), ""
+    except PhotoError as error:
+        return [], str(error)
 
 
 def _record_of(settings: Settings, photo: str) -> Record:

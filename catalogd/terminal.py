@@ -7,9 +7,10 @@ What comes from the file system or a decoder is `escaped` before it is shown, an
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -18,7 +19,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from catalogd.records import display_path
+from catalogd.records import Place, Region, Sidecar, display_path
 
 if TYPE_CHECKING:
     from catalogd.daemon import Progress
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from catalogd.records import Facts, Failure, Hit, Output, Record
 
 _BAR_WIDTH = 28
+_FACT_LABEL_WIDTH, _TAG_LABEL_WIDTH = 18, 30
 _NEARLY_FULL = 0.9  # of its bound: the store of thumbnails trims its folders to a little more
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ZONES = {"gps": " (zone by GPS)", "local": " (zone unknown)"}
@@ -224,9 +226,47 @@ def record_text(record: Record) -> Text:
     return text
 
 
-def _line(text: Text, label: str, value: str) -> None:
+def tags_text(record: Record, tags: Iterable[tuple[str, str, str]], problem: str) -> Text:
+    """What the catalog knows from a photo's metadata, then the metadata itself, group by group."""
+    text = Text()
+    text.append(f"{escaped(record.path)}\n", style="bold")
+    for label, value in _fact_lines(record.facts):
+        _line(text, label, value, _FACT_LABEL_WIDTH)
+    if problem:
+        text.append(f"the tags of the file can't be shown: {escaped(problem)}\n")
+    for group, rows in itertools.groupby(tags, key=lambda tag: tag[0]):
+        text.append(f"{escaped(group)}\n", style="bold")
+        for _, name, value in rows:
+            _line(text, escaped(name), value, _TAG_LABEL_WIDTH)
+    return text
+
+
+def _fact_lines(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Each fact that is known, by the name it has in JSON and in the documentation."""
+    for name in facts.__struct_fields__:
+        value = getattr(facts, name)
+        if value is not None and value != ():
+            yield name, _fact_text(value)
+
+
+def _fact_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_fact_text, value))
+    if isinstance(value, Region):
+        return f"{value.kind} {value.name} at {_box(value.box)}"
+    if isinstance(value, Place):
+        names = (value.nearest, value.city, value.region, value.country)
+        return ", ".join(dict.fromkeys(filter(None, names)))
+    if isinstance(value, Sidecar):
+        return escaped(value.name)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _line(text: Text, label: str, value: str, width: int = 15) -> None:
     if value:
-        text.append(f"  {label:<15}", style="dim")
+        text.append(f"  {label + ' ':<{width}}", style="dim")
         text.append(f"{escaped(value)}\n")
 
 

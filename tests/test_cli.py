@@ -16,6 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from catalogd.cli import _query_text, cli
+from catalogd.records import Facts, Record, Stat
+from tests import factory
 
 CATALOGD = Path(sys.executable).parent / "catalogd"
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "page.png", "rocket.jpg")
@@ -383,3 +385,50 @@ def test_the_demo_indexes_and_finds_without_a_network_or_an_argument(tmp_path: P
 def test_completion_scripts_are_printed(tmp_path: Path) -> None:
     for shell in ("bash", "zsh", "fish"):
         assert "_CATALOGD_COMPLETE" in catalogd("completion", shell, catalog=tmp_path).stdout
+
+
+@pytest.fixture
+def tagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A photo with tags; the catalog knows it as photo 7."""
+    path = tmp_path / "tagged.jpg"
+    factory.write_jpeg(path, factory.scene(64, 96), 6)
+    facts = Facts("jpeg", 64, 96, camera="NIKON Z 6_2", flash=False, keywords=("lake", "\x1b[2J"))
+    record = Record(os.fsencode(path), Stat(1, 1), bytes(16), facts, {}, photo_id=7)
+    monkeypatch.setattr("catalogd.cli._record_of", lambda *_: record)
+    return path
+
+
+def test_show_exif_prints_the_facts_then_every_tag_of_the_file(tagged: Path) -> None:
+    shown = CliRunner().invoke(cli, ["show", "7", "--exif"]).output.splitlines()
+    assert shown[0] == str(tagged)
+    for label, value in (
+        ("camera", "NIKON Z 6_2"),
+        ("flash", "no"),
+        ("keywords", "lake, \\x1b[2J"),
+        ("Orientation", "6"),
+        ("LensModel", "NIKKOR Z 85mm f/1.8 S"),
+        ("GPSLatitude", "48, 8, 15"),
+    ):
+        assert [label, value] in [line.split(None, 1) for line in shown], label
+    assert [line for line in shown[1:] if line and not line.startswith(" ")] == ["EXIF main", "EXIF", "GPS"]
+
+
+def test_show_exif_in_json(tagged: Path) -> None:
+    report = json.loads(CliRunner().invoke(cli, ["show", "7", "--exif", "--json"]).output)
+    assert (report["photo_id"], report["path"], report["problem"]) == (7, str(tagged), None)
+    assert report["facts"]["camera"] == "NIKON Z 6_2"
+    assert {"group": "EXIF", "name": "FNumber", "value": "2.8"} in report["tags"]
+
+
+@pytest.mark.parametrize(("content", "problem"), [(None, "the file is gone"), (b"noise", "not a photo")])
+def test_show_exif_of_a_file_that_is_gone_or_broken_keeps_the_facts(
+    tagged: Path, content: bytes | None, problem: str
+) -> None:
+    tagged.unlink() if content is None else tagged.write_bytes(content)
+    result = CliRunner().invoke(cli, ["show", "7", "--exif"])
+    assert result.exit_code == 0
+    assert "NIKON Z 6_2" in result.output
+    assert problem in result.output
+    report = json.loads(CliRunner().invoke(cli, ["show", "7", "--exif", "--json"]).output)
+    assert report["tags"] == []
+    assert problem in report["problem"]
