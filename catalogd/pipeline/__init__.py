@@ -2,7 +2,8 @@
 
 `index()` drives child processes, `index_inline()` runs the same stages in this process. Both take
 tasks and yield a `Record` or a `Failure` for each, in the order of completion; neither knows the
-catalog, but thumbnails go into its folder unless the settings say no. The daemon drives an `Engine` itself, to wait for its writer in the same place.
+catalog, but thumbnails go into its folder unless the settings say no. The daemon drives an `Engine`
+itself, to wait for its writer in the same place.
 """
 
 from __future__ import annotations
