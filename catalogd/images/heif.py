@@ -29,6 +29,7 @@ from catalogd.images.planes import decode_shrunk
 from catalogd.images.raster import to_rgb
 from catalogd.images.source import Source
 from catalogd.metadata import Blocks
+from catalogd.metadata.bmff import find
 from catalogd.metadata.items import Item, Items, Nclx
 from catalogd.settings import Settings
 
@@ -172,6 +173,8 @@ def _read_picture(
     try:
         return by_library(source.content(), items, item, limits)
     except _LIBRARY_ERRORS as error:
+        if item is None and find(source, b"moov"):
+            raise UnsupportedError(f"an image sequence without a still picture: {_told(error)}") from error
         raise _refusal(error, coding, found=item is not None) from error
 
 
@@ -266,7 +269,7 @@ def _by_libavif(content: bytes, items: Items, item: Item | None, limits: Setting
 
 def _refusal(error: Exception, coding: bytes, found: bool) -> PhotoError:
     """What a library's error means; `found` is whether the picture's place and kind are known."""
-    detail = " ".join(str(error).split()) or type(error).__name__
+    detail = _told(error)
     library = "libavif" if coding == b"av01" else "libheif"
     if any(words in detail.lower() for words in _TOO_LARGE):
         return TooLargeError(f"{library} refuses it: {detail}")
@@ -276,6 +279,10 @@ def _refusal(error: Exception, coding: bytes, found: bool) -> PhotoError:
         return UnsupportedError(f"a picture coded as {kind!r} that {library} does not read: {detail}")
     name = "AVIF" if coding == b"av01" else "HEIF"
     return UnreadableError(f"damaged {name}: {library} says: {detail}")
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _read_blocks(items: Items, colours: Nclx | None) -> Blocks:

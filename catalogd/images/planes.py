@@ -1,9 +1,9 @@
 """Pictures of HEIF and AVIF files as FFmpeg decodes them: planes, reduced before they become RGB.
 
-Optional: `catalogd[heif-fast]` brings PyAV, which carries FFmpeg. It decodes HEVC for about half the
-CPU of libde265 (bench/bench_heif.py), and the planes of a 12-MP photo are reduced and converted for
-less than its conversion alone takes at full size. Whatever is unusual is left to libheif and libavif:
-the answer is then None.
+Optional: `catalogd[heif-fast]` brings PyAV, which carries FFmpeg. It decodes HEVC for about two
+thirds of the CPU of libde265, of 10 bits for half, and planes are reduced and converted for less than
+the conversion alone takes at full size (bench/bench_heif.py). Whatever is unusual is left to libheif
+and libavif: the answer is then None.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from catalogd.metadata.items import Item, Items, Nclx
 Plane = NDArray[Any]  # uint8 or uint16[H, W]
 
 # A still picture is predicted from unfiltered levels: without its loop filters only the steps at block
-# edges stay, which a reduction to half the size averages away (bench/bench_heif.py).
+# edges stay, which a reduction to half the size averages away: 57 dB, for 5 to 10 % of the CPU.
 UNFILTERED_REDUCTION = 2.0
 
 _CODECS = {b"hvc1": ("hevc", b"hvcC"), b"av01": ("libdav1d", b"av1C")}  # kind: decoder, configuration
@@ -41,7 +41,7 @@ _LUMA_WEIGHTS = {
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
 }
-_UNSPECIFIED, _FULL_RANGE = 2, 2  # of matrices; of FFmpeg's ranges
+_FULL_RANGE = 2  # of FFmpeg's ranges
 
 
 class Grid(NamedTuple):
@@ -105,7 +105,7 @@ class _Planes(NamedTuple):
 def read_grid(items: Items, item: Item) -> Grid | None:
     """The tiles of a picture (ISO/IEC 23008-12, 6.6.2.3); one that is coded whole is its only tile.
 
-    None when it is neither, or when its numbers do not fit each other.
+    None when it is neither, or when its numbers do not fit each other or the size that it declares.
     """
     if item.size is None:
         return None
@@ -124,7 +124,8 @@ def read_grid(items: Items, item: Item) -> Grid | None:
         return None
     fits = rows * tile_size[0] >= height > 0 and columns * tile_size[1] >= width > 0
     spare = (rows - 1) * tile_size[0] >= height or (columns - 1) * tile_size[1] >= width
-    return Grid(height, width, columns, tiles) if fits and not spare else None
+    sane = fits and not spare and (height, width) == item.size
+    return Grid(height, width, columns, tiles) if sane else None
 
 
 def _is_unusual(items: Items, item: Item) -> bool:
@@ -135,11 +136,11 @@ def _is_unusual(items: Items, item: Item) -> bool:
 def _decode(items: Items, grid: Grid, shape: tuple[int, int]) -> tuple[_Planes, Nclx]:
     """The planes of the whole picture, and the colours that its stream tells."""
     planes: list[Plane] = []
-    frame = None
-    seen = set()
+    first = None
+    missing = set(range(len(grid.tiles)))
     for frame in _frames(items, grid, shape):
-        if (frame.height, frame.width) != grid.tiles[0].size or frame.is_corrupt:
-            raise _UnusualError
+        first = first or frame
+        _check_frame(frame, first, grid)
         levels = _levels(frame)
         if len(grid.tiles) == 1:
             planes = [_cut(level, *_share(level, frame, grid)) for level in levels]
@@ -147,14 +148,21 @@ def _decode(items: Items, grid: Grid, shape: tuple[int, int]) -> tuple[_Planes, 
             planes = planes or [np.empty(_share(level, frame, grid), level.dtype) for level in levels]
             for plane, level in zip(planes, levels, strict=True):
                 _place(plane, level, *divmod(frame.pts, grid.columns))
-        seen.add(frame.pts)
-    if frame is None or len(seen) != len(grid.tiles):
+        missing.discard(frame.pts)
+    if first is None or missing:
         raise _UnusualError
-    bits = frame.format.components[0].bits
+    bits = first.format.components[0].bits
     if len(planes) == 1:
         planes += [np.full((1, 1), 1 << bits >> 1, planes[0].dtype)] * 2
-    stream = Nclx(frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range == _FULL_RANGE)
+    stream = Nclx(first.color_primaries, first.color_trc, first.colorspace, first.color_range == _FULL_RANGE)
     return _Planes(planes[0], planes[1], planes[2], bits), stream
+
+
+def _check_frame(frame: Any, first: Any, grid: Grid) -> None:
+    """Whether a frame is whole, a tile of the grid, and of the depth and subsampling of the first."""
+    known = frame.pts in range(len(grid.tiles)) and frame.format.name == first.format.name
+    if not known or frame.is_corrupt or (frame.height, frame.width) != grid.tiles[0].size:
+        raise _UnusualError
 
 
 def _frames(items: Items, grid: Grid, shape: tuple[int, int]) -> Iterator[Any]:

@@ -383,6 +383,12 @@ def test_a_whole_avif_whose_structure_libavif_refuses_is_unsupported(tmp_path):
         read(heif_bytes(item_of(avif_bytes(SCENE)), alpha, brand=b"avif"), tmp_path)
 
 
+def test_a_sequence_that_holds_no_still_picture_is_unsupported(tmp_path):
+    content = struct.pack(">I4s4sI4s", 20, b"ftyp", b"msf1", 0, b"msf1") + struct.pack(">I4s", 8, b"moov")
+    with pytest.raises(UnsupportedError, match="an image sequence without a still picture"):
+        read(content, tmp_path)
+
+
 def test_damaged_pictures_are_unreadable(decoder, tmp_path):
     item = coded_item(SCENE)
     item.content = item.content[:4] + bytes(len(item.content) - 4)

@@ -119,6 +119,14 @@ def test_a_grid_whose_tiles_do_not_make_the_picture_is_none(rows, columns, tiles
     assert read_grid(items, items.primary) is None
 
 
+def test_a_grid_that_declares_two_sizes_is_none():
+    grid = grid_item(1, 2, 64, 128, [2, 2])
+    grid.properties = [factory.size_property(64, 126)]
+    items = items_of(grid, coded_item(np.zeros((64, 64, 3), np.uint8)))
+    assert items.primary is not None
+    assert read_grid(items, items.primary) is None
+
+
 @pytest.mark.parametrize("lost", [b"hvcC", b"ispe"])
 def test_a_picture_without_its_properties_is_left_to_the_libraries(lost):
     item = coded_item(factory.scene(64, 96))
