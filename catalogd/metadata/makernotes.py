@@ -12,10 +12,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from catalogd.metadata.tiff import Directory, read_directory
+from catalogd.metadata.tiff import Content, Directory, read_directory
 
 MAKER_NOTE = 0x927C
-MAX_NOTE_BYTES = 1 << 20  # the largest hold previews of some 100 KB behind their directories
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -156,6 +155,20 @@ TAG_NAMES: dict[str, dict[int, str]] = {
 }
 
 
+class _Window:
+    """A part of some content, of which only what is asked for is read: notes may hold a preview."""
+
+    def __init__(self, content: Content, start: int, size: int) -> None:
+        self._content, self._start, self._size = content, start, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: slice) -> bytes:
+        start, stop, _ = place.indices(self._size)
+        return self._content[self._start + start : self._start + stop]
+
+
 def find_note(detail: Directory, maker: str) -> MakerNote | None:
     """The maker note that the EXIF directory `detail` holds; None when there is none that is known.
 
@@ -166,7 +179,7 @@ def find_note(detail: Directory, maker: str) -> MakerNote | None:
         return None
     head = detail.content[start : start + 18]
     layout = next((one for one in _HEADERS if head.startswith(one.start)), None)
-    layout = layout or next((one for one in _HEADLESS if maker.lower().startswith(one.start.decode())), None)
+    layout = layout or next((one for one in _HEADLESS if maker.lower().encode().startswith(one.start)), None)
     if layout is None:
         return None
     order = layout.order or detail.order
@@ -174,7 +187,7 @@ def find_note(detail: Directory, maker: str) -> MakerNote | None:
         order = _ORDERS.get(head[order : order + 2], detail.order)
     content, place = detail.content, start + layout.directory
     if layout.base is not None:
-        content = content[start + layout.base : start + min(size, MAX_NOTE_BYTES)]
+        content = _Window(content, start + layout.base, size - layout.base)
         place = layout.directory - layout.base
     return MakerNote(layout.vendor, read_directory(content, order, place)[0])
 

@@ -407,7 +407,7 @@ def test_a_raw_file_that_is_not_walked_needs_exiftool():
     assert not needs_exiftool("png", read_exif((exif_block(),)), (exif_block(),))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_hostile_bytes_never_raise(data):
     block = bytearray(exif_block())

@@ -149,7 +149,7 @@ def test_tags_have_names_for_people():
     assert (note.vendor, note.names[0x0C]) == ("Canon", "SerialNumber")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_hostile_notes_never_raise(data):
     block = bytearray(EVERY_MAKER[data.draw(st.sampled_from(sorted(EVERY_MAKER)))])
