@@ -22,12 +22,17 @@ class QualityFields(TypedDict):
     colourfulness: float
     dominant_colours: tuple[tuple[int, int, int, float], ...]
 
-def resize(source: NDArray[np.uint8], target: NDArray[np.uint8], orientation: int = 1) -> None:
+def resize(
+    source: NDArray[np.uint8],
+    target: NDArray[np.uint8],
+    orientation: int = 1,
+    extent: tuple[float, float] | None = None,
+) -> None:
     """Resize `source: uint8[H, W, 3]` into `target: uint8[h, w, 3]`, turned upright.
 
-    Exact area coverage when shrinking, bilinear when enlarging. `orientation` is the source's EXIF
-    orientation, 1 to 8; `target` has the upright shape (for 5 to 8 its height comes from the
-    source's width). The two must not overlap.
+    Antialiased bicubic (Keys 1981, a = -1/2). `orientation` is the source's EXIF orientation, 1 to 8.
+    `extent` is how many rows and columns of the source, from its top left, are the picture; the last
+    ones may count in part. All do when None.
     """
 
 def resize_to_tensor(

@@ -65,7 +65,8 @@ def write_upright(decoded: Decoded, slot: Pixels, edge_px: int) -> Pixels:
 
     Nothing is done when the decoder has already written the frame there.
     """
-    height, width = fit(*(decoded.extent or decoded.pixels.shape[:2]), edge_px)
+    rows, columns = decoded.extent or decoded.pixels.shape[:2]
+    height, width = fit(rows, columns, edge_px)
     if decoded.orientation >= 5:
         height, width = width, height
     frame = slot[: height * width * 3].reshape(height, width, 3)
