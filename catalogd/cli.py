@@ -21,7 +21,10 @@ from catalogd import __version__
 from catalogd.errors import CatalogdError, CatalogError, UsageError
 
 if TYPE_CHECKING:
+    import datetime
+
     from catalogd.catalog import Catalog
+    from catalogd.catalog.arrangement import Session
     from catalogd.daemon import Progress
     from catalogd.records import Hit, Record
     from catalogd.settings import Settings
@@ -351,11 +354,37 @@ def show(load: LoadSettings, photo: str, with_tags: bool, as_json: bool) -> None
     if with_tags:
         _print_tags(record, settings, as_json)
     elif as_json:
-        _print_json(_record_json(record))
+        _print_json({**_record_json(record), **_groups_json(settings, record)})
     else:
         from catalogd import terminal
 
         _console().print(terminal.record_text(record))
+        _console().print(terminal.groups_text(_groups_json(settings, record)), end="")
+
+
+def _groups_json(settings: Settings, record: Record) -> dict[str, Any]:
+    """The stack, the burst and the session of a photo; None for what it is not in."""
+    from catalogd.catalog.timeline import clock_text, film_beside
+    from catalogd.records import display_path
+
+    with _open(settings) as catalog:
+        stack, burst = catalog.timeline.stack_of(record.photo_id), catalog.timeline.burst_of(record.photo_id)
+        session = catalog.timeline.session_of(record.photo_id)
+        covers = catalog.records([group.cover for group in (stack, burst) if group])
+    paths = {cover.photo_id: display_path(cover.path) for cover in covers if cover}
+    film = film_beside(record.path)
+    times = {"start": clock_text(session.start_s), "end": clock_text(session.end_s)} if session else {}
+    return {
+        "stack": {**stack._asdict(), "cover_path": paths.get(stack.cover, "")} if stack else None,
+        "burst": {**burst._asdict(), "cover_path": paths.get(burst.cover, "")} if burst else None,
+        "session": {**_session_json(session), **times} if session else None,
+        "film": display_path(film) if film else None,
+    }
+
+
+def _session_json(session: Session) -> dict[str, Any]:
+    names = ("session_id", "trip_id", "photos", "stacks", "bursts", "cover")
+    return {name: getattr(session, name) for name in names}
 
 
 def _print_tags(record: Record, settings: Settings, as_json: bool) -> None:
@@ -422,6 +451,84 @@ def _without_bytes(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex() if len(value) <= 16 else {"dimension": len(value) // 2}
     return value
+
+
+# ── timeline ──────────────────────────────────────────────────────────────────────────────────
+
+
+@cli.command()
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m", "%Y"]),
+    metavar="DATE",
+    help="Leave out what ended before 2023, 2023-06 or 2023-06-18.",
+)
+@click.option("--bursts", is_flag=True, help="The bursts instead of trips and sessions.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a trip, session or burst.")
+@click.pass_obj
+def timeline(load: LoadSettings, since: datetime.datetime | None, bursts: bool, as_json: bool) -> None:
+    """Trips, and sessions at home, by time: where, how many photos, and one to show for it.
+
+    A session is photos without a long pause between them; a trip is sessions away from home. Exit
+    code 1 when there are none.
+    """
+    with _open(load()) as catalog:
+        rows = _burst_rows(catalog, since) if bursts else _outing_rows(catalog, since)
+        what = "bursts" if bursts else "photos with a date"
+        reason = "" if rows else _why_no_timeline(catalog, what, since)
+    if as_json:
+        for row in rows:
+            _print_json(row)
+    elif rows:
+        from catalogd import terminal
+
+        _console().print(terminal.timeline_table(rows))
+    if reason:
+        click.echo(reason, err=True)
+        sys.exit(1)
+
+
+def _outing_rows(catalog: Catalog, since: datetime.datetime | None) -> list[dict[str, Any]]:
+    import msgspec
+
+    from catalogd.catalog.timeline import clock_s
+    from catalogd.records import display_path
+
+    outings = catalog.timeline.outings(None if since is None else clock_s(since.isoformat()))
+    return [
+        {**msgspec.structs.asdict(outing), "cover_path": display_path(outing.cover_path)}
+        for outing in outings
+    ]
+
+
+def _burst_rows(catalog: Catalog, since: datetime.datetime | None) -> list[dict[str, Any]]:
+    from catalogd.records import display_path
+
+    bursts = list(catalog.timeline.bursts())
+    covers = catalog.records([burst.cover for burst in bursts])
+    rows = [
+        {
+            "kind": "burst",
+            "burst_id": burst.burst_id,
+            "start": cover.facts.taken_at or "",
+            "end": cover.facts.taken_at or "",
+            "photos": len(burst.photo_ids),
+            "photo_ids": burst.photo_ids,
+            "cover": burst.cover,
+            "cover_path": display_path(cover.path),
+        }
+        for burst, cover in zip(bursts, covers, strict=True)
+        if cover and (since is None or (cover.facts.taken_at or "") >= since.isoformat())
+    ]
+    return sorted(rows, key=lambda row: (row["start"], row["burst_id"]))
+
+
+def _why_no_timeline(catalog: Catalog, what: str, since: datetime.datetime | None) -> str:
+    if not catalog.counts().indexed:
+        return "there are no photos yet: `catalogd run FOLDER` indexes some"
+    if not catalog.timeline.is_made():
+        return "no time line yet: a run makes it when it has a moment, `catalogd rebuild timeline` now"
+    return f"there are no {what}" + (f" since {since:%Y-%m-%d}" if since else "")
 
 
 # ── status, failures, retry ───────────────────────────────────────────────────────────────────
@@ -561,7 +668,7 @@ def retry(load: LoadSettings, photos: tuple[Path, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a difference.")
 @click.pass_obj
 def check(load: LoadSettings, deep: bool, repair: bool, as_json: bool) -> None:
-    """Compare records, text index and embedding indexes with each other. Exit code 1 when they differ."""
+    """Compare records, indexes and time line with each other. Exit code 1 when they differ."""
     with _locked(load()) as catalog:
         differences = catalog.check(deep=deep)
         for difference in differences:
@@ -581,14 +688,16 @@ def check(load: LoadSettings, deep: bool, repair: bool, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("index", type=click.Choice(["text", "vectors"]))
+@click.argument("index", type=click.Choice(["text", "vectors", "timeline"]))
 @click.pass_obj
 def rebuild(load: LoadSettings, index: str) -> None:
-    """Build the text index, or the embedding indexes (vectors), again from the records."""
+    """Build the text index, the embedding indexes (vectors) or the time line again from the records."""
     with _locked(load()) as catalog:
         start = time.monotonic()
         if index == "text":
             catalog.rebuild_text()
+        elif index == "timeline":
+            catalog.rebuild_timeline()
         else:
             catalog.rebuild_embeddings()
     click.echo(f"rebuilt in {time.monotonic() - start:.1f} s")

@@ -226,6 +226,48 @@ def record_text(record: Record) -> Text:
     return text
 
 
+def groups_text(groups: dict[str, Any]) -> Text:
+    """The stack, the burst and the session of a photo, as `catalogd show --json` has them."""
+    text = Text()
+    for kind in ("stack", "burst"):
+        if group := groups[kind]:
+            _line(text, kind, f"{len(group['photo_ids'])} photos, cover {group['cover_path']}")
+    _line(text, "film", groups["film"] or "")
+    if session := groups["session"]:
+        on_trip = ", on a trip" if session["trip_id"] else ""
+        when = _period(session["start"], session["end"])
+        _line(text, "session", f"{when}, {session['photos']:,} photos{on_trip}")
+    return text
+
+
+def timeline_table(outings: list[dict[str, Any]]) -> Table:
+    """Trips and sessions, or bursts, by time."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title, justify in (("when", "left"), ("what", "left"), ("photos", "right")):
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for title in ("where", "in it", "cover"):
+        table.add_column(title, overflow="fold")
+    for outing in outings:
+        counts = [(outing.get(name, 0), name) for name in ("stacks", "bursts")]
+        table.add_row(
+            _period(outing["start"], outing["end"]),
+            outing["kind"],
+            f"{outing['photos']:,}",
+            Text(escaped(", ".join(outing.get("places", ())))),
+            ", ".join(f"{count:,} {name if count > 1 else name[:-1]}" for count, name in counts if count),
+            Text(escaped(outing["cover_path"])),
+        )
+    return table
+
+
+def _period(start: str, end: str) -> str:
+    """2023-06-01 10:00 – 14:30, 2023-06-01 – 2023-06-09: of two times in ISO 8601."""
+    day, last_day = start[:10], end[:10]
+    if day != last_day:
+        return f"{day} – {last_day}"
+    return f"{day} {start[11:16]}" + (f" – {end[11:16]}" if end[11:16] != start[11:16] else "")
+
+
 def tags_text(record: Record, tags: Iterable[tuple[str, str, str]], problem: str) -> Text:
     """What the catalog knows from a photo's metadata, then the metadata itself, group by group."""
     text = Text()
