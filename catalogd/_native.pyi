@@ -30,9 +30,10 @@ def resize(
 ) -> None:
     """Resize `source: uint8[H, W, 3]` into `target: uint8[h, w, 3]`, turned upright.
 
-    Antialiased bicubic (Keys 1981, a = -1/2). `orientation` is the source's EXIF orientation, 1 to 8.
-    `extent` is how many rows and columns of the source, from its top left, are the picture; the last
-    ones may count in part. All do when None.
+    Antialiased bicubic (Keys 1981, a = -1/2). `orientation` is the source's EXIF orientation, 1 to 8;
+    `target` has the upright shape (for 5 to 8 its height comes from the source's width). `extent` is
+    how many rows and columns of the source, from its top left, are the picture; the last ones may
+    count in part. All do when None. The two must not overlap.
     """
 
 def resize_to_tensor(
