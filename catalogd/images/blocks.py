@@ -16,7 +16,10 @@ from catalogd.metadata.bmff import Box, boxes
 
 MAX_TEXT = 64 << 10  # characters of one comment
 MAX_BLOCK_BYTES = 16 << 20  # of XMP, IPTC or resources in a TIFF; panoramas have up to a few
-SRGB_GAMMA = 0.45455  # of a PNG's gAMA chunk: sRGB's, as PNG (third edition) 11.3.2.2 has it
+# What gAMA and cHRM say of sRGB, whose curve is no plain gamma (PNG, third edition, 11.3.2.5): white, red,
+# green, blue.
+SRGB_GAMMA = 0.45455
+SRGB_POINTS = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 
 _XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG = 700, 33723, 34377
 _RAW_PROFILE = "Raw profile type "
@@ -145,10 +148,12 @@ def _profile_of_png(image: Image.Image, content: bytes) -> bytes | None:
         return bytes(info["icc_profile"])
     if "srgb" in info:
         return colour.profile_named("srgb")
-    gamma, points = info.get("gamma"), info.get("chromaticity")
-    if not gamma or (points is None and abs(gamma - SRGB_GAMMA) < 1e-3):
+    gamma, points = info.get("gamma"), info.get("chromaticity") or SRGB_POINTS
+    if not gamma:
         return None
-    if points is None:
-        return colour.profile_of_primaries(None, 1 / gamma)
+    if abs(gamma - SRGB_GAMMA) < 1e-3 and all(
+        abs(a - b) < 1e-3 for a, b in zip(points, SRGB_POINTS, strict=True)
+    ):
+        return colour.profile_named("srgb")
     white, red, green, blue = zip(points[::2], points[1::2], strict=True)
     return colour.profile_of_primaries((red, green, blue, white), 1 / gamma)

@@ -35,7 +35,7 @@ TRANSFORMS_KEPT = 16  # a library has few profiles; building a transform takes a
 MAX_PROFILE_BYTES = 16 << 20  # CMYK press profiles have up to about 3 MB
 SAME_LEVELS = 1  # of 255: a profile that is sRGB under another name differs by rounding only
 DARKEST_BLACK = 1e-4  # light of level 0; above it LittleCMS compensates for the black point
-MAX_PRIMARY = 50  # XYZ; real primaries have up to about 1, and damaged profiles 32,768
+MAX_PRIMARY = 4  # XYZ; real primaries have up to about 1, damaged profiles 32,768
 MATRIX_TOLERANCE, CURVE_TOLERANCE = 2e-3, 3e-3  # XYZ and light: profiles of one space, differently rounded
 
 REFERENCE_WHITE_NITS = 203  # of diffuse white in PQ and HLG: ITU-R BT.2408
@@ -130,12 +130,9 @@ def profile_of_codes(primaries: int, transfer: int) -> bytes | None:
     return _made(name, known, icc.parametric_curve(*curve)) if curve else None
 
 
-def profile_of_primaries(primaries: Primaries | None, gamma: float) -> bytes | None:
-    """The profile of PNG's cHRM and gAMA: light is level ^ `gamma`; sRGB's primaries without a cHRM.
-
-    None when they make no sense.
-    """
-    matrix = icc.primaries_to_xyz(*(primaries or _REC709))
+def profile_of_primaries(primaries: Primaries, gamma: float) -> bytes | None:
+    """The profile whose light is level ^ `gamma` of `primaries`; None when they make no sense."""
+    matrix = icc.primaries_to_xyz(*primaries)
     if matrix is None or np.abs(matrix).max() > MAX_PRIMARY or not 0.1 <= gamma <= 10:
         return None
     return icc.make_matrix_profile(f"gamma {gamma:.3g}", matrix, icc.parametric_curve(gamma))
@@ -235,13 +232,15 @@ def _keep(frame: Pixels) -> None:
 
 @functools.lru_cache(TRANSFORMS_KEPT)
 def _conversion(profile: bytes) -> Convert:
-    convert = _by_matrix(profile) or _by_littlecms(profile)
+    found = icc.read_matrix_profile(profile)
+    if found is not None and np.abs(found.matrix).max() > MAX_PRIMARY:
+        return _keep  # damaged: no light has such colours
+    convert = _by_matrix(found) or _by_littlecms(profile)
     return _keep if convert is None or _changes_nothing(convert) else convert
 
 
-def _by_matrix(profile: bytes) -> Convert | None:
-    found = icc.read_matrix_profile(profile)
-    if found is None or found.curves[:, 0].max() > DARKEST_BLACK or np.abs(found.matrix).max() > MAX_PRIMARY:
+def _by_matrix(found: icc.MatrixProfile | None) -> Convert | None:
+    if found is None or found.curves[:, 0].max() > DARKEST_BLACK:
         return None
     srgb = icc.primaries_to_xyz(*_REC709)
     assert srgb is not None

@@ -19,6 +19,7 @@ LEVELS = np.linspace(0, 255, 16).astype(np.uint8)
 CUBE = np.stack(np.meshgrid(LEVELS, LEVELS, LEVELS), axis=-1).reshape(64, 64, 3)
 RAMP = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3)
 NAMES = ("srgb", "display-p3", "adobe-rgb", "prophoto-rgb", "rec2020")
+SRGB = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.3127, 0.329))
 ADOBE = icc.read_matrix_profile(colour.profile_named("adobe-rgb"))
 
 
@@ -151,6 +152,7 @@ def test_a_profile_of_tables_is_left_to_littlecms():
         factory.rgb_profile(True)[:200],
         factory.rgb_profile(True).replace(b"acsp", b"none"),
         factory.rgb_profile(True).replace(b"RGB ", b"CMYK"),
+        icc.make_matrix_profile("absurd", ADOBE.matrix * 9000, icc.parametric_curve(2.2)),
     ],
 )
 def test_a_profile_that_is_broken_or_of_other_inks_changes_nothing(profile):
@@ -206,13 +208,13 @@ def test_high_range_keeps_its_order_and_shows_diffuse_white_below_the_highlights
 
 
 def test_gamma_and_primaries_of_a_png_become_a_profile():
-    linear = colour.profile_of_primaries(None, 1.0)
+    linear = colour.profile_of_primaries(SRGB, 1.0)
     assert converted(RAMP, linear)[0, 55, 0] == pytest.approx(128, abs=1)  # 21.4 % of the light
     wide = colour.profile_of_primaries(((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), (0.3127, 0.329)), 2.2)
     assert colour.name_of(wide) == "adobe-rgb"
     assert colour.profile_of_primaries(((0.3, 0.3),) * 4, 2.2) is None
     assert colour.profile_of_primaries(((0.3, 0.0),) * 4, 2.2) is None
-    assert colour.profile_of_primaries(None, 0.0) is None
+    assert colour.profile_of_primaries(SRGB, 0.0) is None
 
 
 @pytest.mark.parametrize(

@@ -399,6 +399,7 @@ def test_the_resources_of_a_photoshop_document_are_found():
 # ── colours ───────────────────────────────────────────────────────────────────────────────────
 
 CHRM = struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)  # Adobe RGB's
+SRGB_CHRM = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +411,9 @@ CHRM = struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
         ([(b"sRGB", b"\0"), (b"cHRM", CHRM), (b"gAMA", struct.pack(">I", 45455))], "srgb"),
         ([(b"cHRM", CHRM), (b"gAMA", struct.pack(">I", 45455))], "adobe-rgb"),
         ([(b"gAMA", struct.pack(">I", 100000))], "gamma 1"),
-        ([(b"gAMA", struct.pack(">I", 45455))], None),
+        ([(b"gAMA", struct.pack(">I", 45455))], "srgb"),
+        ([(b"cHRM", SRGB_CHRM), (b"gAMA", struct.pack(">I", 45455))], "srgb"),
+        ([(b"cHRM", CHRM)], None),
         ([(b"gAMA", struct.pack(">I", 0))], None),
         ([], None),
     ],
