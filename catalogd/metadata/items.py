@@ -19,7 +19,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from catalogd.metadata.bmff import Box, boxes
+from catalogd.metadata.bmff import Box, boxes, find
 from catalogd.metadata.tiff import Content
 
 MAX_META_BYTES = 16 << 20  # that of a 200-MP photo with 1,000 tiles has about 40 kB
@@ -152,7 +152,7 @@ class Items:
         self.content = content
         self._by_number: dict[int, Item] = {}
         self.primary: Item | None = None
-        meta = next((box for box in boxes(content) if box.kind == b"meta"), None)
+        meta = find(content, b"meta")
         if meta is not None and meta.end - meta.start <= MAX_META_BYTES:
             self._read_meta(content[meta.start : meta.end], meta.start)
 

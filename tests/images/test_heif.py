@@ -133,6 +133,15 @@ def test_gray_pictures_become_rgb(decoder, content, tmp_path):
     assert (np.ptp(frame, axis=2) == 0).all()
 
 
+@pytest.mark.parametrize("mode", ["L;16", "LA;16"])
+def test_deep_gray_pictures_become_eight_bits(decoder, mode, tmp_path):
+    gray = factory.scene(96, 128)[:, :, 1]
+    deep = gray.astype(np.uint16) * 257
+    channels = deep if mode == "L;16" else np.dstack([deep, np.full_like(deep, 65535)])
+    _, frame = read(factory.heic_bytes(channels, mode=mode), tmp_path)
+    assert decibels(frame, gray[:, :, None]) > 32
+
+
 def clean_aperture(height: int, width: int, down: int, right: int) -> tuple[bytes, bytes]:
     return b"clap", struct.pack(">IIIIiIiI", width, 1, height, 1, right, 1, down, 1)
 
