@@ -89,9 +89,7 @@ _RIGHT_HALVES = {
 _RIGHT_HALF = re.compile(rb"\x1b[-./]([A-M])")
 _JAPANESE_ESCAPE = re.compile(rb"\x1b\$[@B]")
 
-# A character of two bytes in Shift-JIS, and those among them that are kana: in western text 0x82 and
-# 0x83 are a low quote and a florin sign, which no letter-like byte follows.
-_SHIFT_JIS = re.compile(rb"[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc]|[\xa1-\xdf]")
+# Kana in Shift-JIS. In western text their first bytes are a low quote and a florin sign: both are rare.
 _KANA = re.compile(rb"\x82[\x9f-\xf1]|\x83[\x40-\x96]")
 # Accented letters of Mac OS Roman where Windows-1252 has signs or capitals that stand in no word.
 _MAC_LETTER = re.compile(rb"[A-Za-z][\x87-\x8a\x8d-\x90\x98\x99\x9d\x9f][a-z]|[a-z][\x8a\x8e\x8f\x9f]")
@@ -99,6 +97,7 @@ _WINDOWS_LETTER = re.compile(rb"[A-Za-z][\xdf-\xff]|[\xc0-\xff][a-z]")
 _RUN = re.compile(rb"[\xa8\xb8\xc0-\xff]+")
 _RUSSIAN_VOWELS = frozenset("оаеи".encode("cp1251"))
 MIN_CYRILLIC_LETTERS = 8
+MIN_CYRILLIC_RUN = 4  # letters in a row: the accents of western text stand alone
 MIN_VOWEL_SHARE = 0.28  # of о, а, е, и: Russian has 35 %; read so, Greek has 10 and Hebrew 24 %
 
 
@@ -237,7 +236,7 @@ def charset(declared: bytes, text: bytes) -> str:
     """The Python codec of a block: what it declares when that can be, else what its text must be.
 
     `declared` is dataset 1:90. Text that is UTF-8 is taken for it. Else, as far as it can be told
-    without a doubt: Shift-JIS (every high byte part of a character, kana among them), Mac OS Roman
+    without a doubt: Shift-JIS (valid, with kana in it), Mac OS Roman
     (its accented letters inside words), Windows-1251 (words of Russian). The rest is Windows-1252,
     as almost all photos with such text are. GBK, Big5 and EUC-KR are not guessed: what is text in
     one of them is text in the others.
@@ -263,13 +262,13 @@ def _is_utf_8(text: bytes) -> bool:
 
 
 def _is_shift_jis(text: bytes) -> bool:
-    if _SHIFT_JIS.sub(b"", text).isascii() and _KANA.search(text):
-        try:
-            text.decode("cp932")
-        except UnicodeDecodeError:
-            return False
-        return True
-    return False
+    if not _KANA.search(text):
+        return False
+    try:
+        text.decode("cp932")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_mac_roman(text: bytes) -> bool:
@@ -280,13 +279,11 @@ def _is_cyrillic(text: bytes) -> bool:
     """Whether the high bytes are whole words of Russian in Windows-1251."""
     runs = _RUN.findall(text)
     letters = b"".join(runs)
-    lower = sum(byte >= 0xE0 for byte in letters)
     vowels = sum(byte in _RUSSIAN_VOWELS for byte in letters)
     return (
         len(letters) >= MIN_CYRILLIC_LETTERS
-        and lower * 2 > len(letters)
         and vowels >= MIN_VOWEL_SHARE * len(letters)
-        and max(map(len, runs)) >= 4
+        and max(map(len, runs)) >= MIN_CYRILLIC_RUN
     )
 
 

@@ -51,7 +51,7 @@ _PLACE = ("photoshop:Country", "photoshop:State", "photoshop:City", "Iptc4xmpCor
 _COLOUR_SPACES = {1: "srgb", 2: "adobe-rgb"}
 _REGION_KINDS = {kind.lower(): kind for kind in ("Face", "Pet", "Focus", "BarCode")}
 # ISO 16684-2, GPSCoordinate: "53,7,57N", "53,7.95354N"; some programs write signed degrees.
-_COORDINATE = re.compile(r"(\d+)(?:,(\d+(?:\.\d*)?))?(?:,(\d+(?:\.\d*)?))?\s*([NSEW])\Z", re.ASCII)
+_COORDINATE = re.compile(r"(\d+(?:\.\d*)?)(?:,(\d+(?:\.\d*)?))?(?:,(\d+(?:\.\d*)?))?\s*([NSEW])\Z", re.ASCII)
 
 
 def read_xmp(packet: bytes, extended: bytes = b"", orientation: int = 1) -> Facts:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogd.metadata.iptc import IPTC_RESOURCE, datasets, read_iptc, resource
+from catalogd.metadata.iptc import IPTC_RESOURCE, charset, datasets, read_iptc, resource
 from catalogd.records import Place
 from tests.packets import iptc_block, photoshop_block
 
@@ -83,6 +83,7 @@ def test_a_date_is_read_without_making_up_a_time(date, clock, taken_at, zone):
         (b"", "cp1252", "Åse, Øyvind, Ægir, ÆØÅ"),
         (b"", "cp1252", "Šibenik, Košice, Žilina"),
         (b"", "cp1252", "Le cœur et la sœur"),
+        (b"", "cp1252", "À la crème, à l'île, à côté, dès là"),
         (b"", "cp1252", "Photo™s, déjà vu"),
         (b"", "cp1252", "Größe: 5 µm, ½ Maß"),
     ],
@@ -90,6 +91,21 @@ def test_a_date_is_read_without_making_up_a_time(date, clock, taken_at, zone):
 def test_text_comes_out_right_in_its_charset(declared, encoding, text):
     facts = read_iptc(iptc_block((120, text.encode(encoding)), (25, b"ascii"), charset=declared))
     assert (facts.caption, facts.keywords) == (text, ("ascii",))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("koi8_r", "Москва, Красная площадь"),
+        ("cp1253", "Αθήνα και Θεσσαλονίκη στην Ελλάδα"),
+        ("cp1255", "ירושלים ותל אביב בישראל"),
+        ("gb2312", "北京的故宫和长城"),
+        ("euc_kr", "서울의 궁궐과 한강"),
+        ("big5", "臺北的故宮博物院"),
+    ],
+)
+def test_a_charset_that_cannot_be_told_is_not_guessed(encoding, text):
+    assert charset(b"", text.encode(encoding)) == "cp1252"
 
 
 def test_the_charset_is_that_of_the_whole_block():
