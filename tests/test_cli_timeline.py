@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from catalogd.catalog import Catalog
+from catalogd.cli import cli
 from catalogd.records import Facts, Place, Record
 from catalogd.settings import Settings
 from tests import factory
@@ -30,6 +32,10 @@ def filled(folder: Path, *records: Record, follow: bool = True) -> Path:
         if follow:
             catalog.follow(force=True)
     return settings.catalog
+
+
+def in_process(catalog: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["--catalog", str(catalog), "timeline", *arguments])
 
 
 @pytest.fixture(scope="module")
@@ -77,18 +83,19 @@ def test_bursts_are_listed_with_the_picture_to_keep(library: Path) -> None:
     [("2023-06", "", 1), ("2023-06-02", "", 1), ("2023-05-02", "", 3), ("2022", "--bursts", 1)],
 )
 def test_since_leaves_out_what_ended_before(library: Path, since: str, bursts: str, count: int) -> None:
-    arguments = ["timeline", "--json", "--since", since, *([bursts] if bursts else [])]
-    assert len(rows(catalogd(*arguments, catalog=library))) == count
+    arguments = ["--json", "--since", since, *([bursts] if bursts else [])]
+    assert len(in_process(library, *arguments).stdout.splitlines()) == count
 
 
 @pytest.mark.parametrize("options", [(), ("--bursts",), ("--json",)])
 def test_nothing_since_a_date_is_exit_code_1_and_said(library: Path, options: tuple[str, ...]) -> None:
-    done = catalogd("timeline", "--since", "2024", *options, catalog=library, code=1)
-    assert (done.stdout, "since 2024-01-01" in done.stderr) == ("", True)
+    done = in_process(library, "--since", "2024", *options)
+    assert (done.exit_code, done.stdout, "since 2024-01-01" in done.stderr) == (1, "", True)
 
 
 def test_a_date_that_is_none_is_a_usage_error(library: Path) -> None:
-    assert "tomorrow" in catalogd("timeline", "--since", "tomorrow", catalog=library, code=2).stderr
+    done = in_process(library, "--since", "tomorrow")
+    assert (done.exit_code, "tomorrow" in done.stderr) == (2, True)
 
 
 def test_without_photos_without_dates_and_before_it_is_made_it_says_what_to_do(tmp_path: Path) -> None:
