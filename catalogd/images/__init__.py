@@ -182,7 +182,7 @@ def _decode(source: Source, name: str, slot: Pixels, limits: Settings) -> Decode
 
 
 def _with_profile(decoded: Decoded, name: str) -> Decoded:
-    """The profile that EXIF names where the picture has none; that of a RAW file is for its decoder to say."""
+    """The profile that EXIF names where the picture has none; of a RAW file its decoder has said it."""
     if decoded.profile is not None or name == "raw":
         return decoded
     return dataclasses.replace(decoded, profile=colour.profile_of_exif(decoded.blocks.exif))
