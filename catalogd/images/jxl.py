@@ -13,7 +13,7 @@ from PIL import Image
 
 from catalogd.errors import UnreadableError, UnsupportedError
 from catalogd.images.frames import Decoded, check_size
-from catalogd.images.raster import shrink_factor, to_rgb
+from catalogd.images.raster import extent_of, shrink_factor, to_rgb
 from catalogd.metadata import Blocks
 from catalogd.settings import Settings
 
@@ -29,18 +29,21 @@ def decode_jxl(content: bytes, limits: Settings) -> Decoded:
         raise UnsupportedError("a JPEG XL picture: install catalogd[jxl] to read it") from None
     try:
         header = pylibjxl.probe(content)
-        height, width = header["height"], header["width"]
-        check_size(height, width, limits, "a JPEG XL")
-        pixels, metadata = pylibjxl.decode(content, metadata=True)
+        check_size(header["height"], header["width"], limits, "a JPEG XL")
+        decoded, metadata = pylibjxl.decode(content, metadata=True)
     except RuntimeError as error:
         raise UnreadableError(f"damaged JPEG XL: {error}") from error
+    height, width = decoded.shape[:2]  # upright, as the header's are not
+    shrink = shrink_factor(height, width, limits.frame_edge_px)
+    pixels = to_rgb(_image(decoded), shrink)
     return Decoded(
-        pixels=to_rgb(_image(pixels), shrink_factor(height, width, limits.frame_edge_px)),
-        height=pixels.shape[0],
-        width=pixels.shape[1],
+        pixels=pixels,
+        height=height,
+        width=width,
         orientation=1,
         blocks=_blocks(metadata),
         profile=metadata.get("icc_profile") or metadata.get("icc"),
+        extent=extent_of(pixels, height, width, shrink),
     )
 
 

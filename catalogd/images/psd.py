@@ -19,7 +19,7 @@ from PIL import Image
 
 from catalogd.errors import UnreadableError, UnsupportedError
 from catalogd.images.frames import Decoded, Pixels, check_size
-from catalogd.images.raster import shrink_factor, to_rgb
+from catalogd.images.raster import extent_of, shrink_factor, to_rgb
 from catalogd.metadata import Blocks, iptc
 from catalogd.settings import Settings
 
@@ -68,13 +68,15 @@ def decode_psd(content: bytes, limits: Settings) -> Decoded:
     shrink = shrink_factor(document.height, document.width, limits.frame_edge_px)
     profile = iptc.resource(document.resources, _PROFILE) or None
     deep = document.depth == 32  # its light is linear, whatever the profile: encoded as sRGB below
+    pixels = _composite(document, content, shrink, profile)
     return Decoded(
-        pixels=_composite(document, content, shrink, profile),
+        pixels=pixels,
         height=document.height,
         width=document.width,
         orientation=1,  # Photoshop turns the picture itself, and the EXIF still says how it was
         blocks=_blocks(document.resources),
         profile=profile if document.mode in ("L", "RGB", "P") and not deep else None,
+        extent=extent_of(pixels, document.height, document.width, shrink),
     )
 
 

@@ -25,6 +25,7 @@ from catalogd.errors import PhotoError, TooLargeError, UnreadableError, Unsuppor
 from catalogd.images import colour
 from catalogd.images.blocks import read_blocks, read_profile
 from catalogd.images.frames import Decoded, Pixels, check_size
+from catalogd.images.jpeg import SCALED_MARGIN
 from catalogd.metadata import Content, read_orientation
 from catalogd.settings import Settings
 
@@ -139,6 +140,11 @@ def shrink_factor(height: int, width: int, edge_px: int) -> int:
     return max(1, max(height, width) // (SPARE_SCALE * edge_px))
 
 
+def extent_of(pixels: Pixels, height: int, width: int, scale: int) -> tuple[float, float]:
+    """How much of `pixels` a picture of that size takes, `scale` times reduced: see `Decoded.extent`."""
+    return min(pixels.shape[0], height / scale), min(pixels.shape[1], width / scale)
+
+
 class _File(io.RawIOBase):
     """A file of which only what a plugin asks for is read."""
 
@@ -188,8 +194,9 @@ def _decode_opened(image: ImageFile.ImageFile, content: bytes, name: str, limits
     image.load()
     blocks = read_blocks(image, content, name)
     shrink = shrink_factor(image.height, image.width, limits.frame_edge_px)
+    pixels = to_rgb(image, shrink)
     return Decoded(
-        pixels=to_rgb(image, shrink),
+        pixels=pixels,
         height=height,
         width=width,
         # Pillow has applied the orientation of a TIFF.
@@ -197,6 +204,7 @@ def _decode_opened(image: ImageFile.ImageFile, content: bytes, name: str, limits
         blocks=blocks,
         path_taken=f"wavelet/{1 << power}" if power else "full",
         profile=None if image.mode in ("CMYK", "LAB") else read_profile(image, content, name),
+        extent=extent_of(pixels, height, width, shrink << power),
     )
 
 
@@ -210,9 +218,11 @@ def _skip_resolutions(image: Any, content: bytes, edge_px: int) -> int:
     if coding < 0 or coding + 10 > len(content):
         return 0
     power = 0
-    while power < content[coding + 9] and max(image.size) >> (power + 1) >= edge_px:
+    while power < content[coding + 9] and max(image.size) >> (power + 1) >= SCALED_MARGIN * edge_px:
         power += 1
     image.reduce = power
+    # Pillow halves sizes by rounding, OpenJPEG by rounding up: a multiple is the same to both.
+    image._size = tuple((-(-edge >> power)) << power for edge in image.size)
     return power
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from catalogd.errors import UnsupportedError
 from catalogd.images.blocks import read_blocks
 from catalogd.images.frames import Decoded, Pixels, check_size
-from catalogd.images.raster import decode_raster, shrink_factor, to_rgb
+from catalogd.images.raster import decode_raster, extent_of, shrink_factor, to_rgb
 from catalogd.metadata import Directory, Tiff
 from catalogd.settings import Settings
 
@@ -82,13 +82,16 @@ def _decode_page(page: Any, content: bytes, limits: Settings) -> Decoded:
     linear = samples.dtype.kind == "f"
     profile = page.tags.valueof(34675)
     image.info["icc_profile"] = profile
+    shrink = shrink_factor(height, width, limits.frame_edge_px)
+    pixels = to_rgb(image, shrink)
     return Decoded(
-        pixels=to_rgb(image, shrink_factor(height, width, limits.frame_edge_px)),
+        pixels=pixels,
         height=height,
         width=width,
         orientation=int(page.tags.valueof(0x0112, 1)),
         blocks=read_blocks(image, content, "tiff"),
         profile=profile if photometric <= _RGB and not linear else None,
+        extent=extent_of(pixels, height, width, shrink),
     )
 
 

@@ -45,11 +45,11 @@ def saved(image, known_as, **options):
     return file.getvalue()
 
 
-def frame_of(tmp_path, content):
+def frame_of(tmp_path, content, limits=LIMITS):
     path = tmp_path / "photo"
     path.write_bytes(content)
-    slot = np.empty(LIMITS.frame_edge_px**2 * 3, np.uint8)
-    reading = read_frame(bytes(path), slot, LIMITS)
+    slot = np.empty(limits.frame_edge_px**2 * 3, np.uint8)
+    reading = read_frame(bytes(path), slot, limits)
     return reading, slot[: reading.height * reading.width * 3].reshape(reading.height, reading.width, 3)
 
 
@@ -199,19 +199,22 @@ def test_twice_the_frame_is_left_for_its_own_filter():
     assert shrink_factor(100, 100, 1280) == 1
 
 
-def test_a_large_picture_is_shrunk_to_the_same_frame(tmp_path):
-    large = factory.scene(960, 1280)
-    _, frame = frame_of(tmp_path, saved(large, "PNG", compress_level=1))
-    assert decibels(frame, Image.fromarray(large).resize((320, 240), Image.Resampling.BOX)) > 40
+@pytest.mark.parametrize("size", [(960, 1280), (959, 1277), (1281, 961)])
+def test_a_large_picture_is_shrunk_to_the_same_frame(tmp_path, size):
+    large = factory.scene(*size)
+    _, frame = frame_of(tmp_path, saved(large, "PNG", compress_level=1), Settings(frame_edge_px=160))
+    expected = Image.fromarray(large).resize(frame.shape[1::-1], Image.Resampling.BICUBIC)
+    assert decibels(frame, expected) > 38
 
 
 @pytest.mark.parametrize("boxed", [True, False])
 def test_resolutions_of_a_jpeg_2000_that_nobody_needs_are_not_decoded(tmp_path, boxed):
-    large = factory.scene(480, 640)
-    reading, frame = frame_of(tmp_path, saved(large, "JPEG2000", no_jp2=not boxed))
-    assert (reading.facts.format, reading.facts.path_taken) == ("jp2", "wavelet/2")
-    assert (reading.facts.width, reading.facts.height) == (640, 480)
-    assert decibels(frame, Image.fromarray(large).resize((320, 240), Image.Resampling.LANCZOS)) > 30
+    large = factory.scene(479, 641)
+    content = saved(large, "JPEG2000", no_jp2=not boxed)
+    reading, frame = frame_of(tmp_path, content, Settings(frame_edge_px=100))
+    assert (reading.facts.format, reading.facts.path_taken) == ("jp2", "wavelet/4")
+    assert (reading.facts.width, reading.facts.height) == (641, 479)
+    assert decibels(frame, Image.fromarray(large).resize((100, 75), Image.Resampling.BICUBIC)) > 30
 
 
 def test_a_jpeg_2000_with_few_resolutions_is_decoded_at_the_smallest_it_has():
