@@ -89,7 +89,8 @@ class Daemon:
         self._read = read
         self._once = once
         self._inline = inline
-        self._rules = Rules(PHOTO_EXTENSIONS, include, exclude, settings.follow_symlinks)
+        catalog = os.path.realpath(os.fsencode(settings.catalog))
+        self._rules = Rules(PHOTO_EXTENSIONS, include, exclude, settings.follow_symlinks, catalog)
         self._report = report or (lambda progress: None)
         self._stops = 0
         self._counts: collections.Counter[str] = collections.Counter()

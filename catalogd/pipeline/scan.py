@@ -44,6 +44,7 @@ class Rules:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
+    skipped: bytes | None = None  # a folder that holds none: the catalog, with a thumbnail of every photo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +174,7 @@ class _Filter:
         self.follow_symlinks = rules.follow_symlinks
         self.extensions = rules.extensions
         self.patterns = bool(rules.include or rules.exclude)
+        self._skipped = rules.skipped
         self._root = root.rstrip(b"/") + b"/"
         self._include = [_compiled(pattern) for pattern in rules.include]
         self._exclude = [_compiled(pattern) for pattern in rules.exclude]
@@ -180,6 +182,8 @@ class _Filter:
     def folder(self, path: bytes) -> bool:
         name = path.rpartition(b"/")[2].lower()
         if name.startswith(b".") or name in _SKIPPED_NAMES or name.endswith(_SKIPPED_SUFFIXES):
+            return False
+        if (os.path.realpath(path) if self.follow_symlinks else path) == self._skipped:
             return False
         return not self._matches(self._exclude, path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import struct
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_folders_of_other_programs_are_skipped(tmp_path: Path) -> None:
     )
     touch(tmp_path, "Trash/g.jpg", "kept/f.jpg")
     assert names(walk(tmp_path)) == {b"f.jpg"}
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_the_catalog_in_a_library_is_skipped(tmp_path: Path, follow: bool) -> None:
+    """Its thumbnails used to be indexed, and theirs, without end."""
+    touch(tmp_path, "a.jpg", "catalog/thumbs/ab/abcd.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "catalog")
+    rules = dataclasses.replace(
+        RULES, follow_symlinks=follow, skipped=os.fsencode(tmp_path.resolve() / "catalog")
+    )
+    assert names(walk(tmp_path, rules=rules)) == {b"a.jpg"}
 
 
 def test_an_unchanged_photo_is_counted_and_not_named(tmp_path: Path) -> None:

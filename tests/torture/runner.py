@@ -20,7 +20,7 @@ import numpy as np
 import catalogd.daemon.writing
 from catalogd.daemon import Daemon
 from catalogd.errors import CatalogdError
-from catalogd.images import Reading
+from catalogd.images import Reading, read_frame
 from catalogd.pipeline.workers import Child
 from catalogd.records import Output
 from catalogd.settings import Settings
@@ -40,6 +40,7 @@ class Spec:
     versions: tuple[int, ...] = (1,)
     exclude: tuple[str, ...] = ()
     point: str | None = None
+    real: bool = False  # photos are read as they are in a real run
 
 
 def note(journal: str, name: str, line: str) -> None:
@@ -49,9 +50,9 @@ def note(journal: str, name: str, line: str) -> None:
     os.close(descriptor)
 
 
-def noted_read(journal: str, path: bytes, pixels: np.ndarray, settings: Settings) -> Reading:
+def noted_read(journal: str, real: bool, path: bytes, pixels: np.ndarray, settings: Settings) -> Reading:
     note(journal, "reads", os.fsdecode(path))
-    return stubs.read(path, pixels, settings)
+    return (read_frame if real else stubs.read)(path, pixels, settings)
 
 
 def noted_models(journal: str, versions: tuple[int, ...]) -> list[stubs.MeanModel]:
@@ -103,7 +104,7 @@ def main(spec: Spec) -> int:
             once=spec.once,
             inline=spec.inline,
             exclude=tuple(spec.exclude),
-            read=functools.partial(noted_read, spec.journal),
+            read=functools.partial(noted_read, spec.journal, spec.real),
         ).run()
     except CatalogdError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
