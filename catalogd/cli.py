@@ -268,8 +268,8 @@ def query(
 ) -> None:
     """Find photos by what is in them: WORDS, and filters such as camera:nikon iso:>=1600 date:2023-06.
 
-    Filters: camera: iso: date: type: faces: text:, each negated by a leading "-". Exit code 1 when
-    nothing was found.
+    Filters: camera: lens: iso: date: type: faces: text: place: person: keyword: label: rating:, each
+    negated by a leading "-". Exit code 1 when nothing was found.
     """
     from catalogd import query as search_photos
 

@@ -27,7 +27,10 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | `query --json`, one a hit | `path, photo_id, score, signals` (each signal: `name, rank, score, matched`) |
 | `status --json` | `indexed, pending, failed, missing, thumbnails, thumbnail_bytes, rate, eta_s, limit, running, state, pid, roots, offline, catalog` |
 | `failures --json`, one a failure | `path, stage, reason, tries, message, exception, failed_at, profile` |
-| `show --json` | one object: the record as docs/formats.md describes it; an embedding is `{"dimension": D}` |
+| `show --json` | one object: the record as docs/formats.md describes it, and `stack, burst, session, film`; an embedding is `{"dimension": D}` |
+| `show --exif --json` | one object: `photo_id, path, facts, tags, problem` (each tag: `group, name, value`) |
+| `timeline --json`, one a trip or session | `kind, outing_id, start, end, photos, stacks, bursts, places, cover, cover_path, session_ids` |
+| `timeline --bursts --json`, one a burst | `kind, burst_id, start, end, photos, photo_ids, cover, cover_path` |
 | `thumbs --json` | one object: `count, bytes, max_bytes, photos, missing, folder`, with `--prune` `freed, freed_bytes`, with `--fill` `made, not_made`; with `--path`: `path, thumbnail` |
 | `check --json`, one a difference | `store, photo_id, text` |
 | `models --json`, one a file of weights | `profile, name, job, package, source, file, sha256_ok, licence, install, optional, note` |

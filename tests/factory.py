@@ -517,7 +517,10 @@ def _meta(items: tuple[HeifItem, ...], primary: int, start: int) -> bytes:
         for kind, targets in item.references.items():
             numbers = struct.pack(f">HH{len(targets)}H", number, len(targets), *targets)
             references += _box(kind, numbers)
-        indices = range(count + 1, count + 1 + len(item.properties))
+        essential = {b"clap", b"irot", b"imir"}
+        indices = [
+            count + i | (0x8000 if kind in essential else 0) for i, (kind, _) in enumerate(item.properties, 1)
+        ]
         associations += struct.pack(f">HB{len(indices)}H", number, len(indices), *indices)
         properties += b"".join(_box(kind, content) for kind, content in item.properties)
         count += len(indices)
