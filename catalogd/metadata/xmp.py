@@ -5,8 +5,8 @@
     bytes ─▶ text (UTF-8, 16, 32) ─▶ expat ─▶ _Reader: nodes and properties in turn ─▶ Value tree
 
 Promises never to raise and to take time linear in the packet, whatever the bytes are: a packet with
-a document type (and so with entities) is refused whole, depth and number of values are bounded, and
-of a damaged packet what stands before the damage is kept. Nothing outside the packet is ever opened.
+a document type (and so with entities) is refused whole, depth, names and number of values are bounded,
+and of a damaged packet what stands before the damage is kept. Nothing outside the packet is ever opened.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from xml.parsers import expat
 MAX_PACKET_BYTES = 64 << 20  # an extended packet holds a depth map as text: up to about 20 MiB
 MAX_VALUES = 50_000  # properties, items and fields; a photo edited for years has about 10,000
 MAX_DEPTH = 64  # elements in elements; real packets reach about 15
+MAX_NAMESPACE_BYTES = 256  # expat writes it out for every attribute in it; real ones have up to about 60
+# expat reads a piece to its end, whatever was refused at its start; each is as long as all before it, so
+# that one value across many pieces is not gone through for each.
+FIRST_PIECE_BYTES = 64 << 10
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns# "
 XML = "http://www.w3.org/XML/1998/namespace "
@@ -61,6 +65,7 @@ NAMESPACES = (
     ("MPReg", "http://ns.microsoft.com/photo/1.2/t/Region#"),
     ("digiKam", "http://www.digikam.org/ns/1.0/"),
     ("darktable", "http://darktable.sf.net/"),
+    ("catalogd", "https://catalogd.org/ns/1.0/"),
     ("acdsee", "http://ns.acdsee.com/iptc/1.0/"),
     ("mediapro", "http://ns.iview-multimedia.com/mediapro/1.0/"),
     ("photomech", "http://ns.camerabits.com/photomechanic/1.0/"),
@@ -77,6 +82,8 @@ NAMESPACES = (
     ("Camera", "http://pix4d.com/camera/1.0"),
 )
 _PREFIXES = {namespace: prefix for prefix, namespace in NAMESPACES}
+# How a photo was developed and edited: most of what editors write, and no fact comes from it.
+EDITING = tuple(f"{name} " for prefix, name in NAMESPACES if prefix in ("crs", "xmpMM", "darktable"))
 _KEYS: dict[str, tuple[str, ...]] = {}  # "dc:title" as the code spells it: its keys in `Value.fields`
 
 _ARRAYS = {RDF + kind: kind for kind in (BAG, SEQ, ALT)}
@@ -89,6 +96,7 @@ _NOTATION = {LANGUAGE, XML + "space", XML + "base", _RDF_RESOURCE, _RDF_PARSE_TY
 }
 _NO_XML = bytes(code for code in range(32) if code not in b"\t\n\r")  # XML 1.0, 2.2
 _DECLARATION = re.compile(rb"<\?xml\s[^>]*>")
+_NAMESPACE = re.compile(rb"xmlns[^\"'<>]*(?:[\"']([^\"'<]*))?")
 _ENCODINGS = {
     (4, 0): "utf-32-le",
     (4, 3): "utf-32-be",
@@ -147,26 +155,27 @@ class Value:
 _NOTHING = Value()
 
 
-def parse(packet: bytes, extended: bytes = b"") -> Value:
+def parse(packet: bytes, extended: bytes = b"", without: tuple[str, ...] = EDITING) -> Value:
     """The properties of a packet, and of the one that extends it, as the fields of one value.
 
-    The first of two properties of one name counts. Never raises.
+    The first of two properties of one name counts. Properties whose key begins as one of `without`
+    are passed over. Never raises.
     """
     root = Value()
     root.kind = STRUCT
-    reader = _Reader(root)
+    reader = _Reader(root, without)
     for document in (packet, extended):
         reader.read(_prepare(document))
     return root
 
 
 def properties(packet: bytes, extended: bytes = b"") -> list[tuple[str, str]]:
-    """Every value that `parse` finds as (path, text), in its order: ("dc:subject[1]", "dog").
+    """Every value of a packet as (path, text), in its order: ("dc:subject[1]", "dog").
 
     Paths have the usual prefixes, or the namespace where there is none: `struct/field`, `array[1]`,
     `alternative[x-default]`, `value?qualifier`. Never raises.
     """
-    root = parse(packet, extended)
+    root = parse(packet, extended, without=())
     return [row for name, value in root.fields.items() for row in _rows(_spell(name), value)]
 
 
@@ -205,6 +214,9 @@ def _prepare(packet: bytes) -> bytes:
     document = _decode(packet).encode().translate(None, _NO_XML)
     if b"<?xml " in document:  # often where it may not be, behind the packet's wrapper
         document = _DECLARATION.sub(b"", document)
+    for namespace in _NAMESPACE.finditer(document):
+        if len(namespace[1] or b"") > MAX_NAMESPACE_BYTES:
+            return document[: namespace.start()]
     return document
 
 
@@ -246,10 +258,12 @@ class _Reader:
         dc:subject         children are nodes       that describe its value
         rdf:Bag            children are items       of the value
         rdf:li             children are nodes       that describe the item
+        crs:Look           children are nothing     when the namespace is passed over
     """
 
-    def __init__(self, root: Value) -> None:
+    def __init__(self, root: Value, without: tuple[str, ...]) -> None:
         self._root = root
+        self._without = without
         self._left = MAX_VALUES
 
     def read(self, document: bytes) -> None:
@@ -264,7 +278,9 @@ class _Reader:
         self._open: list[tuple[str, Value]] = [("outside", self._root)]
         self._text: list[str] = []
         with contextlib.suppress(expat.ExpatError, _LimitError):
-            parser.Parse(document, True)
+            for piece in _pieces(document):
+                parser.Parse(piece, False)
+            parser.Parse(b"", True)
 
     def _refuse(self, *doctype: object) -> None:
         """Only a document type brings entities, and no packet needs one; before it nothing was read."""
@@ -276,7 +292,9 @@ class _Reader:
             raise _LimitError
         self._text.clear()
         children, value = self._open[-1]
-        if children == "properties":
+        if children == "nothing" or (children == "properties" and name.startswith(self._without)):
+            opened = "nothing", self._root
+        elif children == "properties":
             opened = self._property(_add_field(value, name), attributes)
         elif children == "items":
             item = Value()
@@ -306,7 +324,7 @@ class _Reader:
             return "items", value
         value.kind = STRUCT
         for key, text in zip(attributes[::2], attributes[1::2], strict=True):
-            if key not in _NOTATION:
+            if not key.startswith(self._without) and key not in _NOTATION:
                 _add_field(value, key).text = text
         return "properties", value
 
@@ -324,6 +342,13 @@ class _Reader:
                 value.kind = STRUCT
                 return "properties", value
         return "nodes", value
+
+
+def _pieces(document: bytes) -> Iterator[bytes]:
+    start, size = 0, FIRST_PIECE_BYTES
+    while start < len(document):
+        yield document[start : start + size]
+        start, size = start + size, start + size
 
 
 def _add_field(struct: Value, name: str) -> Value:
