@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from catalogd.metadata.values import clean_text, clean_word, clean_words, time, zone_of
+from catalogd.metadata.values import KANA, clean_text, clean_word, clean_words, time, zone_of
 from catalogd.records import Facts, Place
 
 IPTC_RESOURCE = 0x0404  # Photoshop's number of the IPTC block
@@ -89,8 +89,6 @@ _RIGHT_HALVES = {
 _RIGHT_HALF = re.compile(rb"\x1b[-./]([A-M])")
 _JAPANESE_ESCAPE = re.compile(rb"\x1b\$[@B]")
 
-# Kana in Shift-JIS. In western text their first bytes are a low quote and a florin sign: both are rare.
-_KANA = re.compile(rb"\x82[\x9f-\xf1]|\x83[\x40-\x96]")
 # Accented letters of Mac OS Roman where Windows-1252 has signs or capitals that stand in no word.
 _MAC_LETTER = re.compile(rb"[A-Za-z][\x87-\x8a\x8d-\x90\x98\x99\x9d\x9f][a-z]|[a-z][\x8a\x8e\x8f\x9f]")
 _WINDOWS_LETTER = re.compile(rb"[A-Za-z][\xdf-\xff]|[\xc0-\xff][a-z]")
@@ -262,7 +260,7 @@ def _is_utf_8(text: bytes) -> bool:
 
 
 def _is_shift_jis(text: bytes) -> bool:
-    if not _KANA.search(text):
+    if not KANA.search(text):
         return False
     try:
         text.decode("cp932")

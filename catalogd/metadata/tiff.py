@@ -7,13 +7,14 @@ looked at, so that `content` may be a file of which little has been read.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import struct
 from collections.abc import Iterator
 from typing import Protocol
 
-from catalogd.metadata.values import clean_word
+from catalogd.metadata.values import KANA, clean_word
 
 MAX_DIRECTORIES = 64  # a RAW file has up to about ten
 MAX_ENTRIES = 1024  # a directory; real ones have up to about 120
@@ -47,7 +48,12 @@ _TYPES = {
 }
 BYTE, ASCII, UNDEFINED = 1, 2, 7
 _TEXT_TYPES = {BYTE, ASCII, UNDEFINED}  # some programs write text in all of them
-_JAPANESE = re.compile("[\u3040-\u30ff]|[\u4e00-\u9fff]{2}")  # kana, or two kanji in a row
+# Two kanji in a row in Shift-JIS, one of which starts with a byte that is no letter in Windows-1252 or 1250.
+# Those that start with an accented letter are left out: two of them are "élève".
+_TWO_KANJI = re.compile(
+    rb"[\x88\x89\x8b\x90-\x99\x9b][\x40-\x7e\x80-\xfc][\x88-\x9f][\x40-\x7e\x80-\xfc]"
+    rb"|[\x88-\x9f][\x40-\x7e\x80-\xfc][\x88\x89\x8b\x90-\x99\x9b][\x40-\x7e\x80-\xfc]"
+)
 
 
 class Content(Protocol):
@@ -218,10 +224,8 @@ def decode_text(raw: bytes) -> str:
         before = raw[: error.start]
         if error.reason == "unexpected end of data" and not before.isascii():
             return before.decode("utf-8")
-    japanese = raw.decode("cp932", "ignore")
-    if _JAPANESE.search(japanese) and japanese.encode("cp932", "ignore") == raw:
-        return japanese
-    try:
-        return raw.decode("cp1252")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+    japanese = ("cp932",) if KANA.search(raw) or _TWO_KANJI.search(raw) else ()
+    for charset in (*japanese, "cp1252"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return raw.decode(charset)
+    return raw.decode("latin-1")

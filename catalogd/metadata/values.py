@@ -22,6 +22,9 @@ _TIME = re.compile(
     re.ASCII,
 )
 _OFFSET = re.compile(r"([+-])(\d\d):?([0-5]\d)\Z", re.ASCII)
+# Shift-JIS by its kana: a hiragana, whose bytes are two signs in western charsets, or three katakana, since
+# those are "É" and a letter in Mac OS Roman: "FÉDÉRATION" has two.
+KANA = re.compile(rb"\x82[\x9f-\xf1]|(?:\x83[\x40-\x96]|\x81\x5b){3}")
 
 
 def clean_text(text: str) -> str | None:

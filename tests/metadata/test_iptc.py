@@ -75,6 +75,8 @@ def test_a_date_is_read_without_making_up_a_time(date, clock, taken_at, zone):
         (b"\x1b-F", "iso8859_7", "Αθήνα"),
         (b"", "mac_roman", "Le président à l'été"),
         (b"", "mac_roman", "Zürich"),
+        (b"", "mac_roman", "L'École et ses élèves"),
+        (b"", "mac_roman", "FÉDÉRATION, les athlètes"),
         (b"", "cp1251", "Москва, Красная площадь"),
         (b"", "cp932", "いぬとねこ"),
         (b"", "cp932", "東京タワー"),

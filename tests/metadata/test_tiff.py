@@ -83,6 +83,24 @@ def test_text_of_unknown_charset_is_decoded(raw, text):
     assert decode_text(raw) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "élève",
+        "événement",
+        "préférée",
+        "blåbærsyltetøj",
+        "šešir",
+        "Ålesund, Tromsø",
+        "L’été à l’œuvre",
+        "“A”, “B”",
+    ],
+)
+def test_western_text_is_not_taken_for_japanese(text):
+    """Two letters with accents, each before one without, were read as two kanji: "élève" was 駘钁e."""
+    assert decode_text(text.encode("cp1252")) == text
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_some_text(raw):
     assert isinstance(decode_text(raw), str)
