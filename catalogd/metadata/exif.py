@@ -32,9 +32,14 @@ LATITUDE_SIDE, LATITUDE, LONGITUDE_SIDE, LONGITUDE, ALTITUDE_SIDE, ALTITUDE = 1,
 GPS_TIME, DIRECTION, GPS_DATE = 7, 0x11, 0x1D
 
 MAX_CAPTION_BYTES = 64 << 10  # what an APP1 segment can hold
-GPS_STEP_MIN = 15  # all offsets in use are multiples of it
 MAX_GPS_LAG_MIN = 4  # between a fix and the picture: longer ones say nothing of the offset
-MAX_OFFSET_MIN = 15 * 60
+# Minutes from UTC that clocks have had since there is EXIF (tz database): whole hours, and those of the
+# Marquesas, Venezuela, Newfoundland, Iran, Afghanistan, India, Nepal, Myanmar, North Korea and Australia,
+# with islands near it.
+OFFSETS_MIN = (
+    *range(-12 * 60, 14 * 60 + 1, 60),
+    *(-570, -270, -210, -150, 210, 270, 330, 345, 390, 510, 525, 570, 630, 690, 765, 825),
+)
 
 # A time tag with the tags that hold its fraction of a second and its offset from UTC, best first.
 _TIMES = (
@@ -293,9 +298,9 @@ def _gps_offset(local: datetime.datetime, place: Directory) -> str | None:
     day = _moment(f"{place.text(GPS_DATE)} 00:00:00")
     if day is None:
         return None
-    difference_s = (local - day).total_seconds() - (clock[0] * 3600 + clock[1] * 60 + clock[2])
-    offset_min = round(difference_s / 60 / GPS_STEP_MIN) * GPS_STEP_MIN
-    if abs(offset_min) > MAX_OFFSET_MIN or abs(difference_s / 60 - offset_min) > MAX_GPS_LAG_MIN:
+    ahead_min = (local - day).total_seconds() / 60 - (clock[0] * 60 + clock[1] + clock[2] / 60)
+    offset_min = min(OFFSETS_MIN, key=lambda offset: abs(ahead_min - offset))
+    if abs(ahead_min - offset_min) > MAX_GPS_LAG_MIN:
         return None
     return f"{'-' if offset_min < 0 else '+'}{abs(offset_min) // 60:02}:{abs(offset_min) % 60:02}"
 
