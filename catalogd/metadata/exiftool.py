@@ -19,6 +19,7 @@ import contextlib
 import functools
 import json
 import os
+import resource
 import selectors
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ import msgspec
 
 from catalogd.metadata import values
 from catalogd.metadata.exif import join_maker
+from catalogd.metadata.places import with_place
 from catalogd.records import Facts
 from catalogd.settings import MiB, Settings
 
@@ -60,6 +62,7 @@ class Exiftool:
         self._command = [*_guards(), program, "-stay_open", "True", "-@", "-"]
         self._deadline_s = deadline_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._end: weakref.finalize[[subprocess.Popen[bytes]], Exiftool] | None = None
         self._count = 0
 
     def read(self, path: bytes, options: Sequence[str] = _OPTIONS) -> dict[str, Any] | None:
@@ -77,9 +80,9 @@ class Exiftool:
 
     def close(self) -> None:
         """End the process, if there is one. The next `read` starts another."""
-        process, self._process = self._process, None
-        if process is not None:
-            _end(process)
+        end, self._end, self._process = self._end, None, None
+        if end is not None:
+            end()
 
     def _ask(self, arguments: list[bytes]) -> bytes:
         """One round; raises OSError when it died or is late, ValueError when the reply has no end."""
@@ -100,7 +103,7 @@ class Exiftool:
             stderr=subprocess.DEVNULL,  # its warnings would stand in the middle of the JSON
         )
         self._process = process
-        weakref.finalize(self, _end, process)
+        self._end = weakref.finalize(self, _end, process)
         return process
 
 
@@ -109,7 +112,9 @@ def _guards() -> list[str]:
 
     It does not leave by itself: at the end of its input it waits for more.
     """
-    guards = (["prlimit", f"--as={MEMORY_BYTES}"], ["setpriv", "--pdeathsig", "KILL"])
+    most_bytes = resource.getrlimit(resource.RLIMIT_AS)[1]  # of this process: nobody may ask for more
+    limit_bytes = MEMORY_BYTES if most_bytes == resource.RLIM_INFINITY else min(MEMORY_BYTES, most_bytes)
+    guards = (["prlimit", f"--as={limit_bytes}"], ["setpriv", "--pdeathsig", "KILL"])
     return [word for guard in guards if shutil.which(guard[0]) for word in guard]
 
 
@@ -168,7 +173,10 @@ def ask(facts: Facts, path: bytes, settings: Settings) -> Facts:
 
 
 def complete(facts: Facts, tags: dict[str, Any]) -> Facts:
-    """`facts` with what is absent in them taken from the tags that `Exiftool.read` gave."""
+    """`facts` with what is absent in them taken from the tags that `Exiftool.read` gave.
+
+    A position that is new has its place names.
+    """
     taken_at = values.time(_text(tags, "SubSecDateTimeOriginal", "DateTimeOriginal"))
     latitude = _number(tags, "GPSLatitude", -90, 90)
     longitude = _number(tags, "GPSLongitude", -180, 180)
@@ -192,7 +200,7 @@ def complete(facts: Facts, tags: dict[str, Any]) -> Facts:
         told["altitude_m"] = _number(tags, "GPSAltitude", -12_000, 100_000)
     absent = {name for name in told if getattr(facts, name) is None}
     gained = {name: value for name, value in told.items() if name in absent and value is not None}
-    return msgspec.structs.replace(facts, **gained) if gained else facts
+    return with_place(msgspec.structs.replace(facts, **gained)) if gained else facts
 
 
 def _text(tags: dict[str, Any], *names: str) -> str | None:

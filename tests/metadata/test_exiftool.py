@@ -128,6 +128,18 @@ def test_a_path_that_would_be_more_than_one_argument_is_refused(name, exiftool, 
     assert exiftool.read(write(tmp_path, exif_block(), name)) is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited on Linux")
+def test_it_works_in_a_reader_with_less_memory_than_it_may_have(tmp_path):
+    """Its limit was above the reader's, which nobody may raise: then it never started."""
+    script = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (900 << 20, 900 << 20))\n"
+        "from catalogd.metadata.exiftool import shared\n"
+        f"print(shared(None, 30.0).read({write(tmp_path, exif_block())!r})['Model'])\n"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "NIKON Z 6_2\n"
+
+
 def test_a_file_that_is_none_or_gone_tells_nothing(exiftool, tmp_path):
     (tmp_path / "noise.jpg").write_bytes(b"noise")
     exiftool.read(bytes(tmp_path / "noise.jpg"))
@@ -200,6 +212,12 @@ def is_alive(pid: int) -> bool:
 
 def test_without_the_program_nothing_is_asked(tmp_path):
     assert shared(tmp_path / "nowhere", 1.0) is None
+
+
+def test_a_position_that_only_exiftool_tells_has_its_place_names():
+    completed = complete(Facts("raw", 1, 1), {"GPSLatitude": 48.8584, "GPSLongitude": 2.2945})
+    assert completed.place is not None
+    assert (completed.place.country_code, completed.place.city) == ("FR", "Paris")
 
 
 def test_what_is_known_already_is_kept():
