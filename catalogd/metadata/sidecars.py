@@ -56,7 +56,7 @@ def read_sidecars(path: bytes) -> list[tuple[Sidecar, Value]]:
     found = []
     if own := _read(folder, _choose(listing, name)):
         found.append(own)
-    if shared := _read(folder, _choose(listing, stem)):
+    if stem != name and (shared := _read(folder, _choose(listing, stem))):
         meant = shared[1].get("photoshop:SidecarForExtension").text.strip().lower().encode()
         theirs = extension in PROPRIETARY_EXTENSIONS or stem.lower() not in listing.raw_stems
         if meant == extension if meant else theirs:
@@ -74,7 +74,7 @@ def _list(folder: bytes) -> _Listing:
     """The listing of a folder, taken again when the folder has changed."""
     try:
         changed_ns = os.stat(folder or b".").st_mtime_ns
-        settled = time.time_ns() - changed_ns > SETTLED_NS
+        settled = abs(time.time_ns() - changed_ns) > SETTLED_NS  # a server's clock may be ahead of ours
         return (_kept_listing if settled else _kept_listing.__wrapped__)(folder, changed_ns)
     except OSError:
         return _Listing({}, set())

@@ -56,7 +56,7 @@ def write(folder: Path, *names: str, attributes: str = "") -> None:
         # Other photos' sidecars, and names without an extension.
         (["a.jpg", "ab.xmp", "b.xmp", "a_01.jpg.xmp"], "a.jpg", []),
         (["a.b.jpg", "a.xmp", "a.b.xmp"], "a.b.jpg", ["a.b.xmp"]),
-        (["photo", "photo.xmp"], "photo", ["photo.xmp", "photo.xmp"]),
+        (["photo", "photo.xmp"], "photo", ["photo.xmp"]),
     ],
 )
 def test_each_sidecar_belongs_to_its_photo(tmp_path, files, photo, found):
