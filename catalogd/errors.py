@@ -22,6 +22,8 @@
     │   ├── CatalogVersionError   written by a newer catalogd
     │   ├── CatalogFullError      no space left on the disk
     │   └── CatalogDamagedError   a store does not hold what it should
+    ├── SidecarRefusedError       a sidecar that can't be written without loss; it stays as it is
+    ├── ExiftoolError             exiftool is not there, too old, died or is late
     └── ResourceError             memory, shared memory, file handles
 """
 
@@ -129,6 +131,19 @@ class CatalogFullError(CatalogError):
 
 class CatalogDamagedError(CatalogError):
     pass
+
+
+class SidecarRefusedError(CatalogdError):
+    """A sidecar can't be understood, or not be written without loss; it stays byte for byte as it was.
+
+    The message is the reason, in words that follow the name of the sidecar.
+    """
+
+    exit_code = 3
+
+
+class ExiftoolError(CatalogdError):
+    """exiftool is not there, is too old, died, or passed its deadline."""
 
 
 class ResourceError(CatalogdError):

@@ -1,0 +1,1 @@
+"""What catalogd writes beside photos, for other programs: XMP sidecars."""
