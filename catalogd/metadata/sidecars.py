@@ -18,6 +18,7 @@ import functools
 import os
 import stat
 import time
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from catalogd.metadata.xmp import Value, parse
@@ -51,20 +52,25 @@ def read_sidecars(path: bytes) -> list[tuple[Sidecar, Value]]:
     A damaged one counts as empty, and so is known when it changes.
     """
     folder, name = os.path.split(path)
-    stem, extension = _split(name)
+    stem, extension = split_name(name)
     listing = _list(folder)
     found = []
-    if own := _read(folder, _choose(listing, name)):
+    if own := read_sidecar(folder, choose_spelling(listing.spellings, name)):
         found.append(own)
-    if stem != name and (shared := _read(folder, _choose(listing, stem))):
-        meant = shared[1].get("photoshop:SidecarForExtension").text.strip().lower().encode()
+    if stem != name and (shared := read_sidecar(folder, choose_spelling(listing.spellings, stem))):
+        meant = meant_extension(shared[1])
         theirs = extension in PROPRIETARY_EXTENSIONS or stem.lower() not in listing.raw_stems
         if meant == extension if meant else theirs:
             found.append(shared)
     return found
 
 
-def _split(name: bytes) -> tuple[bytes, bytes]:
+def meant_extension(properties: Value) -> bytes:
+    """The extension, in lower case, of the photo that a sidecar says it is for; empty when it says none."""
+    return properties.get("photoshop:SidecarForExtension").text.strip().lower().encode()
+
+
+def split_name(name: bytes) -> tuple[bytes, bytes]:
     """The stem of a name and its extension in lower case, without the dot."""
     stem, dot, extension = name.rpartition(b".")
     return (stem, extension.lower()) if dot else (name, b"")
@@ -90,19 +96,23 @@ def _kept_listing(folder: bytes, changed_ns: int) -> _Listing:
     raw_stems = set()
     if spellings:
         for name in names:
-            stem, extension = _split(name)
+            stem, extension = split_name(name)
             if extension in PROPRIETARY_EXTENSIONS and (stem := stem.lower()) + b".xmp" in spellings:
                 raw_stems.add(stem)
     return _Listing(spellings, raw_stems)
 
 
-def _choose(listing: _Listing, start: bytes) -> bytes | None:
-    """The sidecar named `start` + ".xmp"; of several spellings that with the case of `start`."""
-    spellings = listing.spellings.get(start.lower() + b".xmp", ())
-    return min(spellings, key=lambda name: (not name.startswith(start), name), default=None)
+def choose_spelling(spellings: Mapping[bytes, Sequence[bytes]], start: bytes) -> bytes | None:
+    """The sidecar named `start` + ".xmp"; of several spellings that with the case of `start`.
+
+    `spellings`: name in lower case → as they are spelled.
+    """
+    spelled = spellings.get(start.lower() + b".xmp", ())
+    return min(spelled, key=lambda name: (not name.startswith(start), name), default=None)
 
 
-def _read(folder: bytes, name: bytes | None) -> tuple[Sidecar, Value] | None:
+def read_sidecar(folder: bytes, name: bytes | None) -> tuple[Sidecar, Value] | None:
+    """One sidecar and its properties; None when there is none that can be read."""
     if name is None:
         return None
     try:
