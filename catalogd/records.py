@@ -229,6 +229,13 @@ class Missing(msgspec.Struct, frozen=True, tag=True):
     since: float  # seconds since the epoch
 
 
+class SidecarsKnown(msgspec.Struct, frozen=True, tag=True):
+    """Sidecars of one folder have been taken in as they were then, or were written by catalogd itself."""
+
+    path: bytes  # of the folder
+    sidecars: dict[bytes, Stat | None]  # by name; None: it is gone
+
+
 class Retry(msgspec.Struct, frozen=True, tag=True):
     """A person wants a photo tried again: its failure is dropped, and what its models failed at."""
 
@@ -273,7 +280,7 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 Outcome = Record | Failure
-Change = Record | Failure | Moved | Missing | Retry  # what one commit may hold
+Change = Record | Failure | Moved | Missing | SidecarsKnown | Retry  # what one commit may hold
 
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode

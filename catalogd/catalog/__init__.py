@@ -25,11 +25,11 @@ import numpy.typing as npt
 from catalogd.catalog.consistency import Difference, check_tables, check_text, check_timeline
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.sealing import Sealing
-from catalogd.catalog.store import Counts, FileEntry, Ids, Store
+from catalogd.catalog.store import SIDECAR_ENTRY, Counts, FileEntry, Ids, Store
 from catalogd.catalog.text_index import MARK, TextFollower, TextHit, TextIndex
 from catalogd.catalog.timeline import Timeline, TimelineFollower
 from catalogd.errors import CatalogDamagedError, CatalogError
-from catalogd.records import Change, Condition, Failure, Record
+from catalogd.records import Change, Condition, Failure, Record, Stat
 from catalogd.settings import Settings
 
 __all__ = ["Catalog", "Counts", "Difference", "FileEntry", "TextHit", "Timeline"]
@@ -250,6 +250,15 @@ class Catalog:
     def folder_entries(self, folder: bytes) -> dict[bytes, bytes]:
         """File name → file entry of one folder; see docs/formats.md."""
         return self._store.folder_entries(folder)
+
+    def folder_sidecars(self, folder: bytes) -> dict[bytes, bytes]:
+        """File name → entry of the sidecars that are known in one folder; see docs/formats.md."""
+        return self._store.folder_sidecars(folder)
+
+    def known_sidecars(self, folder: bytes) -> dict[bytes, Stat]:
+        """The same, for those who are not in a hurry."""
+        entries = self._store.folder_sidecars(folder).items()
+        return {name: Stat(*SIDECAR_ENTRY.unpack(entry)) for name, entry in entries}
 
     def file_entry(self, path: bytes) -> FileEntry | None:
         """What is known of the file at this path."""

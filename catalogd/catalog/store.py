@@ -14,6 +14,7 @@ own mark and can be built again from the tables.
     commits     commit + photo_id           → (nothing): the change log
     spaces      space key                   → name, dimension
     meta        name                        → u64: format, commit, trimmed, marks
+    sidecars    folder hash + file name     → size, mtime_ns
     moments, members, groups, sessions      the time line: catalogd.catalog.timeline
 
 docs/formats.md has every byte. No transaction outlives the call that opened it, and an environment
@@ -58,6 +59,7 @@ from catalogd.records import (
     Output,
     Record,
     Retry,
+    SidecarsKnown,
     Stat,
     decode_failure,
     decode_record,
@@ -84,13 +86,20 @@ TABLES = (
     "spaces",
     "meta",
 )
-LATER_TABLES = ("moments", "members", "groups", "sessions")  # made by the first writer that knows them
+LATER_TABLES = (
+    "moments",
+    "members",
+    "groups",
+    "sessions",
+    "sidecars",
+)  # made by the first writer that knows them
 
 # A file entry: size, mtime_ns, photo_id (0: the photo failed at this size and time), profile key.
 FILE_ENTRY = struct.Struct(">qqq8s")
 FILE_ENTRY_STAT = slice(0, 16)
 FILE_ENTRY_PHOTO = slice(16, 24)
 FILE_ENTRY_PROFILE = slice(24, 32)
+SIDECAR_ENTRY = struct.Struct(">qq")  # size, mtime_ns
 MISSING_ENTRY = struct.Struct(">d8s")  # since (seconds since the epoch), profile key
 STALE_PROFILE = bytes(8)  # the profile key of a photo whose outputs must be made again
 HELD_APART = b""  # stands in a stored Output for an embedding that lies in `embeddings`
@@ -371,9 +380,13 @@ class Store:
 
     def folder_entries(self, folder: bytes) -> dict[bytes, bytes]:
         """File name → file entry (see FILE_ENTRY) of one folder: what a scan compares with."""
-        prefix = folder_hash(folder)
         with self.snapshot() as reading:
-            return reading.folder(prefix)
+            return reading.folder("files", folder_hash(folder))
+
+    def folder_sidecars(self, folder: bytes) -> dict[bytes, bytes]:
+        """File name → entry (see SIDECAR_ENTRY) of the sidecars that are known in one folder."""
+        with self.snapshot() as reading:
+            return reading.folder("sidecars", folder_hash(folder)) if reading.has("sidecars") else {}
 
     def folders_under(self, root: bytes) -> list[bytes]:
         """The folders at or below `root` that hold photos or failures, sorted."""
@@ -532,11 +545,11 @@ class Reading:
         with self._lmdb.cursor(self._tables[table]) as cursor:
             return b"".join(cursor.iternext(keys=False, values=True))
 
-    def folder(self, prefix: bytes) -> dict[bytes, bytes]:
-        """File name → file entry of the folder with this hash."""
+    def folder(self, table: str, prefix: bytes) -> dict[bytes, bytes]:
+        """File name → entry of the folder with this hash."""
         entries: dict[bytes, bytes] = {}
         end = prefix + b"\xff" * (LONGEST_NAME_BYTES + 1)  # compared without a slice: a scan's inner loop
-        with self._lmdb.cursor(self._tables["files"]) as cursor:
+        with self._lmdb.cursor(self._tables[table]) as cursor:
             if cursor.set_range(prefix):
                 for key, value in cursor.iternext():
                     if key > end:
@@ -633,6 +646,8 @@ class _Commit:
                 self.move(change)
             elif isinstance(change, Missing):
                 self.lose(change)
+            elif isinstance(change, SidecarsKnown):
+                self.know_sidecars(change)
             else:
                 self.retry(change)
         return self.finish()
@@ -642,6 +657,8 @@ class _Commit:
         for folder in self._left_folders:
             if next(self._tables.rows_with("files", folder), None) is None:
                 self._tables.delete("folders", folder)
+                for key in [key for key, _ in self._tables.rows_with("sidecars", folder)]:
+                    self._tables.delete("sidecars", key)
         commit = self._tables.number("commit") + 1
         number = _U64.pack(commit)
         for photo_id in sorted(self._touched):
@@ -649,7 +666,7 @@ class _Commit:
         self._tables.put("meta", b"commit", number)
         return commit
 
-    # -- the five changes ------------------------------------------------------------------------
+    # -- the six changes -------------------------------------------------------------------------
 
     def add(self, new: Record) -> None:
         """A photo was read: new, changed in place, back again, or with more outputs than before."""
@@ -723,6 +740,17 @@ class _Commit:
         if photo_id:
             self._set_missing(photo_id, missing.since)
         self._drop_file(key)
+
+    def know_sidecars(self, known: SidecarsKnown) -> None:
+        """The sidecars of a folder that holds photos are known as they are now."""
+        folder = folder_hash(known.path)
+        if self._tables.get("folders", folder) is None:
+            return
+        for name, stat in known.sidecars.items():
+            if stat is None:
+                self._tables.delete("sidecars", folder + name)
+            else:
+                self._tables.put("sidecars", folder + name, SIDECAR_ENTRY.pack(stat.size, stat.mtime_ns))
 
     def retry(self, retry: Retry) -> None:
         """Drop a failure, or the outputs that failed, so that the next scan takes the photo up again."""

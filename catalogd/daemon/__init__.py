@@ -42,7 +42,18 @@ from catalogd.images import PHOTO_EXTENSIONS, READ_VERSION, fingerprint_file, re
 from catalogd.pipeline import Engine, InlineEngine, LoadModels
 from catalogd.pipeline.scan import Rules
 from catalogd.pipeline.stages import Read
-from catalogd.records import Change, Failure, Missing, Moved, Record, Retry, Stat, Task, display_path
+from catalogd.records import (
+    Change,
+    Failure,
+    Missing,
+    Moved,
+    Record,
+    Retry,
+    SidecarsKnown,
+    Stat,
+    Task,
+    display_path,
+)
 from catalogd.settings import Settings
 from catalogd.thumbnails import ThumbnailStore
 
@@ -109,6 +120,7 @@ class Daemon:
         self._moving: set[int] = set()  # photos that a commit will move
         self._look_later: set[bytes] = set()  # paths to look at again once they are settled
         self._unsettled = Unsettled()
+        self._sidecars: dict[bytes, dict[bytes, Stat | None]] = {}  # by folder: known once it is settled
 
     def _close_writer(self, failed: type[BaseException] | None, *_: object) -> None:
         """An error of the run is not covered by one of its end."""
@@ -168,6 +180,7 @@ class Daemon:
             self._take_requests()
             self._writer.turn(self._settings.commit_wait_s, flush=self._idle)
             self._notice_commits()
+            self._settle_sidecars()
             self._scanner.look_again({os.path.dirname(path) for path in self._unsettled.take_quiet()})
             self._tell(self._state())
             if self._stops and self._writer.full:  # what can't be committed is found by the next run
@@ -182,7 +195,7 @@ class Daemon:
 
     @property
     def _has_work(self) -> bool:
-        return bool(self._in_hand or self._scanner.waiting or self._scanner.gone)
+        return bool(self._in_hand or self._scanner.found_any or self._scanner.gone)
 
     def _patience(self) -> float:
         return 0.0 if self._inline and not self._idle else _STEP_S
@@ -204,10 +217,40 @@ class Daemon:
     def _find_tasks(self) -> Iterator[Task | None]:
         """Tasks for what the scanner has found; None for a photo that was settled on the way."""
         while (folder := self._scanner.take()) is not None:
-            self._in_hand = len(folder.work)
-            for name in folder.work:
+            paths = {name: os.path.join(folder.path, name) for name in (*folder.work, *folder.beside)}
+            if folder.sidecars and self._under_way.isdisjoint(paths.values()):
+                self._sidecars[folder.path] = folder.sidecars  # what is under way may have read older ones
+            known = self._catalog.known_sidecars(folder.path) if folder.beside else {}
+            self._in_hand = len(paths)
+            for name, path in paths.items():
                 self._in_hand -= 1
-                yield self._task(os.path.join(folder.path, name))
+                changed = folder.beside.get(name)
+                if changed is None:
+                    yield self._task(path)
+                else:
+                    news = {name: stat for name, stat in changed.items() if stat != known.get(name)}
+                    yield self._beside_task(path, news)
+
+    def _beside_task(self, path: bytes, changed: dict[bytes, Stat | None]) -> Task | None:
+        """Read a photo again, without models, unless its record has these of its sidecars as they are now."""
+        if path in self._under_way:
+            self._look_later.add(path)
+        elif path not in self._unsettled:
+            photo_id = self._catalog.photo_id_of(path)
+            record = self._catalog.record(photo_id) if photo_id else None
+            taken = {sidecar.name: sidecar.stat for sidecar in record.facts.sidecars} if record else {}
+            if record and any(taken.get(name) != stat for name, stat in changed.items()):
+                return Task(path, models=(), photo_id=record.photo_id)
+        self._count_done("current")
+        return None
+
+    def _settle_sidecars(self) -> None:
+        """The sidecars of a folder are known once none of its photos is under way."""
+        if not self._sidecars or self._in_hand:
+            return
+        busy = {os.path.dirname(path) for path in self._under_way}
+        for folder in self._sidecars.keys() - busy:
+            self._writer.add(SidecarsKnown(folder, self._sidecars.pop(folder)))
 
     def _task(self, path: bytes) -> Task | None:
         """What is to be done for one photo that the scan named; None when it is done already."""
@@ -240,7 +283,8 @@ class Daemon:
             return Task(path)
         self._settle(Moved(known.photo_id, path, stat))
         self._moving.add(known.photo_id)
-        if self._stale(known) or known.facts.version != READ_VERSION:
+        beside = self._sidecars.pop(os.path.dirname(path), None)  # compared once it is known here
+        if beside or self._stale(known) or known.facts.version != READ_VERSION:
             self._look_later.add(path)
         self._count_done("moved")
         return None

@@ -21,6 +21,8 @@ from catalogd.records import display_path
 _RESCAN_S = 3600.0  # changes that no event told (network shares): a rescan of 500,000 photos costs seconds
 _WATCH_AGAIN_S = 2.0
 _SETTLED_S = 2.0  # a file that is being copied is written to more often, also over a slow network
+_WATCHED_EXTENSIONS = PHOTO_EXTENSIONS | {b"xmp"}
+SCRATCH_PREFIX = b".catalogd-"  # of a sidecar that is being written beside the old one
 _STOP_S = 2.0  # a thread in a folder listing that hangs is left behind
 
 
@@ -121,7 +123,12 @@ class Scanner(threading.Thread):
     def waiting(self) -> int:
         """Photos that were found and not taken."""
         with self._found_lock:
-            return sum(len(folder.work) for folder in self._found.values())
+            return sum(len(folder.work) + len(folder.beside) for folder in self._found.values())
+
+    @property
+    def found_any(self) -> bool:
+        """Whether a folder waits to be taken."""
+        return bool(self._found)
 
     @property
     def unchanged(self) -> int:
@@ -179,7 +186,8 @@ class Scanner(threading.Thread):
         if has_entries(root):
             self._places.remember(root)
         unchanged = 0
-        for folder in scan(root, self._catalog.folder_entries, self._key, self._rules, recurse, start):
+        known, known_sidecars = self._catalog.folder_entries, self._catalog.folder_sidecars
+        for folder in scan(root, known, self._key, self._rules, recurse, start, known_sidecars):
             if self._stopped:
                 return
             if folder.error:
@@ -198,7 +206,7 @@ class Scanner(threading.Thread):
 
     def _put(self, folder: FolderScan) -> None:
         with self._found_lock:
-            if folder.work:
+            if folder.work or folder.sidecars:
                 self._found[folder.path] = folder
             else:
                 self._found.pop(folder.path, None)
@@ -273,9 +281,11 @@ class Watcher(threading.Thread):
     def _tell(self, paths: set[bytes]) -> None:
         folders = set()
         for path in paths:
+            if os.path.basename(path).startswith(SCRATCH_PREFIX):
+                continue
             if os.path.isdir(path):
                 self._scanner.look_below(path)
-            elif path.rpartition(b".")[2].lower() in PHOTO_EXTENSIONS:
+            elif path.rpartition(b".")[2].lower() in _WATCHED_EXTENSIONS:
                 folders.add(os.path.dirname(path))
             elif not os.path.lexists(path):  # perhaps a folder that is gone
                 self._scanner.look_below(path)

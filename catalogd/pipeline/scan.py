@@ -1,8 +1,8 @@
 """One walk over a library, folder by folder, that names what is new, changed or gone.
 
 Runs in the daemon (a thread of it), streams, and keeps nothing. An unchanged photo costs its
-`stat` and its step in the catalog's folder listing, and nothing else. Paths are bytes, as the file
-system spells them: names with newlines or invalid UTF-8 are names like any other.
+`stat` and its step in the catalog's folder listing, and nothing else; so does a sidecar. Paths are
+bytes, as the file system spells them: names with newlines or invalid UTF-8 are names like any other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import fnmatch
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from catalogd.records import Stat
 
 # Folders that other programs fill with previews, indexes or rubbish.
 _SKIPPED_NAMES = frozenset(
@@ -30,6 +33,7 @@ _SKIPPED_SUFFIXES = (b".lrdata", b".lrcat-data", b".cocatalogdb", b".aplibrary",
 
 # Known(folder) → {name: entry}; an entry is size, mtime_ns, photo_id, profile key (docs/formats.md).
 Known = Callable[[bytes], dict[bytes, bytes]]
+# Of sidecars: {name: entry}; an entry is size, mtime_ns.
 _ENTRY = struct.Struct(">qqq8s")
 _KEY = struct.Struct(">qq")
 _KEY_BYTES = _KEY.size
@@ -56,6 +60,18 @@ class FolderScan:
     gone: list[bytes]  # names that the catalog knows and the folder has no more
     unchanged: int
     error: str | None = None  # it could not be listed: nothing in it or below it counts as gone
+    # Sidecars that are new, changed or (None) gone, where the folder has photos.
+    sidecars: dict[bytes, Stat | None] = dataclasses.field(default_factory=dict)
+    # Photos that are no work themselves, with those of `sidecars` that are theirs by name.
+    beside: dict[bytes, dict[bytes, Stat | None]] = dataclasses.field(default_factory=dict)
+
+
+class _Found(NamedTuple):
+    """What one listing of a folder gave."""
+
+    scanned: FolderScan
+    subfolders: list[bytes]
+    sidecars: list[os.DirEntry[bytes]]
 
 
 def scan(
@@ -65,11 +81,12 @@ def scan(
     rules: Rules,
     recurse: bool = True,
     start: bytes | None = None,
+    known_sidecars: Known | None = None,
 ) -> Iterator[FolderScan]:
     """Walk `root` and yield every folder once; folders that can't be read are yielded with their error.
 
     `start` is the folder at or below `root` to begin at; nothing is yielded when a walk from `root`
-    would not enter it.
+    would not enter it. Without `known_sidecars` nothing is told of sidecars.
     """
     wanted = _Filter(root, rules)
     start = root if start is None else start
@@ -84,10 +101,15 @@ def scan(
             yield FolderScan(folder, [], [], 0, f"{type(error).__name__}: {error.strerror}")
             continue
         with entries:
-            result, subfolders = _scan_folder(folder, entries, known(folder), profile_key, wanted)
-        yield result
+            found = _scan_folder(folder, entries, known(folder), profile_key, wanted)
+        scanned = found.scanned
+        if known_sidecars is not None and not scanned.error:
+            changed = _changed_sidecars(found.sidecars, known_sidecars(folder))
+            if changed:
+                scanned = _with_sidecars(scanned, changed, known(folder), wanted)
+        yield scanned
         if recurse:
-            pending += _descend(subfolders, above, rules.follow_symlinks)
+            pending += _descend(found.subfolders, above, rules.follow_symlinks)
 
 
 def _scan_folder(
@@ -96,10 +118,11 @@ def _scan_folder(
     known: dict[bytes, bytes],
     profile_key: bytes,
     wanted: _Filter,
-) -> tuple[FolderScan, list[bytes]]:
+) -> _Found:
     """The inner loop: one `stat` and one dictionary step a photo."""
     work: list[bytes] = []
     subfolders: list[bytes] = []
+    sidecars: list[os.DirEntry[bytes]] = []
     unchanged = 0
     error = None
     follow, extensions, pack = wanted.follow_symlinks, wanted.extensions, _KEY.pack
@@ -127,6 +150,8 @@ def _scan_folder(
                     else:
                         work.append(name)
                     continue
+            if name[-4:].lower() == b".xmp":
+                sidecars.append(entry)
             if entry.is_dir(follow_symlinks=follow) and wanted.folder(entry.path):
                 subfolders.append(entry.path)
     except OSError as failed:  # the folder's disk went away in the middle
@@ -137,7 +162,44 @@ def _scan_folder(
         if error
         else [name for name in known if not wanted.patterns or wanted.file(os.path.join(folder, name))]
     )
-    return FolderScan(folder, work, gone, unchanged, error), subfolders
+    return _Found(FolderScan(folder, work, gone, unchanged, error), subfolders, sidecars)
+
+
+def _changed_sidecars(
+    found: Iterable[os.DirEntry[bytes]], known: dict[bytes, bytes]
+) -> dict[bytes, Stat | None]:
+    """The sidecars that are not as they are known, and None for those that are gone."""
+    changed: dict[bytes, Stat | None] = {}
+    pack = _KEY.pack
+    for entry in found:
+        try:
+            stat = entry.stat()  # through a link, as it is read
+        except OSError:  # removed a moment ago, or a link that leads nowhere
+            continue
+        if known.pop(entry.name, None) != pack(stat.st_size, stat.st_mtime_ns):
+            changed[entry.name] = Stat(stat.st_size, stat.st_mtime_ns)
+    return {**changed, **dict.fromkeys(known)}
+
+
+def _with_sidecars(
+    scanned: FolderScan, changed: dict[bytes, Stat | None], known: dict[bytes, bytes], wanted: _Filter
+) -> FolderScan:
+    """The scan with the changed sidecars and whose they are: `IMG.NEF.xmp`, or `IMG.xmp` for every IMG."""
+    others = known.keys() - {*scanned.work, *scanned.gone}
+    if wanted.patterns:
+        others = {name for name in others if wanted.file(os.path.join(scanned.path, name))}
+    if not others and not scanned.work:
+        return scanned
+    by_start: dict[bytes, dict[bytes, Stat | None]] = {}
+    for name, stat in changed.items():
+        by_start.setdefault(name[:-4].lower(), {})[name] = stat
+    beside = {}
+    for photo in sorted(others):
+        name = photo.lower()
+        theirs = {**by_start.get(name, {}), **by_start.get(name.rpartition(b".")[0], {})}
+        if theirs:
+            beside[photo] = theirs
+    return dataclasses.replace(scanned, sidecars=changed, beside=beside)
 
 
 def _descend(

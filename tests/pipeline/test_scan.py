@@ -195,3 +195,45 @@ def test_a_walk_that_begins_below_the_root_sees_what_a_walk_from_it_would(
     begin = os.fsencode(tmp_path / start)
     folders = list(scan(os.fsencode(tmp_path), lambda folder: {}, KEY, rules, start=begin))
     assert names(folders) == found
+
+
+def with_sidecars(root: Path, known: dict[str, bytes], photos: tuple[str, ...]) -> FolderScan:
+    """The scan of one folder whose `photos` are known and unchanged, and whose sidecars are `known`."""
+    entries = {os.fsencode(name): entry(root / name) for name in photos}
+    sidecars = {os.fsencode(name): stat for name, stat in known.items()}
+    [folder] = scan(
+        os.fsencode(root),
+        lambda _: dict(entries),
+        KEY,
+        RULES,
+        known_sidecars=lambda _: dict(sidecars),
+    )
+    return folder
+
+
+def test_changed_sidecars_are_told_with_the_photos_that_they_may_belong_to(tmp_path: Path) -> None:
+    photos = ("a.jpg", "A.nef", "b.jpg", "ab.jpg")
+    touch(tmp_path, *photos, "a.xmp", "b.jpg.XMP", "same.xmp", "._b.jpg.xmp")
+    same = entry(tmp_path / "same.xmp")[:16]
+    folder = with_sidecars(tmp_path, {"same.xmp": same, "ab.jpg.xmp": same}, photos)
+    assert {name: stat is None for name, stat in folder.sidecars.items()} == {
+        b"a.xmp": False,
+        b"b.jpg.XMP": False,
+        b"._b.jpg.xmp": False,
+        b"ab.jpg.xmp": True,
+    }
+    assert {name: list(theirs) for name, theirs in folder.beside.items()} == {
+        b"a.jpg": [b"a.xmp"],
+        b"A.nef": [b"a.xmp"],
+        b"b.jpg": [b"b.jpg.XMP"],
+        b"ab.jpg": [b"ab.jpg.xmp"],
+    }
+    assert (folder.work, folder.gone, folder.unchanged) == ([], [], 4)
+
+
+def test_sidecars_that_are_known_or_lie_in_a_folder_without_photos_are_not_told(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "a.xmp")
+    known = {"a.xmp": entry(tmp_path / "a.xmp")[:16]}
+    assert with_sidecars(tmp_path, known, ("a.jpg",)).sidecars == {}
+    (tmp_path / "a.jpg").unlink()
+    assert with_sidecars(tmp_path, {}, ()).sidecars == {}
