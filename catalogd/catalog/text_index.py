@@ -27,6 +27,7 @@ import os
 import re
 import shutil
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -611,7 +612,12 @@ def _valid(text: str) -> str:
 
 
 def _spaced(text: str) -> str:
-    return text if text.isascii() else _UNSPACED.sub(r" \g<0> ", text)
+    return text if text.isascii() else _UNSPACED.sub(r" \g<0> ", _composed(text))
+
+
+def _composed(text: str) -> str:
+    """Accents as part of their letters: macOS parts them in file names, and words would end there."""
+    return unicodedata.normalize("NFC", text)
 
 
 @functools.lru_cache(maxsize=256)  # the photos of a day share them
@@ -630,11 +636,11 @@ def _keywords(keywords: tuple[str, ...], paths: tuple[str, ...]) -> tuple[str, l
 
 
 def _folded(text: str) -> str:
-    return text.strip().casefold()
+    return _composed(text.strip().casefold())
 
 
 def _path_words(path: bytes) -> str:
-    folder, _, name = path.decode("utf-8", "replace").rpartition("/")
+    folder, _, name = _composed(path.decode("utf-8", "replace")).rpartition("/")
     return f"{_folder_words(folder)} {_split_words(name)}"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,18 @@ def test_little_words_do_not_count_unless_there_are_no_others(library: Library) 
 def test_a_path_is_found_by_its_words_and_their_parts(library: Library, words: str) -> None:
     library.add(photo("/p/SummerTrip2019/été/IMG_1234.jpg", outputs={}), photo("/p/other/x.jpg", outputs={}))
     assert library.find(words) == ["IMG_1234.jpg"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_count_alike_however_they_are_written(library: Library, form: Any) -> None:
+    """macOS writes file names with accents apart from their letters: "été" was three words."""
+    spelled = unicodedata.normalize(form, "Été à Orléans")
+    library.add(taken(f"/p/{spelled}/1.jpg", keywords=(spelled,)), taken("/p/e/o/2.jpg"))
+    for words in ("orléans", "ORLEANS", unicodedata.normalize("NFD", "été")):
+        assert library.find(words) == ["1.jpg"]
+    for typed in ("NFC", "NFD"):
+        keyword = unicodedata.normalize(typed, "été à orléans")  # type: ignore[arg-type]
+        assert library.matching(Condition("keyword", keyword)) == {"1.jpg"}
 
 
 def test_text_without_spaces_is_found_by_any_part_of_it(library: Library) -> None:
