@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from catalogd.errors import CatalogdError
-from catalogd.metadata.exiftool import exiftool_version, find_exiftool
+from catalogd.errors import CatalogdError, ExiftoolError
+from catalogd.metadata.exiftool import find_exiftool
 from catalogd.models import registry
 from catalogd.pipeline.ring import affordable_slots, slot_bytes
 from catalogd.settings import GiB, Settings
@@ -66,14 +66,14 @@ def _libraries() -> Iterator[Finding]:
 
 
 def _exiftool(settings: Settings) -> Finding:
-    program = find_exiftool(settings.exiftool)
-    if program is None:
-        missing = f"{settings.exiftool or 'exiftool'} is not there: old cameras' lenses keep no name"
-        return Finding("exiftool", None, missing, "apt install libimage-exiftool-perl, or exiftool.org")
-    version = exiftool_version(program)
-    if version is None:
-        return Finding("exiftool", False, f"{program} does not run", "install exiftool again")
-    return Finding("exiftool", True, f"{version}, {program}: lenses of old cameras")
+    try:
+        program = find_exiftool(settings.exiftool)
+    except ExiftoolError as error:
+        wrong, _, fix = str(error).partition(": ")
+        missed = f"{wrong}: no sidecars are written, old cameras' lenses keep no name"
+        return Finding("exiftool", False if settings.exiftool else None, missed, fix)
+    uses = "sidecars, lenses of old cameras"
+    return Finding("exiftool", True, f"{program.version}, {program.path} ({program.origin}): {uses}")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

