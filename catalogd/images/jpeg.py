@@ -42,23 +42,33 @@ FULL_DECODE_PIXELS = 16_000_000
 # was less than 35 dB like the full decode reduced; to 1.5 times its size, the worst had 34.7 dB.
 SCALED_MARGIN = 1.5
 MIN_ROWS_SHARE = 0.9  # of a file that ends early: less is no picture to search by
-MIN_BITS_A_BLOCK = 2  # a sequential Huffman block has at least a DC code and an end-of-block code
+# By SOFn, for Huffman coding: a sequential block has at least a DC code and an end-of-block code, a
+# progressive one a DC code.
+MIN_BITS_A_BLOCK = {0xC0: 2, 0xC1: 2, 0xC2: 1}
 SHAPE_TOLERANCE = 0.04  # previews lack some rows or columns; the nearest two camera shapes differ by 6.6 %
 TAIL_BYTES = 32 << 10  # the end of a whole picture is in it: cameras write little after it
 
 MAX_SEGMENTS = 10_000  # before the picture; extended XMP and profiles of some MB have hundreds
 MAX_GAP_BYTES = 64 << 10  # of rubbish between two segments
 MAX_COMMENT_BYTES = 64 << 10
+MAX_XMP_NAME_BYTES = 32  # how an XMP segment begins: "http://" is lost in some
 MAX_EXTENDED_XMP_BYTES = 4 << 20  # what is larger are depth maps and films, not words
+MAX_TRAILER_BYTES = 4 << 10  # of Samsung's directory; it has up to about 20 rows of 12 bytes
 
-_SEQUENTIAL, _PROGRESSIVE, _ARITHMETIC = {0xC0, 0xC1}, {0xC2, 0xCA}, {0xC9, 0xCA}
+_PROGRESSIVE, _ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
 _LOSSLESS = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _KEPT = {0xE1, 0xE2, 0xED, 0xFE}  # APP1, APP2, APP13, COM
 _MARKER = re.compile(rb"\xff+[\x01-\xfe]")
 _EXIF, _ICC, _MPF, _PHOTOSHOP = b"Exif\0", b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
-_XMP, _EXTENDED_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+_XMP, _EXTENDED_XMP = b"ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+_SAMSUNG_FILM = 0x0A30
+# Warnings of libjpeg after which it goes on. After its errors, and where the data ends, it does not.
+_PASSED_OVER = re.compile(
+    r"extraneous bytes|bad (Huffman|arithmetic) code|bad ICC marker|instead of RST|Inconsistent progression"
+    r"|Adobe color transform|JFIF revision|Invalid SOS parameters"
+)
 _MARKER_IN_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither a stuffed byte nor a restart
 
 
@@ -178,8 +188,8 @@ class _Parts:
         if marker == 0xE1 and name.startswith(_EXIF) and not self._exif:
             self.exif_start = start + 6
             self._exif = (content[start + 6 : end],)
-        elif marker == 0xE1 and name.startswith(_XMP) and not self._xmp:
-            self._xmp = content[start + len(_XMP) : end]
+        elif marker == 0xE1 and not self._xmp and _XMP in name[:MAX_XMP_NAME_BYTES]:
+            self._xmp = content[start + name.index(_XMP) + len(_XMP) : end]
         elif marker == 0xE1 and name.startswith(_EXTENDED_XMP):
             self._add_extended(content[start + len(_EXTENDED_XMP) : end])
         elif marker == 0xE2 and name.startswith(_ICC) and end - start > 14:
@@ -193,7 +203,7 @@ class _Parts:
         """XMP specification, part 3, 1.1.3.1: GUID, bytes of the whole, offset of this portion."""
         if len(body) >= 40:
             whole, offset = struct.unpack(">II", body[32:40])
-            if whole <= MAX_EXTENDED_XMP_BYTES:
+            if offset < whole <= MAX_EXTENDED_XMP_BYTES:
                 self._extended.setdefault(body[:32], {}).setdefault(offset, body[40:])
 
     def blocks(self) -> Blocks:
@@ -237,7 +247,25 @@ def decode_jpeg(content: Content, slot: Pixels | None, limits: Settings) -> Deco
         profile=header.profile,
     )
     preview = decode_preview(content, _own_previews(content, header), photo, slot, limits)
-    return preview or _decode_whole(content[0 : len(content)], header, header.orientation, slot, limits)
+    decoded = preview or _decode_whole(content[0 : len(content)], header, header.orientation, slot, limits)
+    marks = ("motion_photo",) if _has_film(content) else ()
+    return dataclasses.replace(decoded, blocks=dataclasses.replace(header.blocks, marks=marks))
+
+
+def _has_film(content: Content) -> bool:
+    """Whether a Samsung phone has put a film behind the picture.
+
+    Such a file ends with a directory of what it holds: "SEFH", version, count, as many rows of a
+    number, a kind, an offset and a size, then the directory's own size and "SEFT" (little-endian).
+    """
+    end = len(content)
+    foot = content[max(end - 8, 0) : end]
+    if foot[4:] != b"SEFT":
+        return False
+    start = end - 8 - int.from_bytes(foot[:4], "little")
+    directory = content[max(start, 0) : min(start + MAX_TRAILER_BYTES, end - 8)]
+    rows = struct.iter_unpack("<HHII", directory[12 : len(directory) // 12 * 12])
+    return directory[:4] == b"SEFH" and any(kind == _SAMSUNG_FILM for _, kind, _, _ in rows)
 
 
 def _own_previews(content: Content, header: JpegHeader) -> Iterator[Preview]:
@@ -267,7 +295,7 @@ def decode_preview(
             _check_coding(header)
         except (UnreadableError, UnsupportedError):
             continue
-        if _covers(header, photo, limits.frame_edge_px):
+        if header.components != 4 and covers(header.height, header.width, photo, limits.frame_edge_px):
             candidates.append((header.height * header.width, part, header))
     for _, part, header in sorted(candidates, key=lambda candidate: candidate[0]):
         try:
@@ -279,12 +307,12 @@ def decode_preview(
     return None
 
 
-def _covers(header: JpegHeader, photo: Decoded, edge_px: int) -> bool:
-    """Large enough, and not cut to or framed for another shape."""
-    shapes = sorted((header.height, header.width)), sorted((photo.height, photo.width))
+def covers(height: int, width: int, photo: Decoded, edge_px: int) -> bool:
+    """Whether a preview of that size is large enough, and not cut to or framed for another shape."""
+    shapes = sorted((height, width)), sorted((photo.height, photo.width))
     (short, long), (photo_short, photo_long) = shapes
     alike = abs(long * photo_short / (short * photo_long) - 1) <= SHAPE_TOLERANCE
-    return alike and long >= max(fit(photo.height, photo.width, edge_px)) and header.components != 4
+    return alike and long >= max(fit(photo.height, photo.width, edge_px))
 
 
 def _orientation_of(header: JpegHeader, photo: Decoded) -> int:
@@ -347,17 +375,16 @@ def _check_coding(header: JpegHeader) -> None:
 
 def check_header(content: bytes, header: JpegHeader, limits: Settings) -> None:
     """Refuse what cannot be decoded, by what decoding would produce; decodes nothing."""
+    blocks = -(-header.height // 8) * -(-header.width // 8)
+    least = blocks * MIN_BITS_A_BLOCK.get(header.frame_marker, 0) * MIN_ROWS_SHARE / 8
     if header.progressive:  # all coefficients are held in memory, whatever the scale
         check_size(header.height, header.width, limits, "a progressive JPEG")
-        scans = count_scans(content, header.scan_start)
-        if scans > MAX_SCANS:
+        if count_scans(content, header.scan_start) > MAX_SCANS:
             raise TooLargeError(f"the progressive JPEG has more than {MAX_SCANS} scans")
-        return
-    scale = SMALLEST_SCALE
-    check_size(-(-header.height // scale), -(-header.width // scale), limits, "a JPEG, at 1/8 of its size,")
-    blocks = -(-header.height // 8) * -(-header.width // 8)
-    least = blocks * MIN_BITS_A_BLOCK * MIN_ROWS_SHARE / 8
-    if header.frame_marker in _SEQUENTIAL and len(content) - header.scan_start < least:
+    else:
+        height, width = (-(-edge // SMALLEST_SCALE) for edge in (header.height, header.width))
+        check_size(height, width, limits, "a JPEG, at 1/8 of its size,")
+    if len(content) - header.scan_start < least:
         raise UnreadableError(
             f"the file ends early: {header.width:,}x{header.height:,} px need at least {int(least):,} bytes, "
             f"{len(content) - header.scan_start:,} are there"
@@ -365,22 +392,22 @@ def check_header(content: bytes, header: JpegHeader, limits: Settings) -> None:
 
 
 def count_scans(content: bytes, at: int) -> int:
-    """Count the scans of the picture whose first scan's marker is at `at`; stops above MAX_SCANS."""
+    """Count the scans of the picture whose first scan's marker is at `at`; stops above MAX_SCANS.
+
+    What has not ended after MAX_SEGMENTS counts as too many.
+    """
     scans = 0
-    while scans <= MAX_SCANS:
+    for _ in range(MAX_SEGMENTS):
         marker = content[at + 1 : at + 2]
-        if marker in (b"", b"\xd9"):
-            break
+        if scans > MAX_SCANS or marker in (b"", b"\xd9"):
+            return scans
+        scans += marker == b"\xda"
         length = int.from_bytes(content[at + 2 : at + 4], "big")
-        if marker == b"\xda":
-            scans += 1
-            found = _MARKER_IN_SCAN.search(content, at + 2 + length)
-        else:
-            found = _MARKER_IN_SCAN.search(content, at + 2 + max(length, 2))
+        found = _MARKER_IN_SCAN.search(content, at + 2 + max(length, 2))
         if found is None:
-            break
+            return scans
         at = found.start()
-    return scans
+    return MAX_SCANS + 1
 
 
 def _decode_colour(
@@ -419,8 +446,8 @@ def _decode_by_turbo(
 
     The pixels are in `slot` when the scaled size that covers `least_size` is `target`.
 
-    A file with an error that the decoder can pass over is decoded again, tolerantly: strictness is
-    what tells of it. Raises ValueError.
+    A file with an error is decoded again, tolerantly: strictness is what tells of it. Unless it is
+    one that the decoder passes over, nothing that follows it has been decoded. Raises ValueError.
     """
     least = {"min_height": least_size[0], "min_width": least_size[1]}
     scaled = simplejpeg.decode_jpeg_header(content, strict=False, **least)[:2]
@@ -430,7 +457,10 @@ def _decode_by_turbo(
     try:
         return simplejpeg.decode_jpeg(content, buffer=buffer, **least), False
     except ValueError as error:
-        ends_early = "premature end" in str(error).lower()
+        ends_early = _PASSED_OVER.search(str(error)) is None
+    if buffer is None:
+        buffer = np.empty(scaled[0] * scaled[1] * 3, np.uint8)
+    buffer[:] = 0  # what the decoder does not reach it leaves as it was: another photo, in a slot
     return simplejpeg.decode_jpeg(content, buffer=buffer, strict=False, **least), ends_early
 
 
@@ -477,13 +507,14 @@ def _decode_by_pillow(content: bytes, target: tuple[int, int]) -> tuple[Pixels, 
 
 
 def _pillow_pixels(content: bytes, target: tuple[int, int]) -> Pixels:
-    from PIL import Image
+    from PIL import Image, JpegImagePlugin
 
     from catalogd.images import colour
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image: Image.Image = Image.open(io.BytesIO(content), formats=["JPEG"])
+        # Not `Image.open`: it refuses pictures above a size of its own.
+        image: Image.Image = JpegImagePlugin.JpegImageFile(io.BytesIO(content))
         image.draft(image.mode, (target[1], target[0]))
         image.load()
         if image.mode == "CMYK":

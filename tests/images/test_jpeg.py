@@ -75,6 +75,15 @@ def test_gray_cmyk_progressive_and_odd_subsampling_jpegs_are_read(tmp_path):
     assert decibels(read(bytes(path))[1][:, :, 0], np.asarray(image.convert("L").resize((320, 240), 4))) > 35
 
 
+def test_pillows_own_limit_of_pixels_does_not_count(tmp_path, monkeypatch):
+    """A CMYK photo of 180 MP and more was damaged, unless a PNG had been read before it."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    file = io.BytesIO()
+    Image.fromarray(UPRIGHT).convert("CMYK").save(file, "JPEG")
+    path = write(tmp_path, file.getvalue())
+    assert read(path)[0].facts.width == 640
+
+
 def test_a_jpeg_is_limited_by_its_scaled_size(tmp_path):
     path = factory.write_plain_jpeg(tmp_path / "photo.jpg", np.full((8000, 8000, 3), 90, np.uint8))
     small = Settings(frame_edge_px=320, max_decoded_pixels=2_000_000)
@@ -105,13 +114,22 @@ def test_a_progressive_jpeg_of_many_scans_is_refused(tmp_path):
 
 
 def test_a_jpeg_that_declares_more_than_its_bytes_can_hold_is_refused_at_once(tmp_path):
-    content = bytearray(factory.jpeg_bytes(UPRIGHT))
-    at = content.index(b"\xff\xc0")
-    content[at + 5 : at + 9] = struct.pack(">HH", 65_500, 65_500)
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(content)
+    content = with_frame_size(factory.jpeg_bytes(UPRIGHT), 0xC0, 65_500)
     with pytest.raises(UnreadableError, match="65,500x65,500 px need at least"):
-        read(bytes(path))
+        read(write(tmp_path, content))
+
+
+def test_a_progressive_jpeg_that_declares_more_than_its_bytes_can_hold_is_refused_at_once(tmp_path):
+    """A file of 1.5 KB took a second: each of its scans walked over 250 million pixels."""
+    content = with_frame_size(factory.jpeg_bytes(UPRIGHT, progressive=True), 0xC2, 15_800)
+    with pytest.raises(UnreadableError, match="15,800x15,800 px need at least"):
+        read(write(tmp_path, content))
+
+
+def test_segments_without_end_between_scans_count_as_too_many():
+    content = factory.jpeg_bytes(UPRIGHT, progressive=True)
+    at = jpeg.read_header(content).scan_start
+    assert jpeg.count_scans(content[:at] + b"\xff\xfe\0\2" * 20_000 + content[at:], at) > jpeg.MAX_SCANS
 
 
 @pytest.mark.parametrize("share", [0.97, 0.95])
@@ -131,6 +149,21 @@ def test_a_jpeg_that_lacks_more_is_unreadable(tmp_path, share):
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(UnreadableError, match="the file ends early"):
         read(bytes(path))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize(
+    "behind",
+    [b"\xff\xd8\xff", b"\xff\xc4\0\5\1\2\3", b"\xff\xb7\0\3\1", b"\xff\xda\0\3\1"],
+    ids=["second start", "tables", "unknown marker", "scan"],
+)
+def test_a_damage_that_ends_the_decoding_is_not_passed_over(tmp_path, progressive, behind):
+    """The frame was whatever the slot had held before: the photo that was read before this one."""
+    for size in (UPRIGHT.shape[1], 320):
+        pixels = np.asarray(Image.fromarray(UPRIGHT).resize((size, size * 3 // 4)))
+        content = factory.jpeg_bytes(pixels, progressive=progressive)
+        with pytest.raises(UnreadableError, match="rows are there"):
+            read(write(tmp_path, content[: len(content) // 2] + behind + content[2:]))
 
 
 def test_a_whole_jpeg_is_not_marked_as_truncated(tmp_path):
@@ -193,6 +226,11 @@ def write(tmp_path, content):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     return bytes(path)
+
+
+def with_frame_size(content, marker, edge):
+    at = content.index(bytes((0xFF, marker)))
+    return content[: at + 5] + struct.pack(">HH", edge, edge) + content[at + 9 :]
 
 
 def with_frame(content, at, value):
@@ -285,6 +323,38 @@ def test_the_metadata_of_a_jpeg_is_found_undecoded():
     assert blocks.exif == (exif,)
     assert (blocks.xmp, blocks.iptc) == (b"<packet/>", b"\x1c\x02\x05ab")
     assert blocks.text == (("Comment", "Grüße"),)
+
+
+@pytest.mark.parametrize("name", [XMP, b"ns.adobe.com/xap/1.0/\0", b"XMP\0://ns.adobe.com/xap/1.0/\0"])
+def test_xmp_is_found_by_the_end_of_its_name(name):
+    assert blocks_of((0xE1, name + b"<packet/>"), (0xE1, XMP + b"<second/>")).xmp == b"<packet/>"
+
+
+def test_what_only_speaks_of_xmp_is_no_packet():
+    assert blocks_of((0xE1, b"a long way before the name: " + XMP + b"<packet/>")).xmp == b""
+
+
+def samsung_trailer(*kinds):
+    film, rows = b"\0\0\0\x18ftypmp42" + bytes(80), b""
+    for kind in kinds:
+        rows += struct.pack("<HHII", 0, kind, len(film), len(film))
+    directory = b"SEFH" + struct.pack("<II", 107, len(kinds)) + rows
+    return film + directory + struct.pack("<I", len(directory)) + b"SEFT"
+
+
+@pytest.mark.parametrize(
+    ("trailer", "marks"),
+    [
+        (samsung_trailer(0x0A01, 0x0A30), ("motion_photo",)),
+        (samsung_trailer(0x0A01), ()),
+        (samsung_trailer(0x0A30).replace(b"SEFH", b"none"), ()),
+        (b"\xff\xff\xff\xffSEFT", ()),
+        (b"", ()),
+    ],
+)
+def test_a_film_that_a_samsung_phone_put_behind_the_picture_is_a_mark(tmp_path, trailer, marks):
+    path = write(tmp_path, factory.jpeg_bytes(UPRIGHT) + trailer)
+    assert read(path)[0].facts.marks == marks
 
 
 def test_extended_xmp_is_put_together_from_its_portions_in_any_order():
