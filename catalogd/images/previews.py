@@ -19,6 +19,7 @@ from catalogd.metadata.exif import EXIF_DIRECTORY
 from catalogd.metadata.tiff import read_directory
 
 MAX_PREVIEWS = 64  # looked at; a RAW file holds up to about five
+MAX_PREVIEW_BYTES = 64 << 20  # the finest of a 200-MP photo has some 40 MB
 MAX_CIFF_ENTRIES = 1024  # of a heap; real ones have up to about 30
 MAX_X3F_SECTIONS = 64
 MAX_MP_ENTRIES = 64  # pictures of a multi-picture file: panoramas have up to about 15
@@ -118,11 +119,11 @@ def mpf_previews(content: Content, start: int) -> Iterator[Preview]:
 
 
 def _there(content: Content, found: Iterable[Preview]) -> Iterator[Preview]:
-    """Those that lie in the file, begin like a JPEG, and have not come before."""
+    """Those that lie in the file, of a size that a JPEG has, begin like one, and have not come before."""
     seen = set()
     for preview in itertools.islice(found, MAX_PREVIEWS):
         start, size = preview
-        inside = 0 < start < start + size <= len(content)
+        inside = 0 < start < start + size <= len(content) and size <= MAX_PREVIEW_BYTES
         if inside and preview not in seen and content[start : start + 2] == b"\xff\xd8":
             seen.add(preview)
             yield preview

@@ -13,6 +13,8 @@ they are developed.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,9 +22,9 @@ import rawpy
 
 from catalogd.errors import UnreadableError, UnsupportedError
 from catalogd.images import colour
-from catalogd.images.frames import NO_PIXELS, Decoded, Pixels, check_size, fit
-from catalogd.images.jpeg import JpegHeader, decode_preview, read_header
-from catalogd.images.previews import CANON_METADATA, MAX_PREVIEWS, Preview, minolta_tiff, raw_previews
+from catalogd.images.frames import NO_PIXELS, Decoded, Pixels, check_size
+from catalogd.images.jpeg import JpegHeader, covers, decode_preview, read_header
+from catalogd.images.previews import CANON_METADATA, Preview, minolta_tiff, raw_previews
 from catalogd.images.source import Part, Source
 from catalogd.metadata import Blocks, Content, Tiff, iptc, read_orientation
 from catalogd.metadata.bmff import find
@@ -30,6 +32,8 @@ from catalogd.metadata.exif import read_exif
 from catalogd.settings import Settings
 
 MIN_PREVIEW_EDGE_PX = 160  # a smaller one shows nothing that a model could use
+MAX_SEARCHED_BYTES = 64 << 20  # of a file without structure: cameras write previews before the sensor's data
+MAX_SHOWN = 16  # beginnings of pictures in it; a preview has one more in its EXIF
 MAX_BLOCK_BYTES = 16 << 20  # of XMP, IPTC or a CR3's directories; real ones have some 100 KB
 
 # LibRaw's flip: 1 mirrors the columns, then 2 the rows, 4 swaps the axes.
@@ -38,6 +42,7 @@ _CANON_DIRECTORIES = (b"CMT1", b"CMT2", b"CMT4", b"CMT3")  # main, detail, place
 _XMP_BOX = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _XMP, _IPTC, _PHOTOSHOP = 0x02BC, 0x83BB, 0x8649
 _PREVIEW_COLOUR_SPACE = 0xC71A  # DNG 1.4, PreviewColorSpace
+_JPEG_BEGINNING = re.compile(rb"\xff\xd8\xff")
 _PREVIEW_SPACES = {2: "srgb", 3: "adobe-rgb", 4: "prophoto-rgb"}
 
 
@@ -91,14 +96,16 @@ def _decode_thumbnail(
     """The largest preview that LibRaw knows, as for makers whose structure is not walked here."""
     try:
         thumbnail = raw.extract_thumb()
-    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError, rawpy.LibRawIOError):
+    except (rawpy.LibRawNonFatalError, rawpy.LibRawIOError, rawpy.LibRawDataError):
         return None
     if thumbnail.format == rawpy.ThumbFormat.JPEG:
         data = bytes(thumbnail.data)
         return decode_preview(data, [Preview(0, len(data))], photo, slot, limits)
     pixels = np.ascontiguousarray(thumbnail.data)
-    covers = max(pixels.shape[:2]) >= max(fit(photo.height, photo.width, limits.frame_edge_px))
-    return dataclasses.replace(photo, pixels=pixels, path_taken="preview") if covers else None
+    height, width = pixels.shape[:2]
+    if pixels.shape[2:] != (3,) or not covers(height, width, photo, limits.frame_edge_px):
+        return None
+    return dataclasses.replace(photo, pixels=pixels, path_taken="preview")
 
 
 def _develop(raw: rawpy.RawPy, photo: Decoded, limits: Settings) -> Decoded:
@@ -112,14 +119,14 @@ def _develop(raw: rawpy.RawPy, photo: Decoded, limits: Settings) -> Decoded:
 def _decode_without_libraw(
     source: Source, blocks: Blocks, slot: Pixels | None, limits: Settings
 ) -> Decoded | None:
-    """By a preview alone; the largest one that is whole stands for the photo's size and shape."""
+    """By a preview alone, the largest one that is whole: its size and shape stand for the photo's."""
     found = sorted(_usable(source), key=lambda item: item[1].height * item[1].width, reverse=True)
     facts = read_exif(blocks.exif)
-    for _, header in found:
+    for preview, header in found:
         known = blocks if facts.camera or facts.taken_at else header.blocks
         orientation = read_orientation(known.exif[0] if known.exif else None)
         photo = Decoded(NO_PIXELS, header.height, header.width, orientation, known)
-        decoded = decode_preview(source, [item[0] for item in found], photo, slot, limits)
+        decoded = decode_preview(source, [preview], photo, slot, limits)
         if decoded is not None:
             return decoded
     return None
@@ -147,12 +154,10 @@ def _with_headers(content: Content, found: Iterator[Preview]) -> Iterator[tuple[
 
 
 def _shown(source: Source) -> Iterator[Preview]:
-    content, at = source.content(), -1
-    for _ in range(MAX_PREVIEWS):
-        at = content.find(b"\xff\xd8\xff", at + 1)
-        if at < 0:
-            return
-        yield Preview(at, len(content) - at)
+    """What begins like a JPEG in the first `MAX_SEARCHED_BYTES`; where each ends its decoder sees."""
+    content = source[:MAX_SEARCHED_BYTES]
+    for found in itertools.islice(_JPEG_BEGINNING.finditer(content), MAX_SHOWN):
+        yield Preview(found.start(), len(content) - found.start())
 
 
 # ── metadata ──────────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalogd.images import previews
 from catalogd.images.previews import MAX_PREVIEWS, Preview, mpf_previews, note_previews, raw_previews
 from catalogd.images.raw import read_raw_blocks
 from catalogd.metadata import read_facts
@@ -134,6 +135,11 @@ def test_xmp_and_iptc_of_a_tiff_based_raw_file_are_found():
     resources = b"8BIM\x04\x04\0\0\0\0\0\6\x1c\2\5\0\1b"
     blocks = read_raw_blocks(factory.tiff_block({0x8649: (UNDEFINED, resources)}))
     assert blocks.iptc == b"\x1c\2\5\0\1b"
+
+
+def test_a_place_larger_than_any_preview_is_none(monkeypatch):
+    monkeypatch.setattr(previews, "MAX_PREVIEW_BYTES", len(SHOWN) - 1)
+    assert found(raf()) == []
 
 
 @pytest.mark.parametrize("photometric", [4, 32803, 34892, 51177])

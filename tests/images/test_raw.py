@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from catalogd.errors import TooLargeError, UnavailableError, UnsupportedError
-from catalogd.images import source
+from catalogd.images import raw, source
 from catalogd.images.raw import decode_raw
 from catalogd.images.source import Source
 from catalogd.settings import Settings
@@ -77,6 +77,33 @@ def test_a_raw_file_without_anything_usable_is_unsupported(tmp_path):
     path.write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(500))
     with pytest.raises(UnsupportedError, match="LibRaw cannot read it"):
         read(bytes(path))
+
+
+def test_a_large_file_without_structure_is_searched_in_its_beginning_alone(tmp_path, monkeypatch):
+    """A sparse file of 1 GiB was read and searched to its end: 6 s of CPU."""
+    path = tmp_path / "photo.dng"
+    with path.open("wb") as file:
+        file.write(b"II*\0\x08\0\0\0\0\0\0\0\0\0")
+        file.truncate(1 << 30)
+    sizes = []
+    read_range = source._read_range
+    monkeypatch.setattr(source, "_read_range", lambda *place: sizes.append(place[2]) or read_range(*place))
+    with pytest.raises(UnsupportedError, match="LibRaw cannot read it"):
+        read(bytes(path))
+    assert sum(sizes) < 80 << 20
+
+
+def test_of_damaged_previews_without_structure_each_is_tried_once(tmp_path, monkeypatch):
+    """Every one was tried in place of every other: sixteen were decoded 256 times."""
+    tried = []
+    decode = raw.decode_preview
+    monkeypatch.setattr(raw, "decode_preview", lambda *given: tried.append(given[1]) or decode(*given))
+    shown = factory.jpeg_bytes(UPRIGHT)
+    path = tmp_path / "photo.cr3"
+    path.write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + shown[: len(shown) // 2] * 20)
+    with pytest.raises(UnsupportedError, match="holds no preview"):
+        read(bytes(path))
+    assert [len(previews) for previews in tried] == [1] * 16
 
 
 # ── which preview, and what is read ───────────────────────────────────────────────────────────
