@@ -183,9 +183,10 @@ def _decode(source: Source, name: str, slot: Pixels, limits: Settings) -> Decode
 
 def _with_profile(decoded: Decoded, name: str) -> Decoded:
     """The profile that EXIF names where the picture has none; of a RAW file its decoder has said it."""
-    if decoded.profile is not None or name == "raw":
+    if colour.is_usable(decoded.profile):
         return decoded
-    return dataclasses.replace(decoded, profile=colour.profile_of_exif(decoded.blocks.exif))
+    profile = None if name == "raw" else colour.profile_of_exif(decoded.blocks.exif)
+    return dataclasses.replace(decoded, profile=profile)
 
 
 def _complete(decoded: Decoded, name: str, path: bytes, limits: Settings) -> Facts:

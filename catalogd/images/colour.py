@@ -18,9 +18,10 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catalogd import _native
 from catalogd.images import icc
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 TRANSFORMS_KEPT = 16  # a library has few profiles; building a transform takes about 10 ms
-MAX_PROFILE_BYTES = 16 << 20  # CMYK press profiles have up to about 3 MB
+MAX_PROFILE_BYTES = 8 << 20  # CMYK press profiles have up to about 3 MB; caches keep some of each
 SAME_LEVELS = 1  # of 255: a profile that is sRGB under another name differs by rounding only
 DARKEST_BLACK = 1e-4  # light of level 0; above it LittleCMS compensates for the black point
 MAX_PRIMARY = 4  # XYZ; real primaries have up to about 1, damaged profiles 32,768
@@ -41,6 +42,9 @@ MATRIX_TOLERANCE, CURVE_TOLERANCE = 2e-3, 3e-3  # XYZ and light: profiles of one
 REFERENCE_WHITE_NITS = 203  # of diffuse white in PQ and HLG: ITU-R BT.2408
 PEAK_NITS = 1000  # of the display that pictures of high range are made for
 CURVE_SAMPLES = 4096
+
+BAND_ROWS = 64  # converted at a time: a band of a 20,000-px plane of floats takes 5 MB
+LIGHT_STEPS = 1 << 14  # where sRGB is steepest, at black, a step is 0.2 of a level
 
 _EXIF_DIRECTORY, _COLOUR_SPACE, _INTEROPERABILITY, _INTEROPERABILITY_INDEX = 0x8769, 0xA001, 0xA005, 1
 _EXIF_SRGB, _EXIF_ADOBE_RGB, _EXIF_UNCALIBRATED = 1, 2, 0xFFFF
@@ -101,8 +105,13 @@ def convert_to_srgb(frame: Pixels, profile: bytes) -> None:
     A profile that is broken, or of neither RGB nor gray, is ignored, and so is a gray one where the
     frame has colours: the levels are then taken as sRGB.
     """
-    if len(profile) <= MAX_PROFILE_BYTES and not (_is_gray(profile) and _has_colours(frame)):
+    if not (_is_gray(profile) and _has_colours(frame)):
         _conversion(profile)(frame)
+
+
+def is_usable(profile: bytes | None) -> TypeGuard[bytes]:
+    """Whether there is a profile, of a size that one has. A decoder's is asked once, in `images`."""
+    return profile is not None and 0 < len(profile) <= MAX_PROFILE_BYTES
 
 
 def profile_named(name: str) -> bytes:
@@ -169,9 +178,31 @@ def name_of(profile: bytes) -> str | None:
     return icc.description(profile) or icc.data_space(profile).lower() or None
 
 
+def encode_srgb(light: NDArray[Any]) -> Pixels:
+    """The levels, uint8, of linear light of any shape and float type; what is outside 0…1 is clipped.
+
+    Converted in bands of rows: a plane of a large scan is never in memory as floats twice.
+    """
+    levels = np.empty(light.shape, np.uint8)
+    for top in range(0, len(light), BAND_ROWS):
+        band = light[top : top + BAND_ROWS].astype(np.float32)
+        np.fmin(np.fmax(band, 0, out=band), 1, out=band)  # these take a number before a NaN
+        steps = (band * LIGHT_STEPS + 0.5).astype(np.uint16)
+        levels[top : top + BAND_ROWS] = _srgb_levels()[steps]
+    return levels
+
+
+@functools.cache
+def _srgb_levels() -> Pixels:
+    """The level of each step of light: IEC 61966-2-1."""
+    light = np.linspace(0, 1, LIGHT_STEPS + 1)
+    levels = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.asarray(np.rint(255 * levels), np.uint8)
+
+
 def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """A CMYK image as sRGB: by its profile, or by the plain formula where that is absent or broken."""
-    transform = _transform(profile, "CMYK") if profile else None
+    transform = _transform(profile, "CMYK") if is_usable(profile) else None
     return _apply(image, transform) if transform is not None else image.convert("RGB")
 
 
@@ -290,8 +321,6 @@ def _transform(profile: bytes, mode: str) -> Any | None:
     """LittleCMS's way from `profile` to sRGB for pixels of `mode`; None when it refuses the profile."""
     from PIL import ImageCms
 
-    if len(profile) > MAX_PROFILE_BYTES:
-        return None
     try:
         return ImageCms.buildTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),

@@ -7,7 +7,6 @@ None here and left to LittleCMS. Nothing raises, whatever the bytes are.
 
 from __future__ import annotations
 
-import functools
 import math
 import struct
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 MAX_TAGS = 100  # real profiles have up to about 40
 MAX_NAME = 100  # characters
 MAX_CURVE_ENTRIES = 65536  # more than 16-bit levels could tell apart
+MAX_TAG_BYTES = 12 + 2 * MAX_CURVE_ENTRIES  # the largest that is read here
 
 Floats = NDArray[np.float64]
 Chromaticity = tuple[float, float]  # CIE 1931 x, y
@@ -124,12 +124,12 @@ def make_matrix_profile(name: str, matrix: Floats, curve: bytes) -> bytes:
     return (header.ljust(68, b"\0") + _fixed(_PCS_WHITE)).ljust(128, b"\0") + table + body
 
 
-@functools.lru_cache(16)
 def _tags(profile: bytes) -> dict[bytes, bytes]:
+    """By name; of each the first `MAX_TAG_BYTES`, since a hundred tags may claim the same bytes."""
     count = min(int.from_bytes(profile[128:132], "big"), MAX_TAGS)
     table = profile[132 : 132 + 12 * count]
     rows = struct.iter_unpack(">4sII", table[: len(table) // 12 * 12])
-    return {name: profile[start : start + size] for name, start, size in rows}
+    return {name: profile[start : start + min(size, MAX_TAG_BYTES)] for name, start, size in rows}
 
 
 def _fixed(values: tuple[float, ...]) -> bytes:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from catalogd.errors import UnreadableError, UnsupportedError
+from catalogd.images.colour import encode_srgb
 from catalogd.images.frames import Decoded, Pixels, check_size
 from catalogd.images.raster import extent_of, shrink_factor, to_rgb
 from catalogd.metadata import Blocks, iptc
@@ -166,13 +167,6 @@ def _to_8_bits(samples: Plane, document: _Document) -> Plane:
     elif document.depth == 16:
         samples = samples[:, ::2]
     elif document.depth == 32:
-        samples = _encoded(samples.view(">f4"))
+        samples = encode_srgb(samples.view(">f4"))
     inverted = document.colours in (_BITMAP, _CMYK)  # the level is of paper, not of ink
     return np.ascontiguousarray(~samples if inverted else samples)
-
-
-def _encoded(light: NDArray[np.float32]) -> Plane:
-    """Linear light as sRGB (IEC 61966-2-1)."""
-    light = np.clip(np.nan_to_num(light), 0, 1)
-    levels = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.asarray(np.rint(255 * levels), np.uint8)

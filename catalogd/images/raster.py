@@ -260,8 +260,8 @@ def _highest(image: Image.Image) -> float:
 def _band_to_rgb(band: Image.Image, white_level: float, shrink: int) -> Any:
     profile = band.info.get("icc_profile")
     if band.mode.startswith(("I", "F")):
-        levels = np.nan_to_num(np.asarray(band, np.float32)) * (255 / white_level)
-        band = Image.fromarray(np.clip(levels + 0.5, 0, 255).astype(np.uint8))
+        light = np.clip(np.nan_to_num(np.asarray(band, np.float32)), 0, white_level)
+        band = Image.fromarray(np.asarray(light * (255 / white_level) + 0.5, np.uint8))
     elif band.has_transparency_data:
         band = band.convert("RGBA")
         paper = Image.new("RGBA", band.size, (BACKGROUND,) * 3 + (255,))

@@ -20,9 +20,10 @@ from PIL import Image
 
 from catalogd.errors import UnsupportedError
 from catalogd.images.blocks import read_blocks
+from catalogd.images.colour import encode_srgb
 from catalogd.images.frames import Decoded, Pixels, check_size
 from catalogd.images.raster import decode_raster, extent_of, shrink_factor, to_rgb
-from catalogd.metadata import Directory, Tiff
+from catalogd.metadata import Directory, Tiff, read_orientation
 from catalogd.settings import Settings
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _PLANES, _FORMAT = 0x0102, 0x0103, 0x0106, 0x011C, 0x0153
@@ -88,7 +89,7 @@ def _decode_page(page: Any, content: bytes, limits: Settings) -> Decoded:
         pixels=pixels,
         height=height,
         width=width,
-        orientation=int(page.tags.valueof(0x0112, 1)),
+        orientation=read_orientation(content),
         blocks=read_blocks(image, content, "tiff"),
         profile=profile if photometric <= _RGB and not linear else None,
         extent=extent_of(pixels, height, width, shrink),
@@ -116,13 +117,11 @@ def _image(planes: list[Any], photometric: int, page: Any) -> Image.Image:
 
 
 def _to_8_bits(plane: Any, bits: int) -> Pixels:
-    """Whole numbers lose their lower bits; floats are linear light, encoded as sRGB (IEC 61966-2-1)."""
+    """Whole numbers lose their lower bits; floats are linear light."""
     if plane.dtype.kind == "u":
         return np.asarray(plane >> (bits - 8) if bits > 8 else plane, np.uint8)
     if plane.dtype.kind == "i":
         return np.asarray(
             np.maximum(plane, 0) >> (bits - 9) if bits > 8 else np.maximum(plane, 0) * 2, np.uint8
         )
-    light = np.clip(np.nan_to_num(plane.astype(np.float32)), 0, 1)
-    levels = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.asarray(np.rint(255 * levels), np.uint8)
+    return encode_srgb(plane)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -157,6 +158,36 @@ def test_a_profile_of_tables_is_left_to_littlecms():
 )
 def test_a_profile_that_is_broken_or_of_other_inks_changes_nothing(profile):
     assert (converted(CUBE, profile) == CUBE).all()
+
+
+def test_tags_that_claim_the_same_bytes_take_no_memory_for_each():
+    """A profile of 14 MB with a hundred such tags took 1.4 GB, and was kept."""
+    count, size = icc.MAX_TAGS, 1 << 20
+    rows = b"".join(struct.pack(">4sII", b"%04d" % i, 1, size) for i in range(count))
+    profile = bytearray(factory.rgb_profile()[:128]) + struct.pack(">I", count) + rows
+    tracemalloc.start()
+    icc.read_matrix_profile(bytes(profile.ljust(size, b"\0")))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.3 * count * size
+
+
+def test_a_profile_above_the_limit_is_as_none():
+    assert colour.is_usable(bytes(colour.MAX_PROFILE_BYTES))
+    assert not colour.is_usable(bytes(colour.MAX_PROFILE_BYTES + 1))
+    assert not colour.is_usable(b"")
+    assert not colour.is_usable(None)
+
+
+def test_linear_light_is_encoded_as_srgb_whatever_floats_hold(monkeypatch):
+    monkeypatch.setattr(colour, "BAND_ROWS", 3)
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    encoded = levels / 255
+    light = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    for kind in ("<f4", ">f4", "f8"):
+        assert (colour.encode_srgb(light.astype(kind)) == levels).all()
+    wild = np.array([[np.nan, -np.inf, -1, np.inf, 3e38]], np.float32)
+    assert colour.encode_srgb(wild).tolist() == [[0, 0, 0, 255, 255]]
 
 
 @settings(max_examples=200, deadline=None)

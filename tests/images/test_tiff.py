@@ -109,6 +109,12 @@ def test_codings_of_scanners_and_microscopes_are_read(coding):
     assert error < 60
 
 
+def test_a_turning_that_does_not_exist_is_none():
+    """The picture was refused as damaged."""
+    content = tiff(DEPTHS["uint32"], extratags=[(0x0112, 3, 1, 99, True)])
+    assert decode_tiff(content, LIMITS).orientation == 1
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_deep_tiff_says_how_it_is_turned(orientation):
     content = tiff(DEPTHS["uint32"], extratags=[(0x0112, 3, 1, orientation, True)])
