@@ -24,6 +24,7 @@ from catalogd.metadata import Content
 from catalogd.records import Stat
 
 BLOCK_BYTES = 64 << 10  # read at a time: a header and a directory are seldom larger
+KEPT_BLOCKS = 1024  # 64 MiB: no structure but a hostile one lies in more
 FINGERPRINT_BLOCK_BYTES = 64 << 10  # head, middle and tail; a smaller file is hashed whole
 # Errors that the path is the reason of; any other is the disk's, the network's or this process's, and passes.
 _LASTING = frozenset((errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL, errno.EOVERFLOW))
@@ -77,6 +78,8 @@ class Source:
     def _block(self, number: int) -> bytes:
         block = self._blocks.get(number)
         if block is None:
+            if len(self._blocks) >= KEPT_BLOCKS:
+                self._blocks.clear()
             block = self._blocks[number] = self._read(number * BLOCK_BYTES, BLOCK_BYTES)
         return block
 

@@ -46,6 +46,16 @@ def test_only_regular_files_are_opened(tmp_path, monkeypatch):
     assert read(bytes(link))[0].facts.format == "png"
 
 
+def test_a_file_that_is_walked_all_over_does_not_stay_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "KEPT_BLOCKS", 4)
+    path = tmp_path / "photo.tif"
+    path.write_bytes(bytes(range(256)) * 256 * 10)
+    with Source(bytes(path), 1 << 30) as opened:
+        for at in range(0, len(opened), source.BLOCK_BYTES // 4):
+            assert opened[at + 3 : at + 5] == b"\3\4"
+            assert len(opened._blocks) <= 4
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
