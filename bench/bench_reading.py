@@ -40,6 +40,15 @@ def developed(path: Path, half: bool) -> object:
         return raw.postprocess(half_size=half, use_camera_wb=True, user_flip=0, output_bps=8)
 
 
+def is_developed(path: Path) -> bool:
+    """Whether LibRaw can; of a file that is damaged the preview may be all there is."""
+    try:
+        developed(path, half=True)
+    except rawpy.LibRawError:
+        return False
+    return True
+
+
 def cpu_ms(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for round_number in range(ROUNDS + 1):
@@ -73,7 +82,7 @@ def measure(name: str, path: Path) -> None:
 
     reading = read_frame(bytes(path), SLOT, LIMITS)
     ways: dict[str, Callable[[], object]] = {"catalogd": read}
-    if reading.facts.format == "raw":
+    if reading.facts.format == "raw" and is_developed(path):
         ways |= {"half_size": lambda: developed(path, True), "full": lambda: developed(path, False)}
     times = cpu_ms(ways)
     size = path.stat().st_size
