@@ -188,7 +188,7 @@ def encode_srgb(light: NDArray[Any]) -> Pixels:
         band = light[top : top + BAND_ROWS].astype(np.float32)
         np.fmin(np.fmax(band, 0, out=band), 1, out=band)  # these take a number before a NaN
         steps = (band * LIGHT_STEPS + 0.5).astype(np.uint16)
-        levels[top : top + BAND_ROWS] = _srgb_levels()[steps]
+        levels[top : top + BAND_ROWS] = np.take(_srgb_levels(), steps)
     return levels
 
 
