@@ -20,25 +20,20 @@ leaves at most a temporary file, which the next write into its folder sweeps awa
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
-import shutil
 import stat
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from catalogd.errors import ExiftoolError, SidecarRefusedError
 from catalogd.metadata.sidecars import MAX_SIDECAR_BYTES
 from catalogd.metadata.xmp import Value
+from catalogd.sync import replacing
 from catalogd.sync.exiftool_writer import ExiftoolWriter, keeps
 from catalogd.sync.packet import Difference, Packet, differences, new_packet, same, usual_name
 
 ATTEMPTS = 3  # while another program keeps changing the sidecar
-STALE_S = 60.0  # a temporary file lives for milliseconds; 10 s while exiftool hangs
-BACKUP_SUFFIX = b".catalogd-backup"
-TEMPORARY_PREFIX, TEMPORARY_SUFFIX = b".catalogd-", b".xmp.tmp"
 
 State = Literal["written", "created", "removed", "unchanged", "refused"]  # removed: by taking a run back
 Changes = Mapping[str, Value | None]
@@ -114,18 +109,18 @@ def _write_once(
     if not changes:
         digest = _digest(source.content)
         return Written(source.path, "unchanged", digest_before=digest, digest_after=digest)
-    _require_writable(source)
+    replacing.require_writable(source.path)
     if dry_run:
         return _told(source, _by_ourselves(source, changes))
-    with _temporary(source.path) as temporary:
+    with replacing.temporary(source.path) as temporary:
         made = _by_exiftool(writer, temporary, source, changes) if writer else None
         if made is None:
             made = _by_ourselves(source, changes)
             _write_file(temporary, made.content)
-        _finish(temporary, source)
+        replacing.finish(temporary, source.path if source.packet else None)
         written = _told(source, made)
-        if backup:
-            _back_up(source)
+        if backup and source.packet:
+            replacing.back_up(source.path)
         if before_replace:
             before_replace(written)
         _replace(temporary, source)
@@ -161,7 +156,7 @@ def _by_exiftool(
         writer.write(source.path, temporary, changes)
         with open(temporary, "rb") as file:
             return _checked(source, changes, file.read())
-    _remove(temporary)
+    replacing.remove(temporary)
     return None
 
 
@@ -203,42 +198,6 @@ def _content(path: bytes) -> bytes | None:
         return file.read(MAX_SIDECAR_BYTES + 1)
 
 
-def _require_writable(source: _Source) -> None:
-    """What a person protected stays as it is, also where this process could replace it."""
-    if source.packet and not (os.stat(source.path).st_mode & 0o222 and os.access(source.path, os.W_OK)):
-        raise SidecarRefusedError("it is write-protected")
-    if not os.access(os.path.dirname(source.path), os.W_OK | os.X_OK):
-        raise SidecarRefusedError("its folder can't be written into")
-
-
-@contextlib.contextmanager
-def _temporary(path: bytes) -> Iterator[bytes]:
-    """A path that is free, in the folder of `path`; whatever is there in the end is removed."""
-    folder = os.path.dirname(path)
-    sweep(folder, int(time.time() / STALE_S))
-    temporary = os.path.join(folder, TEMPORARY_PREFIX + os.urandom(8).hex().encode() + TEMPORARY_SUFFIX)
-    try:
-        yield temporary
-    finally:
-        _remove(temporary)
-
-
-@functools.lru_cache(maxsize=256)
-def sweep(folder: bytes, period: int) -> None:
-    """Remove what killed runs left in a folder, looking once in each `period` of STALE_S."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX):
-                with contextlib.suppress(OSError):
-                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_S:
-                        os.unlink(entry.path)
-
-
-def _remove(path: bytes) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
 def _write_file(path: bytes, content: bytes) -> None:
     """A new file with the permissions that new files get."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -246,59 +205,15 @@ def _write_file(path: bytes, content: bytes) -> None:
         file.write(content)
 
 
-def _finish(temporary: bytes, source: _Source) -> None:
-    """Owner, mode and extended attributes as the source has them, the time of now, all on the disk."""
-    if source.packet:
-        _keep_owner(temporary, source)
-        shutil.copystat(source.path, temporary)
-        os.utime(temporary)
-    _sync(temporary)
-
-
-def _keep_owner(temporary: bytes, source: _Source) -> None:
-    old, new = os.stat(source.path), os.stat(temporary)
-    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-        try:
-            os.chown(temporary, old.st_uid, old.st_gid)
-        except PermissionError:
-            raise SidecarRefusedError("its owner could not be kept") from None
-
-
-def _sync(path: bytes) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _back_up(source: _Source) -> None:
-    """Keep the sidecar as it is before the first write; a backup that is there is older, and stays."""
-    backup = source.path + BACKUP_SUFFIX
-    if source.content is None or os.path.lexists(backup):
-        return
-    with _temporary(backup) as temporary:
-        _write_file(temporary, source.content)
-        _finish(temporary, source)
-        _create(temporary, backup)
-
-
 def _replace(temporary: bytes, source: _Source) -> None:
     """Put the new sidecar where the old one is, unless that is no longer what was read."""
     if _content(source.path) != source.content:
         raise _ChangedError
-    if source.content is None:
-        _create(temporary, source.path)
-    else:
+    if source.content is not None:
         os.replace(temporary, source.path)
-    _sync(os.path.dirname(source.path))
-
-
-def _create(temporary: bytes, path: bytes) -> None:
-    """Give a file its name, unless that was taken meanwhile; where there are no links, a moment before."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise _ChangedError from None
-    except OSError:
-        os.rename(temporary, path)
+    else:
+        try:
+            replacing.create(temporary, source.path)
+        except FileExistsError:
+            raise _ChangedError from None
+    replacing.sync(os.path.dirname(source.path))
