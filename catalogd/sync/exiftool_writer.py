@@ -64,6 +64,8 @@ class ExiftoolWriter:
         Both are absolute paths. Raises SidecarRefusedError where exiftool can't or won't, ExiftoolError
         where it died or is late; what is at `target` then is to be thrown away.
         """
+        if b"%" in target:
+            raise SidecarRefusedError("exiftool takes a % in the path of what it makes for a code of its own")
         assignments = [word for change in changes.items() for word in _assignments(*change)]
         answer = self.run([b"-E", b"-o", target, *assignments, source])
         if not os.path.exists(target):

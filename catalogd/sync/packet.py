@@ -62,6 +62,7 @@ _DECLARATION = re.compile(rb"(?:[^<]++|<\?xpacket[^>]*+>)*+(<\?xml\s[^>]*+>)")
 _ENCODING = re.compile(rb"""\sencoding\s*=\s*["']([^"']*)""")
 _TAG = re.compile(rb"""<([^\s/>]+)(?:[^>"']++|"[^"]*+"|'[^']*+')*+>""")
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')""")
+_REMARK = re.compile(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->|<\?.*?\?>", re.DOTALL)
 _LEAD = re.compile(rb"(?:\r\n|\n|\r)[ \t]*\Z")
 _BLANKS = " \t\r\n"
 _AROUND = re.compile(r"<\?.*?\?>|<!--.*?-->|\s+", re.DOTALL)
@@ -250,10 +251,11 @@ class Packet:
                 yield _Edit(match.start(2), match.end(2), b'"%s"' % _escape(value.text))
             return
         lead = _lead(self._document, place.start)
-        if value is None:
-            yield _Edit(place.start - len(lead), place.end, b"")
-        else:
-            yield _Edit(place.start, place.end, _element(name, value, lead, holder.scope))
+        remarks = _remarks(self._document[place.start : place.end])
+        if value is not None:
+            remarks.append(_element(name, value, lead, holder.scope))
+        start = place.start if remarks else place.start - len(lead)
+        yield _Edit(start, place.end, lead.join(remarks))
 
     def _add(self, additions: Mapping[str, Value]) -> Iterator[_Edit]:
         """New properties behind the last one of the first description."""
@@ -609,6 +611,11 @@ def _find_attribute(document: bytes, holder: _Holder, name: str) -> re.Match[byt
         if found == local and holder.scope.get(prefix) == namespace:
             return match
     raise AssertionError(f"{name} was read as an attribute")
+
+
+def _remarks(element: bytes) -> list[bytes]:
+    """The comments and instructions in an element, which outlive what they stand in."""
+    return [match[0] for match in _REMARK.finditer(element) if not match[0].startswith(b"<![CDATA[")]
 
 
 def _fits_attribute(value: Value) -> bool:
