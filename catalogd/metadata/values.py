@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 MAX_TEXT_CHARS = 20_000  # of a caption: longer than any; what is stored must not grow without end
 MAX_WORD_CHARS = 256  # of a keyword, a name
-MAX_NUMBER_CHARS = 64
+MAX_NUMBER_CHARS = 64  # of a number or a time
 MAX_WORDS = 1000  # keywords of one photo: ten times what a careful person gives
 
 # ISO 8601 as XMP narrows it (ISO 16684-1, 8.2.1.1), EXIF's colons and IPTC's undivided date.
@@ -81,7 +81,7 @@ def time(text: str | None, offset: str | None = None) -> str | None:
     `offset` from UTC counts when the text has none. A year or a month alone is None: no day is
     made up.
     """
-    match = _TIME.match((text or "").strip())
+    match = _TIME.match((text or "").strip()[:MAX_NUMBER_CHARS])  # blanks without end take quadratic time
     if match is None:
         return None
     year, month, day, hour, minute, second, fraction, zone = match.groups()

@@ -95,7 +95,7 @@ _NOTATION = {LANGUAGE, XML + "space", XML + "base", _RDF_RESOURCE, _RDF_PARSE_TY
     RDF + name for name in ("about", "ID", "nodeID", "datatype", "type", "bagID", "aboutEach")
 }
 _NO_XML = bytes(code for code in range(32) if code not in b"\t\n\r")  # XML 1.0, 2.2
-_DECLARATION = re.compile(rb"<\?xml\s[^>]*>")
+_DECLARATION = re.compile(rb"<\?xml\s[^<>]*>")
 _NAMESPACE = re.compile(rb"xmlns[^\"'<>]*(?:[\"']([^\"'<]*))?")
 _ENCODINGS = {
     (4, 0): "utf-32-le",

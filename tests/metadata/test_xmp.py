@@ -198,7 +198,8 @@ def test_time_is_linear_in_the_packet():
     attributes = " ".join(f'dc:a{i}="{i}"' for i in range(20_000))
     spaces = " ".join(f'xmlns:n{i}="http://n/{i}"' for i in range(20_000))
     text = "<dc:source>" + "a&amp;" * 200_000 + "</dc:source>"
-    for packet in (xmp_packet("", attributes), xmp_packet("", spaces), xmp_packet(text)):
+    declarations = b"<?xml " * 200_000
+    for packet in (xmp_packet("", attributes), xmp_packet("", spaces), xmp_packet(text), declarations):
         started = time.process_time()
         parse(packet)
         assert time.process_time() - started < 2
