@@ -1,0 +1,278 @@
+"""What catalogd wants a sidecar to say, and which of its properties must change for it.
+
+::
+
+    Record ─▶ keywords (policy), faces, place, scores, … ─┐
+    Packet ─▶ what stands there, and what of it is ours ──┴─▶ {property: new value, None: take it out}
+
+Somebody else's work counts before catalogd's, always: a property that somebody wrote, or changed, or
+took out after catalogd wrote it, is never touched again (ownership.py says how that is known). Asked
+again with the same record, nothing is left to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+from catalogd.metadata.xmp import Value
+from catalogd.records import Facts, Output, Record, Region
+from catalogd.sync.keyword_lists import has_keywords, keyword_changes, keyword_removal, was_rewritten
+from catalogd.sync.ownership import Ours, properties_of
+from catalogd.sync.packet import Packet, bag, key, merged_language, same, text
+from catalogd.sync.policy import Policy, keywords_of
+from catalogd.sync.regions import (
+    has_regions,
+    people_changes,
+    people_removal,
+    region_changes,
+    region_removal,
+)
+
+FIELDS = ("keywords", "caption", "title", "rating", "faces", "place", "scores", "ocr")
+
+Changes = dict[str, Value | None]
+SPOT_KM = 2.0  # a place farther away is not where the photo was taken: it is no Iptc4xmpCore:Location
+
+# Properties that have one text. Those of one field are one statement. Languages: a text in each.
+_TEXTS = {
+    "caption": ("dc:description", "Iptc4xmpCore:AltTextAccessibility"),
+    "title": ("dc:title",),
+    "rating": ("xmp:Rating", "xmp:Label"),
+    "place": (
+        "photoshop:Country",
+        "photoshop:State",
+        "photoshop:City",
+        "Iptc4xmpCore:Location",
+        "Iptc4xmpCore:CountryCode",
+    ),
+}
+_IN_LANGUAGES = frozenset(("dc:description", "dc:title", "Iptc4xmpCore:AltTextAccessibility"))
+# Of these, what a program that holds its own set of properties writes anew, or leaves out.
+_REWRITTEN = frozenset(("dc:description", "dc:title", "xmp:Rating", "xmp:Label"))
+
+# Properties of catalogd's own namespace.
+_QUALITY = {
+    "sharpness": "catalogd:QualitySharpness",
+    "sharpness_mean": "catalogd:QualitySharpnessMean",
+    "brightness": "catalogd:QualityBrightness",
+    "contrast": "catalogd:QualityContrast",
+    "clipped_low": "catalogd:QualityClippedLow",
+    "clipped_high": "catalogd:QualityClippedHigh",
+    "noise": "catalogd:QualityNoise",
+    "colourfulness": "catalogd:QualityColourfulness",
+    "brisque": "catalogd:QualityBrisque",
+}
+_MODELS, _OCR = "catalogd:Models", "catalogd:OcrText"
+_OWN = {"scores": (*_QUALITY.values(), _MODELS), "ocr": (_OCR,)}
+
+
+class _State(NamedTuple):
+    """A sidecar while it is worked out: what it says now, what is to change, and what is then recorded."""
+
+    properties: Mapping[str, Value]
+    changes: Changes
+    ours: Ours
+
+
+def changes_for(
+    record: Record,
+    packet: Packet | None,
+    policy: Policy,
+    fields: Collection[str] = FIELDS,
+    *,
+    only_missing: bool = False,
+) -> Changes:
+    """The complete new value of each property that must differ from the packet; empty when none must.
+
+    `packet`: None when there is no sidecar yet. `fields`: of FIELDS; the others are left alone.
+    `only_missing`: fields that say something already, whoever wrote it, are left alone too.
+    """
+    properties = properties_of(packet)
+    state = _State(properties, {}, Ours.of(properties))
+    for field in FIELDS:
+        if field in fields and not (only_missing and _says_something(field, properties, record.facts)):
+            state = _STEPS[field](state, record, policy)
+    return _recorded(state)
+
+
+def removal_of_ours(packet: Packet) -> Changes:
+    """What takes out of a packet all that catalogd wrote and nobody has changed since, and its records."""
+    properties = packet.properties
+    ours = Ours.of(properties)
+    names = (name for names in _TEXTS.values() for name in names)
+    return {
+        **keyword_removal(properties, ours),
+        **region_removal(properties, ours),
+        **people_removal(properties, ours),
+        **{key(name): None for name in names if _is_ours(name, properties, ours)},
+        **{name: None for name in properties if name.startswith(key("catalogd:"))},
+    }
+
+
+# ── what catalogd itself knows of a photo ─────────────────────────────────────────────────────
+
+
+def own_caption(record: Record) -> str | None:
+    """A caption of catalogd's own. None: no model of a profile makes one."""
+    return None
+
+
+def own_title(record: Record) -> str | None:
+    """A title of catalogd's own. None: no model of a profile makes one."""
+    return None
+
+
+def own_rating(record: Record) -> tuple[int | None, str | None]:
+    """Stars and label that a person gave in catalogd, where they cannot be given yet; models give none."""
+    return None, None
+
+
+def own_faces(record: Record) -> list[Region]:
+    """The faces that a model found, on the upright frame."""
+    found = (face for output in record.outputs.values() for face in output.faces or ())
+    return [Region(face.box) for face in found]
+
+
+def _texts_of(field: str, record: Record) -> dict[str, str | None]:
+    """What catalogd has to say in the properties of a field."""
+    if field == "caption":
+        return dict.fromkeys(_TEXTS[field], own_caption(record))
+    if field == "title":
+        return {"dc:title": own_title(record)}
+    if field == "rating":
+        stars, label = own_rating(record)
+        return {"xmp:Rating": None if stars is None else str(stars), "xmp:Label": label}
+    place = record.facts.place
+    if place is None:
+        return dict.fromkeys(_TEXTS[field])
+    spot = place.nearest if place.nearest != place.city and place.distance_km <= SPOT_KM else ""
+    names = (place.country, place.region, place.city, spot, place.country_code)
+    return dict(zip(_TEXTS[field], names, strict=True))
+
+
+# ── a step for each field ─────────────────────────────────────────────────────────────────────
+
+
+def _keywords(state: _State, record: Record, policy: Policy) -> _State:
+    wanted = keywords_of(record, policy)
+    return _moved(state, *keyword_changes(state.properties, wanted, record.facts, state.ours))
+
+
+def _faces(state: _State, record: Record, policy: Policy) -> _State:
+    regions, ours = region_changes(state.properties, own_faces(record), record.facts, state.ours)
+    people, ours = people_changes(state.properties, regions, record.facts, ours)
+    return _moved(state, regions | people, ours)
+
+
+def _caption(state: _State, record: Record, policy: Policy) -> _State:
+    return _say(state, _texts_of("caption", record))
+
+
+def _title(state: _State, record: Record, policy: Policy) -> _State:
+    return _say(state, _texts_of("title", record))
+
+
+def _rating(state: _State, record: Record, policy: Policy) -> _State:
+    return _say(state, _texts_of("rating", record))
+
+
+def _place(state: _State, record: Record, policy: Policy) -> _State:
+    """Names of a place belong together: beside a name that somebody wrote none is written."""
+    return _say(state, _texts_of("place", record), together=True)
+
+
+def _scores(state: _State, record: Record, policy: Policy) -> _State:
+    quality = next((output.quality for output in record.outputs.values() if output.quality), None)
+    numbers = {name: getattr(quality, field, None) for field, name in _QUALITY.items()}
+    said: Changes = {
+        key(name): None if number is None else text(f"{number:.4g}") for name, number in numbers.items()
+    }
+    models = sorted(output.fingerprint for output in record.outputs.values() if _has_said(output))
+    said[key(_MODELS)] = bag(models) if models else None
+    return _moved(state, said, state.ours)
+
+
+def _ocr(state: _State, record: Record, policy: Policy) -> _State:
+    lines = [line.text for output in record.outputs.values() for line in output.text_lines or ()]
+    return _moved(state, {key(_OCR): text("\n".join(lines)) if lines else None}, state.ours)
+
+
+_STEPS: dict[str, Callable[[_State, Record, Policy], _State]] = {
+    "keywords": _keywords,
+    "caption": _caption,
+    "title": _title,
+    "rating": _rating,
+    "faces": _faces,
+    "place": _place,
+    "scores": _scores,
+    "ocr": _ocr,
+}
+
+
+def _has_said(output: Output) -> bool:
+    return output.error is None
+
+
+# ── texts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _say(state: _State, wanted: Mapping[str, str | None], together: bool = False) -> _State:
+    """Texts as they are to be, where they are not somebody else's."""
+    mine = {name for name in wanted if _may_write(name, state.properties, state.ours)}
+    if together and mine != set(wanted):
+        return state
+    changes, ours = {}, state.ours
+    for name in sorted(mine):
+        content = wanted[name] or None
+        if content is not None or name in ours.fields:
+            value = _text_value(name, state.properties.get(key(name)), content)
+            changes[key(name)] = value
+            ours = ours.claiming(name, None if value is None else (value.one(),))
+    return _moved(state, changes, ours)
+
+
+def _may_write(name: str, properties: Mapping[str, Value], ours: Ours) -> bool:
+    """Whether a text is catalogd's, or nobody's: one that was taken out since is somebody's decision."""
+    if key(name) in properties:
+        return _is_ours(name, properties, ours)
+    return name not in ours.fields or (name in _REWRITTEN and was_rewritten(properties, ours))
+
+
+def _is_ours(name: str, properties: Mapping[str, Value], ours: Ours) -> bool:
+    return key(name) in properties and ours.claims(name, (properties[key(name)].one(),))
+
+
+def _text_value(name: str, old: Value | None, content: str | None) -> Value | None:
+    if content is None:
+        return None
+    return merged_language(old, content) if name in _IN_LANGUAGES else text(content)
+
+
+# ── in sum ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _says_something(field: str, properties: Mapping[str, Value], facts: Facts) -> bool:
+    """Whether a field has a value: in the sidecar, or of what a person says, in the photo."""
+    if field == "keywords":
+        return has_keywords(properties) or bool(facts.keywords)
+    if field == "faces":
+        return has_regions(properties) or bool(facts.regions)
+    in_photo = {"caption": facts.caption, "title": facts.title, "rating": facts.rating}.get(field)
+    names = (*_TEXTS.get(field, ()), *_OWN.get(field, ()))
+    return in_photo is not None or any(key(name) in properties for name in names)
+
+
+def _moved(state: _State, changes: Changes, ours: Ours) -> _State:
+    return _State(state.properties, state.changes | changes, ours)
+
+
+def _recorded(state: _State) -> Changes:
+    """The changes with the record of what is then catalogd's; without those that change nothing."""
+    changes = state.changes | state.ours.as_properties()
+    real = {name: value for name, value in changes.items() if not same(state.properties.get(name), value)}
+    return real if set(real) != {key("catalogd:SchemaVersion")} or _has_own(state.properties) else {}
+
+
+def _has_own(properties: Mapping[str, Value]) -> bool:
+    return any(name.startswith(key("catalogd:")) for name in properties)
