@@ -33,11 +33,12 @@ _CONFIG = Path(__file__).with_name("exiftool.cfg")
 _GROUPS = {
     **{prefix: prefix for prefix in ("dc", "xmp", "tiff", "photoshop", "lr", "digiKam", "mediapro")},
     **{prefix: prefix for prefix in ("mwg-rs", "MP", "catalogd")},
-    "MicrosoftPhoto": "microsoft",
     "Iptc4xmpCore": "iptcCore",
     "Iptc4xmpExt": "iptcExt",
 }
 _TAGS = {"mwg-rs:Regions": "RegionInfo", "MP:RegionInfo": "RegionInfoMP"}
+
+_RENAMED = "http://ns.microsoft.com/photo/1.0/ "  # exiftool spells this namespace without its last character
 
 # Blanks around a value, and what would end the line.
 _NOT_PLAIN = re.compile("^ +| +$|[\x00-\x1f\x7f]")
@@ -87,8 +88,13 @@ class ExiftoolWriter:
 
 def keeps(packet: Packet) -> bool:
     """Whether exiftool may keep a packet whole: it drops empty values and remarks, and writes UTF-8 alone."""
-    plain = packet.encoding == "utf-8" and not packet.remarks
-    return plain and not any(_is_empty(it) for value in packet.properties.values() for it in walk(value))
+    if (
+        packet.encoding != "utf-8"
+        or packet.remarks
+        or any(it.startswith(_RENAMED) for it in packet.properties)
+    ):
+        return False
+    return not any(_is_empty(it) for value in packet.properties.values() for it in walk(value))
 
 
 def _is_empty(value: Value) -> bool:
@@ -103,10 +109,15 @@ def _assignments(key: str, value: Value | None) -> Iterator[bytes]:
         return
     if not all(map(_fits, walk(value))):
         raise SidecarRefusedError(f"exiftool can't write a value of {usual_name(key)}")
-    listed = value.items if not any(item.kind for item in value.items) else ()
-    for item in listed or [value]:
+    for item in value.items if _is_list(value) else [value]:
+        content = _nested(item) if item.kind else item.text
         language = f"-{item.language}" if value.kind == ALT else ""
-        yield f"-{tag}{language}={_encode(item.text if listed else _nested(value))}".encode()
+        yield f"-{tag}{language}={_encode(content)}".encode()
+
+
+def _is_list(value: Value) -> bool:
+    """Whether it has an argument for each item; structures of a list stand in one."""
+    return bool(value.items) and not any(item.kind for item in value.items)
 
 
 def _fits(value: Value) -> bool:
@@ -128,13 +139,13 @@ def _capital(word: str) -> str:
 
 
 def _nested(value: Value) -> str:
-    """A value in exiftool's notation of structures; "|" is its escape."""
+    """A value in exiftool's notation of structures: "|" escapes, and entities are read once more."""
     if value.kind == STRUCT:
         fields = (f"{_capital(key.rpartition(' ')[2])}={_nested(it)}" for key, it in value.fields.items())
         return f"{{{','.join(fields)}}}"
     if value.kind:
         return f"[{','.join(map(_nested, value.items))}]"
-    return _STRUCTURAL.sub(r"|\g<0>", value.text)
+    return _STRUCTURAL.sub(r"|\g<0>", _encode(value.text))
 
 
 def _encode(content: str) -> str:
