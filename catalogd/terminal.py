@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from catalogd.daemon import Progress
     from catalogd.models.registry import ModelInfo
     from catalogd.records import Facts, Failure, Hit, Output, Record
+    from catalogd.sync.report import Tally
 
 _BAR_WIDTH = 28
 _FACT_LABEL_WIDTH, _TAG_LABEL_WIDTH = 18, 30
+_MOST_VALUE_CHARS = 200  # of a property in a list of changes
 _NEARLY_FULL = 0.9  # of its bound: the store of thumbnails trims its folders to a little more
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ZONES = {"gps": " (zone by GPS)", "local": " (zone unknown)"}
@@ -98,6 +101,10 @@ def _counts(progress: Progress) -> list[str]:
     counts = [f"{count:,} {name}" for name, count in named if count]
     if progress.unchanged:
         counts.append(f"{progress.unchanged:,} unchanged")
+    if progress.sidecars:
+        counts.append(f"{progress.sidecars:,} sidecars written")
+    if progress.sidecars_refused:
+        counts.append(f"{progress.sidecars_refused:,} sidecars refused")
     if progress.thumbnails_failed:
         counts.append(f"{progress.thumbnails_failed:,} without a thumbnail")
     counts += [f"model {escaped(name)} failed on {count:,}" for name, count in progress.model_errors.items()]
@@ -131,6 +138,39 @@ def summary(progress: Progress) -> list[str]:
     lines[0] += "".join(f", {text}" for text in _counts(progress))
     if progress.failed:
         lines.append("see `catalogd failures` for what failed and why")
+    return lines
+
+
+def synced_lines(row: dict[str, Any]) -> list[str]:
+    """One sidecar of `catalogd sync xmp --dry-run`: what would change, property by property."""
+    lines = [f"{escaped(row['path'])}: {row['state'].replace('_', ' ')}"]
+    lines += [f"  {escaped(row['reason'])}"] if row["reason"] else []
+    for change in row["differences"]:
+        for sign, value in (("-", change["before"]), ("+", change["after"])):
+            if value is not None:
+                lines.append(f"  {sign} {escaped(change['name'])}: {_short(value)}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    shown = escaped(text)
+    return shown if len(shown) <= _MOST_VALUE_CHARS else f"{shown[:_MOST_VALUE_CHARS]}… ({len(shown):,})"
+
+
+def sync_summary(tally: Tally, run: str | None, is_dry: bool) -> list[str]:
+    """What `catalogd sync` did, which sidecars it refused and why, and how to take it back."""
+    names = {"written": "to write", "created": "to create"} if is_dry else {}
+    counts = ", ".join(
+        f"{count:,} {names.get(kind, kind.replace('_', ' '))}" for kind, count in sorted(tally.counts.items())
+    )
+    pace = f" ({tally.total / tally.took_s:.0f}/s)" if tally.took_s and tally.total else ""
+    lines = [f"{tally.total:,} sidecars in {duration(tally.took_s)}{pace}: {counts or 'nothing to do'}"]
+    lines += [f"refused: {escaped(path)}: {escaped(reason)}" for path, reason in tally.refusals]
+    if (more := tally.counts["refused"] - len(tally.refusals)) > 0:
+        lines.append(f"refused: {more:,} more; --json names them all")
+    if run is not None:
+        lines.append(f"`catalogd sync xmp --undo {run}` takes it back")
     return lines
 
 

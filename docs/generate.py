@@ -6,6 +6,7 @@ tests/test_docs.py fails when they are not current.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -66,11 +67,18 @@ def cli_page() -> str:
     parts = [_CLI_HEAD]
     context = click.Context(cli, info_name="catalogd", terminal_width=100, **cli.context_settings)
     parts.append(_section("catalogd", cli.get_help(context)))
-    for name in sorted(cli.commands):
-        command = cli.commands[name]
-        inner = click.Context(command, info_name=name, parent=context, terminal_width=100)
-        parts.append(_section(f"catalogd {name}", command.get_help(inner)))
+    parts += _sections(cli, context)
     return "\n".join(parts)
+
+
+def _sections(group: click.Group, context: click.Context) -> Iterator[str]:
+    """A section for each command of a group, and behind it those of its own commands."""
+    for name in sorted(group.commands):
+        command = group.commands[name]
+        inner = click.Context(command, info_name=name, parent=context, terminal_width=100)
+        yield _section(inner.command_path, command.get_help(inner))
+        if isinstance(command, click.Group):
+            yield from _sections(command, inner)
 
 
 def _section(title: str, text: str) -> str:

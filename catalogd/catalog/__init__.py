@@ -25,7 +25,15 @@ import numpy.typing as npt
 from catalogd.catalog.consistency import Difference, check_tables, check_text, check_timeline
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.sealing import Sealing
-from catalogd.catalog.store import SIDECAR_ENTRY, Counts, FileEntry, Ids, Store
+from catalogd.catalog.store import (
+    FILE_ENTRY_PHOTO,
+    SIDECAR_ENTRY,
+    ChangesTrimmedError,
+    Counts,
+    FileEntry,
+    Ids,
+    Store,
+)
 from catalogd.catalog.text_index import MARK, TextFollower, TextHit, TextIndex
 from catalogd.catalog.timeline import Timeline, TimelineFollower
 from catalogd.errors import CatalogDamagedError, CatalogError
@@ -224,6 +232,27 @@ class Catalog:
             yield from page
             last = page[-1].photo_id
 
+    def records_under(self, folder: bytes) -> Iterator[Record]:
+        """The photos at or below `folder`, folder by folder."""
+        for path in self.folders_under(folder):
+            entries = self._store.folder_entries(path).values()
+            ids = [int.from_bytes(entry[FILE_ENTRY_PHOTO], "big") for entry in entries]
+            for start in range(0, len(ids), PAGE_RECORDS):
+                yield from filter(None, self.records(ids[start : start + PAGE_RECORDS]))
+
+    def changes_since(self, commit: int) -> tuple[int, list[int]] | None:
+        """The commit up to which, and the photos that, were touched after `commit`; page by page.
+
+        No photos: all is told. None: the change log no longer reaches back that far.
+        """
+        with self._store.snapshot() as reading:
+            try:
+                commits, photo_ids = reading.changes_since(commit, PAGE_RECORDS)
+            except ChangesTrimmedError:
+                return None
+            last = int(commits[-1]) if len(commits) else reading.number("commit")
+        return last, list(dict.fromkeys(photo_ids.tolist()))
+
     def contents(self, with_missing: bool = True) -> list[tuple[bytes, int]]:
         """The content (16 bytes, copies share one) and the photo_id of every photo."""
         return self._store.contents(with_missing)
@@ -259,6 +288,10 @@ class Catalog:
         """The same, for those who are not in a hurry."""
         entries = self._store.folder_sidecars(folder).items()
         return {name: Stat(*SIDECAR_ENTRY.unpack(entry)) for name, entry in entries}
+
+    def sidecar_stat(self, path: bytes) -> Stat | None:
+        """The stat by which the sidecar at this path is known."""
+        return self._store.sidecar_stat(path)
 
     def file_entry(self, path: bytes) -> FileEntry | None:
         """What is known of the file at this path."""

@@ -388,6 +388,12 @@ class Store:
         with self.snapshot() as reading:
             return reading.folder("sidecars", folder_hash(folder)) if reading.has("sidecars") else {}
 
+    def sidecar_stat(self, path: bytes) -> Stat | None:
+        """The stat by which the sidecar at this path is known."""
+        with self.snapshot() as reading:
+            entry = reading.get("sidecars", file_key(path)) if reading.has("sidecars") else None
+        return None if entry is None else Stat(*SIDECAR_ENTRY.unpack(entry))
+
     def folders_under(self, root: bytes) -> list[bytes]:
         """The folders at or below `root` that hold photos or failures, sorted."""
         top = root.rstrip(b"/")

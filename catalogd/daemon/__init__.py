@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 import xxhash
 
 from catalogd.catalog import Catalog
+from catalogd.daemon.sidecars import Keeper
 from catalogd.daemon.status import (
     Lock,
     Progress,
@@ -33,6 +34,7 @@ from catalogd.daemon.status import (
     read_status,
     request_retry,
     take_requests,
+    take_sidecars,
     write_status,
 )
 from catalogd.daemon.watch import Places, Scanner, Unsettled, Watcher, is_within, real_roots
@@ -89,6 +91,7 @@ class Daemon:
         *,
         once: bool = False,
         inline: bool = False,
+        sidecars: bool = False,
         include: tuple[str, ...] = (),
         exclude: tuple[str, ...] = (),
         report: Report | None = None,
@@ -100,6 +103,8 @@ class Daemon:
         self._read = read
         self._once = once
         self._inline = inline
+        self._write_sidecars = sidecars
+        self._keeper: Keeper | None = None
         catalog = os.path.realpath(os.fsencode(settings.catalog))
         self._rules = Rules(PHOTO_EXTENSIONS, include, exclude, settings.follow_symlinks, catalog)
         self._report = report or (lambda progress: None)
@@ -160,6 +165,9 @@ class Daemon:
             self._tell_about_ring()
             ThumbnailStore(self._settings).sweep()
             self._tasks = self._find_tasks()
+            if self._write_sidecars:
+                self._keeper = Keeper(self._settings, self._catalog)
+                stack.callback(self._keeper.stop)
             self._loop()
             if self._stops > 1:
                 self._writer.abandon()
@@ -177,6 +185,7 @@ class Daemon:
             self._collect(self._engine.step(self._patience(), self._writer.connections))
             self._notice_scans()
             self._notice_thumbnails()
+            self._notice_sidecars()
             self._take_requests()
             self._writer.turn(self._settings.commit_wait_s, flush=self._idle)
             self._notice_commits()
@@ -186,7 +195,7 @@ class Daemon:
             if self._stops and self._writer.full:  # what can't be committed is found by the next run
                 return
             over = self._stops or (self._once and not scanning and not self._scanner.busy)
-            if over and self._idle and self._writer.quiet:
+            if over and self._idle and self._writer.quiet and (not self._keeper or self._keeper.is_done):
                 return
 
     @property
@@ -414,6 +423,8 @@ class Daemon:
             for path in paths:
                 self._settle(Retry(path))
             self._look_later.update(paths)
+        for known in take_sidecars(self._settings.catalog):
+            self._writer.add(known)
 
     # ── telling ───────────────────────────────────────────────────────────────────────────────
 
@@ -464,6 +475,8 @@ class Daemon:
             notes=tuple(self._notes),
             model_errors=dict(self._model_errors),
             thumbnails_failed=self._counts["thumbnails_failed"],
+            sidecars=self._keeper.written if self._keeper else 0,
+            sidecars_refused=self._keeper.refused if self._keeper else 0,
         )
 
     def _pending(self) -> int:
@@ -505,8 +518,19 @@ class Daemon:
             )
         self._counts["thumbnails_failed"] = errors.total()
 
+    def _notice_sidecars(self) -> None:
+        """What was written the catalog shall know; that none can be written is told once."""
+        if self._keeper is None:
+            return
+        while self._keeper.known:
+            self._writer.add(self._keeper.known.popleft())
+        if self._keeper.broken is not None:
+            self._note(f"no sidecars are written: {self._keeper.broken}")
+
     def _note(self, text: str) -> None:
-        if text not in self._notes and len(self._notes) < 20:
+        if text in self._notes:
+            return
+        if len(self._notes) < 20:
             self._notes.append(text)
         log.warning("%s", text)
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import msgspec
 
 from catalogd.errors import CatalogError, CatalogLockedError
-from catalogd.records import display_path
+from catalogd.records import SidecarsKnown, display_path, encode
 
 _LOCK_PATIENCE_S = 1.0  # who only asks whether a run is alive holds the lock for a moment
 _STATUS_BLOCK_BYTES = 4096  # run.json is padded to these, so that a full disk can still be reported
@@ -48,6 +49,8 @@ class Progress:
     offline: tuple[str, ...]  # roots and mounts that are not there now
     notes: tuple[str, ...]  # what the owner should know: a smaller ring, a folder that can't be read
     thumbnails_failed: int = 0  # photos whose thumbnail could not be kept
+    sidecars: int = 0  # written by this run
+    sidecars_refused: int = 0
 
     @property
     def pending(self) -> int:
@@ -151,6 +154,23 @@ def write_status(
         _overwrite(catalog / "run.json", text)
         with contextlib.suppress(OSError):
             aside.unlink()
+
+
+def tell_sidecars(catalog: Path, known: list[SidecarsKnown]) -> None:
+    """Tell the running daemon of sidecars that this process has written."""
+    folder = catalog / "requests"
+    folder.mkdir(exist_ok=True)
+    aside = folder / f"{uuid.uuid4().hex}.tmp"
+    aside.write_bytes(encode(known))
+    aside.rename(aside.with_suffix(".sidecars"))
+
+
+def take_sidecars(catalog: Path) -> Iterator[SidecarsKnown]:
+    """What other processes told of sidecars; it is taken once."""
+    for file in (catalog / "requests").glob("*.sidecars"):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            yield from msgspec.msgpack.decode(file.read_bytes(), type=list[SidecarsKnown])
+        file.unlink(missing_ok=True)
 
 
 def take_requests(catalog: Path) -> Iterator[list[bytes]]:

@@ -6,6 +6,7 @@ Guidelines for Handling Image Metadata 2.0, 5.9); facts have them on the upright
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator
@@ -46,7 +47,7 @@ _PATHS = (
     ("mediapro:CatalogSets", "|"),
 )
 # Bookkeeping of programs that stands among the keywords.
-_INTERNAL_KEYWORD = re.compile(r"darktable\||_Digikam_")
+INTERNAL_KEYWORD = re.compile(r"darktable\||_Digikam_")
 _PLACE = ("photoshop:Country", "photoshop:State", "photoshop:City", "Iptc4xmpCore:Location")
 _COLOUR_SPACES = {1: "srgb", 2: "adobe-rgb"}
 _REGION_KINDS = {kind.lower(): kind for kind in ("Face", "Pet", "Focus", "BarCode")}
@@ -144,23 +145,35 @@ def _caption(root: Value) -> str | None:
 
 def _keyword_paths(root: Value) -> list[str]:
     """The keywords of all hierarchies, levels parted by "|", each once; those of one level included."""
+    generated = _generated(root, "catalogd:GeneratedKeywords")
     written = (
         _join_levels(text[:MAX_PATH_CHARS], separator)
         for name, separator in _PATHS
         for text in root.get(name).all()[:MAX_WORDS]
     )
-    return [path for path in dict.fromkeys(written) if path and not _INTERNAL_KEYWORD.match(path)]
+    return [
+        path
+        for path in dict.fromkeys(written)
+        if path and not INTERNAL_KEYWORD.match(path) and path.casefold() not in generated
+    ]
 
 
 def _join_levels(text: str, separator: str) -> str:
-    if separator != "|":
-        text = text.replace("|", " ")
-    return "|".join(word for level in text.split(separator) if (word := clean_word(level)))
+    """Where "/" parts the levels, digiKam writes one within a level as a backslash."""
+    levels = text.split(separator)
+    if separator == "/":
+        levels = [level.replace("|", " ").replace("\\", "/") for level in levels]
+    return "|".join(word for level in levels if (word := clean_word(level)))
 
 
 def _keywords(root: Value, paths: list[str]) -> list[str]:
     """The flat keywords, and the last level of each path that is not among them."""
-    flat = (word for word in root.get("dc:subject").all() if not _INTERNAL_KEYWORD.match(word))
+    generated = {path.rpartition("|")[2] for path in _generated(root, "catalogd:GeneratedKeywords")}
+    flat = (
+        word
+        for word in root.get("dc:subject").all()
+        if not INTERNAL_KEYWORD.match(word) and word.casefold() not in generated
+    )
     return clean_words(itertools.chain(flat, (path.rpartition("|")[2] for path in paths)))
 
 
@@ -177,16 +190,42 @@ def _rating(root: Value) -> int | None:
 
 def _people(root: Value, regions: Iterable[Region]) -> list[str]:
     named = (region.name for region in regions if region.kind == "Face")
-    return clean_words(itertools.chain(root.get("Iptc4xmpExt:PersonInImage").all(), named))
+    generated = _generated(root, "catalogd:GeneratedPeople")
+    shown = (name for name in root.get("Iptc4xmpExt:PersonInImage").all() if name.casefold() not in generated)
+    return clean_words(itertools.chain(shown, named))
 
 
 def _place(root: Value) -> Place | None:
     """The place in a person's words; `nearest` is the spot within the city."""
-    country, region, city, spot = (_word(root, name) or "" for name in _PLACE)
+    country, region, city, spot = (_word_of_person(root, name) or "" for name in _PLACE)
     if not (country or region or city or spot):
         return None
     code = root.get("Iptc4xmpCore:CountryCode").one().strip().upper()
     return Place(code if len(code) == 2 else "", country, region, city, spot)
+
+
+# Note [generated]
+# What catalogd wrote into a sidecar for other programs is no word of a person, and is not read as one as
+# long as it is what was written: catalogd:Generated… say what that was (catalogd.sync.ownership). So a photo
+# has the same facts before and after its sidecar is written.
+
+
+def _generated(root: Value, name: str) -> set[str]:
+    """The entries of a record of what catalogd wrote, whatever their case."""
+    return {entry.casefold() for entry in root.get(name).all() if entry}
+
+
+def _word_of_person(root: Value, name: str) -> str | None:
+    """A text, unless catalogd wrote it. See Note [generated]."""
+    written = root.get(name).one()
+    if written and f"{name} {text_digest(written)}" in root.get("catalogd:GeneratedFields").all():
+        return None
+    return clean_word(written)
+
+
+def text_digest(*texts: str) -> str:
+    """By which catalogd knows a text again that it wrote into a sidecar: 16 hexadecimal digits."""
+    return hashlib.blake2b("\0".join(texts).encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 # ── regions ───────────────────────────────────────────────────────────────────────────────────
@@ -215,9 +254,10 @@ def _mwg_regions(root: Value, orientation: int) -> Iterator[Region]:
                 continue
             x, width = x / size_px[0], width / size_px[0]
             y, height = y / size_px[1], height / size_px[1]
-        box = upright_box((x - width / 2, y - height / 2, width, height), orientation)
-        if box is not None:
-            yield Region(box, clean_word(item.get("mwg-rs:Name").one()) or "", kind)
+        stored = (x - width / 2, y - height / 2, width, height)
+        region = _region(root, stored, item.get("mwg-rs:Name"), kind, orientation)
+        if region is not None:
+            yield region
 
 
 def _microsoft_regions(root: Value, orientation: int) -> Iterator[Region]:
@@ -227,9 +267,26 @@ def _microsoft_regions(root: Value, orientation: int) -> Iterator[Region]:
         rectangle = [part for part in numbers if part is not None]
         if len(rectangle) == len(numbers) == 4:
             x, y, width, height = rectangle
-            box = upright_box((x, y, width, height), orientation)
-            if box is not None:
-                yield Region(box, clean_word(item.get("MPReg:PersonDisplayName").one()) or "")
+            name = item.get("MPReg:PersonDisplayName")
+            region = _region(root, (x, y, width, height), name, "Face", orientation)
+            if region is not None:
+                yield region
+
+
+def _region(root: Value, stored: Box, name: Value, kind: str, orientation: int) -> Region | None:
+    """A region on the upright frame; None where it is not on the picture, or catalogd's: Note [generated]."""
+    called = clean_word(name.one()) or ""
+    if kind == "Face" and region_entry(stored, called) in root.get("catalogd:GeneratedRegions").all():
+        return None
+    box = upright_box(stored, orientation)
+    return None if box is None else Region(box, called, kind)
+
+
+def region_entry(stored: Box, name: str) -> str:
+    """How catalogd records a face region that it wrote: centre, width and height, and the name."""
+    x, y, width, height = stored
+    numbers = (x + width / 2, y + height / 2, width, height)
+    return " ".join([*(f"{part:.5f}" for part in numbers), name]).rstrip()
 
 
 def upright_box(stored: Box, orientation: int) -> Box | None:

@@ -1,0 +1,168 @@
+"""The sidecars that catalogd writes: that a scan knows them, and that they follow a run's commits.
+
+A sidecar that catalogd writes looks to the next scan like one that somebody changed, and its photo would
+be read again. So whoever writes sidecars tells the catalog how they are now; not of one that was not as
+the catalog knew it before, because somebody else's work in it has not been read yet.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from catalogd.catalog import Catalog
+from catalogd.daemon.status import Lock, tell_sidecars
+from catalogd.errors import CatalogdError, CatalogLockedError
+from catalogd.metadata.exiftool import find_exiftool
+from catalogd.records import Record, SidecarsKnown, display_path
+from catalogd.settings import Settings
+from catalogd.sync import Ledger, Options, Synced, sync_records
+from catalogd.sync.policy import load_policy
+
+log = logging.getLogger(__name__)
+
+TOLD_AT_ONCE = 10_000  # sidecars: a few MB of memory, and a commit of 50 ms
+LOOK_EVERY_S = 1.0
+STOP_S = 10.0  # for the batch in hand
+
+
+def known_from(synced: Synced, catalog: Catalog) -> SidecarsKnown | None:
+    """What the catalog may know of a sidecar that was written; None when a scan must look at it."""
+    path = synced.written.path
+    if synced.after is None or catalog.sidecar_stat(path) != synced.before:
+        return None
+    folder, name = os.path.split(path)
+    return SidecarsKnown(folder, {name: synced.after})
+
+
+class Told:
+    """What one command has written, told to the catalog or to the run that holds it. A context manager."""
+
+    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._known: list[SidecarsKnown] = []
+
+    def __enter__(self) -> Told:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+    def add(self, synced: Synced) -> None:
+        if known := known_from(synced, self._catalog):
+            self._known.append(known)
+        if len(self._known) >= TOLD_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        known, self._known = self._known, []
+        if not known:
+            return
+        try:
+            lock = Lock(self._settings.catalog, patience_s=0.0)
+        except CatalogLockedError:
+            tell_sidecars(self._settings.catalog, known)
+            return
+        try:
+            with Catalog.open(self._settings.catalog, self._settings, write=True) as catalog:
+                catalog.commit(known, bytes(8))
+        finally:
+            lock.release()
+
+
+class Keeper(threading.Thread):
+    """`catalogd run --sidecars`: the sidecars of photos that are committed follow behind.
+
+    The work is done by one process that gives way to the run. How far it has come is kept in
+    `<catalog>/sync/reached`: the next run with sidecars goes on from there, the first begins with all
+    photos. Raises ExiftoolError and SettingsError when none could be written.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+        super().__init__(name="sidecars", daemon=True)
+        find_exiftool(settings.exiftool)
+        load_policy(settings)
+        self.written = self.refused = 0
+        self.known: collections.deque[SidecarsKnown] = collections.deque()  # for the run to commit
+        self.broken: CatalogdError | None = None  # what ended this thread
+        self._settings = settings
+        self._catalog = catalog
+        self._ledger = Ledger.start(settings.catalog)
+        self._mark = settings.catalog / "sync" / "reached"
+        self._reached = _read_mark(self._mark)
+        self._next = self._reached
+        self._stopping = threading.Event()
+        self.start()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the sidecars of all that is committed are up to date, or can't be brought there."""
+        return not self.is_alive() or (not self.known and self._reached >= self._catalog.counts().commit)
+
+    def stop(self) -> None:
+        """End after the batch in hand."""
+        self._stopping.set()
+        self.join(STOP_S)
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                if self._reached < self._catalog.counts().commit:
+                    self._catch_up()
+                else:
+                    self._stopping.wait(LOOK_EVERY_S)
+        except CatalogdError as error:
+            self.broken = error
+
+    def _catch_up(self) -> None:
+        options = Options(jobs=1, background=True)
+        with contextlib.closing(sync_records(self._changed(), options, self._settings, self._ledger)) as done:
+            for synced in done:
+                self._note(synced)
+                if self._stopping.is_set():
+                    return
+        self._reached = self._next
+        _write_mark(self._mark, self._reached)
+
+    def _note(self, synced: Synced) -> None:
+        written = synced.written
+        if written.state == "refused":
+            self.refused += 1
+            log.warning("no sidecar was written: %s: %s", written.reason, display_path(written.path))
+        self.written += written.state in ("written", "created")
+        if known := known_from(synced, self._catalog):
+            self.known.append(known)
+
+    def _changed(self) -> Iterator[Record]:
+        """The photos that were committed since; all of them when nobody remembers which."""
+        while True:
+            changes = self._catalog.changes_since(self._next)
+            if changes is None or self._next == 0:
+                self._next = self._catalog.counts().commit
+                yield from self._catalog.iter_records()
+                continue
+            self._next, photo_ids = changes
+            if not photo_ids:
+                return
+            yield from filter(None, self._catalog.records(photo_ids))
+
+
+def _read_mark(file: Path) -> int:
+    try:
+        return int(file.read_text("ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _write_mark(file: Path, commit: int) -> None:
+    aside = file.with_suffix(".tmp")
+    with contextlib.suppress(OSError):  # the next run compares more than it had to
+        file.parent.mkdir(exist_ok=True)
+        aside.write_text(str(commit), "ascii")
+        aside.replace(file)
