@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 import rawpy
 
-from catalogd.errors import UnreadableError, UnsupportedError
+from catalogd.errors import PhotoError, UnreadableError, UnsupportedError
 from catalogd.images import colour
 from catalogd.images.frames import NO_PIXELS, Decoded, Pixels, check_size
 from catalogd.images.jpeg import JpegHeader, covers, decode_preview, read_header
@@ -40,7 +40,7 @@ MAX_BLOCK_BYTES = 16 << 20  # of XMP, IPTC or a CR3's directories; real ones hav
 _EXIF_OF_FLIP = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
 _CANON_DIRECTORIES = (b"CMT1", b"CMT2", b"CMT4", b"CMT3")  # main, detail, place, maker note
 _XMP_BOX = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-_XMP, _IPTC, _PHOTOSHOP = 0x02BC, 0x83BB, 0x8649
+_WIDTH, _XMP, _IPTC, _PHOTOSHOP = 0x0100, 0x02BC, 0x83BB, 0x8649
 _PREVIEW_COLOUR_SPACE = 0xC71A  # DNG 1.4, PreviewColorSpace
 _JPEG_BEGINNING = re.compile(rb"\xff\xd8\xff")
 _PREVIEW_SPACES = {2: "srgb", 3: "adobe-rgb", 4: "prophoto-rgb"}
@@ -61,7 +61,7 @@ def decode_raw(source: Source, slot: Pixels | None, limits: Settings) -> Decoded
     except rawpy.LibRawError as error:
         reason = error.args[0] if error.args else error
         message = reason.decode() if isinstance(reason, bytes) else str(reason)
-    decoded = _decode_without_libraw(source, blocks, slot, limits)
+    decoded = _decode_without_libraw(source, blocks, slot, limits) or _decode_as_tiff(source, limits)
     if decoded is None:
         raise UnsupportedError(f"LibRaw cannot read it ({message}) and it holds no preview")
     return decoded
@@ -114,6 +114,18 @@ def _develop(raw: rawpy.RawPy, photo: Decoded, limits: Settings) -> Decoded:
     half = mosaic and max(photo.height, photo.width) // 2 >= limits.frame_edge_px
     pixels = raw.postprocess(half_size=half, use_camera_wb=True, user_flip=0, output_bps=8)
     return dataclasses.replace(photo, pixels=pixels, path_taken="half_size" if half else "full")
+
+
+def _decode_as_tiff(source: Source, limits: Settings) -> Decoded | None:
+    """What a reader of TIFF sees: of most RAW formats a thumbnail, which is better than nothing."""
+    if len(source) > MAX_SEARCHED_BYTES or _WIDTH not in Tiff(source).main():
+        return None
+    from catalogd.images.tiff import decode_tiff
+
+    try:
+        return dataclasses.replace(decode_tiff(source.content(), limits), path_taken="preview")
+    except (PhotoError, OSError, ValueError, SyntaxError):  # the last is Pillow's of damaged headers
+        return None
 
 
 def _decode_without_libraw(

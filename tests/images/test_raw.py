@@ -6,6 +6,7 @@ import errno
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from catalogd.errors import TooLargeError, UnavailableError, UnsupportedError
 from catalogd.images import raw, source
@@ -198,3 +199,11 @@ def test_a_disk_that_goes_away_is_no_damaged_raw_file(tmp_path, monkeypatch):
         monkeypatch.setattr(source, "_read_range", gone)
         with pytest.raises(UnavailableError, match="Input/output error"):
             decode_raw(opened, None, LIMITS)
+
+
+def test_a_raw_file_without_a_sensor_or_a_preview_shows_its_thumbnail(tmp_path):
+    path = tmp_path / "photo.kdc"
+    Image.fromarray(factory.scene(64, 96)).save(path, "TIFF")
+    reading, frame = read(bytes(path))
+    assert (reading.facts.format, reading.facts.path_taken) == ("raw", "preview")
+    np.testing.assert_array_equal(frame, factory.scene(64, 96))
