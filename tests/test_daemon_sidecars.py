@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from catalogd.catalog import Catalog
-from catalogd.daemon import Daemon
+from catalogd.daemon import Daemon, Progress
+from catalogd.errors import ExiftoolError
 from catalogd.images import Reading, read_frame
 from catalogd.models import Model
 from catalogd.records import Facts, Record
@@ -31,6 +33,7 @@ class Kept:
         )
         self.reads: list[str] = []
         self.inferred = 0
+        self.reports: list[Progress] = []
 
     def add(self, name: str) -> None:
         factory.write_jpeg(self.photos / name, factory.scene(48, 64, seed=len(name)))
@@ -40,11 +43,20 @@ class Kept:
         path.write_bytes(xmp_packet(xmp_array("dc:subject", *keywords)))
         return path
 
-    def run(self) -> list[str]:
+    def run(self, sidecars: bool = False) -> list[str]:
         """A whole run; the names of the photos that it read."""
         self.reads = []
         roots = [os.fsencode(self.photos)]
-        daemon = Daemon(self.settings, roots, self._models, once=True, inline=True, read=self._read)
+        daemon = Daemon(
+            self.settings,
+            roots,
+            self._models,
+            once=True,
+            inline=True,
+            sidecars=sidecars,
+            report=self.reports.append,
+            read=self._read,
+        )
         assert daemon.run() == 0
         return sorted(self.reads)
 
@@ -153,6 +165,45 @@ def test_sidecars_of_a_folder_that_is_gone_are_forgotten_and_the_catalog_stays_c
     with Catalog.open(kept.settings.catalog, kept.settings) as catalog:
         assert catalog.known_sidecars(os.fsencode(kept.photos)) == {}
         assert catalog.check(deep=True) == []
+
+
+# ── run --sidecars ────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_with_sidecars_writes_them_and_the_next_scan_knows_them(kept: Kept) -> None:
+    theirs = (kept.photos / "bb.jpg.xmp").read_bytes()
+    assert kept.run() == []
+    assert (kept.photos / "bb.jpg.xmp").read_bytes() == theirs, "nothing is written unless it is asked for"
+    assert kept.run(sidecars=True) == []
+    assert sorted(path.name for path in kept.photos.glob("*.xmp")) == ["a.jpg.xmp", "bb.jpg.xmp"]
+    assert kept.reports[-1].sidecars == 2
+    assert kept.run() == []
+    assert kept.facts("bb.jpg").keywords == ("old",)
+
+
+def test_the_next_run_with_sidecars_looks_only_at_what_was_committed_since(kept: Kept) -> None:
+    kept.run(sidecars=True)
+    (kept.photos / "a.jpg.xmp").unlink()
+    kept.add("ccc.jpg")
+    assert kept.run() == ["ccc.jpg"]
+    kept.add("dddd.jpg")
+    assert kept.run(sidecars=True) == ["dddd.jpg"]
+    assert kept.reports[-1].sidecars == 2, "that of the run without sidecars too"
+    assert not (kept.photos / "a.jpg.xmp").exists()
+    kept.run(sidecars=True)
+    assert kept.reports[-1].sidecars == 0
+
+
+def test_a_sidecar_that_is_refused_is_counted_and_ends_nothing(kept: Kept) -> None:
+    (kept.photos / "bb.jpg.xmp").write_bytes(b"<damaged")
+    kept.run(sidecars=True)
+    assert (kept.reports[-1].sidecars, kept.reports[-1].sidecars_refused) == (1, 1)
+
+
+def test_without_exiftool_a_run_with_sidecars_does_not_begin(kept: Kept) -> None:
+    kept.settings = dataclasses.replace(kept.settings, exiftool=kept.photos / "none")
+    with pytest.raises(ExiftoolError):
+        kept.run(sidecars=True)
 
 
 def test_a_sidecar_that_appears_while_watching_is_read(tmp_path: Path) -> None:
