@@ -1,0 +1,165 @@
+"""Other programs read what we write: a sidecar is only as good as their reading of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from catalogd.metadata.exiftool import find_exiftool
+from catalogd.metadata.xmp import Value
+from catalogd.sync.exiftool_writer import ExiftoolWriter
+from catalogd.sync.packet import Packet, bag, key, language, new_packet, seq, struct, text
+from catalogd.sync.sidecar import write_sidecar
+from tests.factory import scene, write_dng, write_jpeg
+from tests.packets import xmp_array, xmp_packet
+from tests.sync.corpus import KEPT
+from tests.sync.readers import (
+    Seen,
+    accepted_by_exempi,
+    by_darktable,
+    by_exempi,
+    by_exiftool,
+    by_exiv2,
+    sidecar_of,
+)
+
+LABEL, TITLE, CAPTION = "Green", 'Bryggen & "the" <wharf>', "Åsa y Ana Núñez, 寿司 🏔\nsecond line"
+PERSON = "Ana Núñez"
+PATHS = ["family", "Animals|Dog", "Places|Norway|Bergen", f"People|{PERSON}"]
+KEYWORDS = ["family", "Dog", "Bergen", PERSON]
+LATITUDE, LONGITUDE = 60 + 23.832 / 60, 5 + 19.458 / 60
+
+OF_A_PERSON = {
+    "xmp:Rating": text("4"),
+    "xmp:Label": text(LABEL),
+    "dc:title": language(TITLE),
+    "dc:description": language(CAPTION),
+    "exif:GPSLatitude": text("60,23.832N"),
+    "exif:GPSLongitude": text("5,19.458E"),
+}
+OURS = {
+    "dc:subject": bag(KEYWORDS),
+    "lr:hierarchicalSubject": bag(PATHS),
+    "digiKam:TagsList": seq([path.replace("|", "/") for path in PATHS]),
+    "Iptc4xmpExt:PersonInImage": bag([PERSON]),
+}
+REGION = {
+    "mwg-rs:Name": PERSON,
+    "mwg-rs:Type": "Face",
+    "mwg-rs:Area": struct(
+        {
+            "stArea:x": "0.4",
+            "stArea:y": "0.35",
+            "stArea:w": "0.2",
+            "stArea:h": "0.3",
+            "stArea:unit": "normalized",
+        }
+    ),
+}
+OURS["mwg-rs:Regions"] = struct(
+    {
+        "mwg-rs:AppliedToDimensions": struct({"stDim:w": "192", "stDim:h": "128", "stDim:unit": "pixel"}),
+        "mwg-rs:RegionList": bag([struct(REGION)]),
+    }
+)
+
+SEEN = Seen(4, LABEL, TITLE, CAPTION, set(KEYWORDS), set(PATHS), {PERSON}, LATITUDE, LONGITUDE)
+SEEN_BY_DARKTABLE = dataclasses.replace(
+    SEEN, keywords={*KEYWORDS, "Animals", "Places", "Norway", "People"}, people=set()
+)
+
+
+def keyed(properties):
+    return {key(name): value for name, value in properties.items()}
+
+
+def of_another_program() -> bytes:
+    """A sidecar as somebody's program left it, with a flat keyword and settings of its own."""
+    words = xmp_packet(xmp_array("dc:subject", "family"), 'photoshop:Headline="kept"')
+    return Packet.read(words).edited(keyed(OF_A_PERSON))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A JPEG, a DNG and a RAW name of a maker, each with a sidecar that is new and one that was there."""
+    folder = tmp_path_factory.mktemp("photos")
+    made = []
+    for number, (name, write) in enumerate(
+        (name, write)
+        for name in ("new", "edited")
+        for write in (("jpg", write_jpeg), ("dng", write_dng), ("nef", write_dng))
+    ):
+        photo = folder / f"{name}.{write[0]}"
+        write[1](photo, scene(128, 192, number))
+        made.append(photo)
+        packet = Packet.read(of_another_program()).edited(keyed(OURS))
+        if name == "new":
+            packet = new_packet(keyed(OF_A_PERSON | OURS))
+        sidecar_of(photo).write_bytes(packet)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [(by_exiftool, SEEN), (by_exiv2, SEEN), (by_exempi, SEEN), (by_darktable, SEEN_BY_DARKTABLE)],
+    ids=["exiftool", "exiv2", "exempi", "darktable"],
+)
+def test_another_program_sees_all_that_it_knows_of_and_leaves_the_sidecar_as_it_is(
+    read, expected, photos, tmp_path
+):
+    before = digests(photos)
+    seen = read(photos, tmp_path)
+    assert set(seen) == {photo.name for photo in photos}
+    for name, found in seen.items():
+        assert found.latitude == pytest.approx(LATITUDE, abs=1e-6), name
+        assert found.longitude == pytest.approx(LONGITUDE, abs=1e-6), name
+        found.latitude, found.longitude = LATITUDE, LONGITUDE
+        assert found == expected, name
+    assert digests(photos) == before
+
+
+@pytest.fixture(scope="module")
+def writer():
+    with ExiftoolWriter(find_exiftool(None)) as writer:
+        yield writer
+
+
+def by_ourselves(sidecar: Path, writer: ExiftoolWriter) -> None:
+    sidecar.write_bytes(Packet.read(sidecar.read_bytes()).edited(keyed(OURS)))
+
+
+def by_exiftool_first(sidecar: Path, writer: ExiftoolWriter) -> None:
+    written = write_sidecar(bytes(sidecar), lambda packet: keyed(OURS), writer)
+    assert written.state == "written", written.reason
+
+
+@pytest.mark.parametrize("write", [by_ourselves, by_exiftool_first])
+def test_adobes_toolkit_accepts_whatever_it_accepted_before_with_our_words(write, tmp_path, writer):
+    sidecars = [tmp_path / f"{case.name}.xmp" for case in KEPT]
+    for sidecar, case in zip(sidecars, KEPT, strict=True):
+        sidecar.write_bytes(case.content)
+    before = [seen_by_exempi(sidecar) for sidecar in sidecars]
+    for sidecar in sidecars:
+        write(sidecar, writer)
+    read = 0
+    for sidecar, was in zip(sidecars, before, strict=True):
+        if was:
+            read += 1
+            now = seen_by_exempi(sidecar)
+            assert set(now[key("lr:hierarchicalSubject")].all()) == set(PATHS), sidecar.name
+            assert was.keys() <= now.keys(), sidecar.name
+    assert read >= 0.9 * len(KEPT), "or the toolkit was not asked"
+
+
+def seen_by_exempi(sidecar: Path) -> dict[str, Value]:
+    """The properties that Adobe's toolkit finds; none when it refuses the packet."""
+    packet = accepted_by_exempi(sidecar)
+    return Packet.read(packet).properties if packet else {}
+
+
+def digests(photos: list[Path]) -> list[str]:
+    files = [*photos, *map(sidecar_of, photos)]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
