@@ -19,6 +19,7 @@ values, order, indentation, line ends, encoding and what stands around the packe
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -71,6 +72,7 @@ _AROUND = re.compile(r"<\?.*?\?>|<!--.*?-->|\s+", re.DOTALL)
 # ── values ────────────────────────────────────────────────────────────────────────────────────
 
 
+@functools.lru_cache(maxsize=1024)  # names stand in the code: there are few
 def key(name: str) -> str:
     """The key of a property by its usual name: key("dc:subject"); a key is its own."""
     if " " in name:
@@ -142,8 +144,8 @@ def same(one: Value | None, other: Value | None) -> bool:
         and one.text == other.text
         and len(one.items) == len(other.items)
         and all(map(same, one.items, other.items))
-        and _same_fields(one.fields, other.fields)
-        and _same_fields(one.qualifiers, other.qualifiers)
+        and (one.fields == other.fields == {} or _same_fields(one.fields, other.fields))
+        and (one.qualifiers == other.qualifiers == {} or _same_fields(one.qualifiers, other.qualifiers))
     )
 
 
@@ -460,12 +462,13 @@ class _Reader:
         if within.children == "properties":
             return self._enter_property(_add_field(within.value, name), name, attributes)
         if within.children == "items":
-            _refuse(name != _ITEM, f"{usual_name(name)} is no item of an array")
+            _refuse(name != _ITEM, "is no item of an array", name)
             within.value.items.append(item := Value())
             return self._enter_property(item, name, attributes)
         _refuse(
             within.children == "nothing" or bool(within.value.kind),
-            f"{usual_name(name)} is one value too many",
+            "is one value too many",
+            name,
         )
         return self._enter_value(within.value, name, attributes)
 
@@ -478,7 +481,7 @@ class _Reader:
 
     def _enter_description(self, name: str, attributes: dict[str, str]) -> tuple[str, Value]:
         """A top-level description; all of them must be about the same thing."""
-        _refuse(name != _DESCRIPTION, f"{usual_name(name)} stands where a description should")
+        _refuse(name != _DESCRIPTION, "stands where a description should", name)
         about = [attributes.pop(spelling, None) for spelling in (_ABOUT, "about")]
         for subject in about:
             _refuse(
@@ -497,14 +500,14 @@ class _Reader:
             value.qualifiers[LANGUAGE] = Value(spoken)
         parse_type = attributes.pop(_PARSE_TYPE, None)
         if parse_type is not None:
-            _refuse(parse_type != "Resource", f"{usual_name(name)} has the parse type {parse_type}")
-            _refuse(bool(attributes), f"{usual_name(name)} has attributes and fields")
+            _refuse(parse_type != "Resource", f"has the parse type {parse_type}", name)
+            _refuse(bool(attributes), "has attributes and fields", name)
             value.kind = STRUCT
             return "properties", value
         if RESOURCE in attributes:
             value.text = attributes.pop(RESOURCE)
             value.qualifiers[RESOURCE] = Value()
-            _refuse(bool(attributes), f"{usual_name(name)} has a qualifier")
+            _refuse(bool(attributes), "has a qualifier", name)
             return "nothing", value
         if attributes:
             value.kind = STRUCT
@@ -515,10 +518,10 @@ class _Reader:
     def _enter_value(self, value: Value, name: str, attributes: dict[str, str]) -> tuple[str, Value]:
         """An element that describes `value`: an array or a structure."""
         if name in _ARRAYS:
-            _refuse(bool(attributes), f"{usual_name(name)} has attributes")
+            _refuse(bool(attributes), "has attributes", name)
             value.kind = _ARRAYS[name]
             return "items", value
-        _refuse(name != _DESCRIPTION, f"{usual_name(name)} is a typed node")
+        _refuse(name != _DESCRIPTION, "is a typed node", name)
         value.kind = STRUCT
         self._add_attributes(value, attributes)
         return "properties", value
@@ -533,16 +536,16 @@ class _Reader:
         return _Holder(start, _tag(self._document, start).end(), scope)
 
 
-def _refuse(wrong: bool, reason: str) -> None:
+def _refuse(wrong: bool, reason: str, name: str = "") -> None:
     if wrong:
-        raise SidecarRefusedError(reason)
+        raise SidecarRefusedError(f"{usual_name(name)} {reason}" if name else reason)
 
 
 def _add_field(value: Value, name: str) -> Value:
-    _refuse(" " not in name, f"{name} has no namespace")
+    _refuse(" " not in name, "something has no namespace")
     _refuse(name == _VALUE, "a value has qualifiers")
-    _refuse(name.startswith((RDF, XML)), f"{usual_name(name)} is not understood")
-    _refuse(name in value.fields, f"{usual_name(name)} stands twice")
+    _refuse(name.startswith((RDF, XML)), "is not understood", name)
+    _refuse(name in value.fields, "stands twice", name)
     field = value.fields[name] = Value()
     return field
 

@@ -29,10 +29,15 @@ _ENDS = (TEMPORARY_SUFFIX, TEMPORARY_SUFFIX + b"_exiftool_tmp")  # what exiftool
 
 def require_writable(path: bytes) -> None:
     """What a person protected stays as it is, also where this process could replace it."""
-    if os.path.exists(path) and not (os.stat(path).st_mode & 0o222 and os.access(path, os.W_OK)):
+    if os.path.exists(path) and not _is_writable(path):
         raise SidecarRefusedError("it is write-protected")
-    if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+    if not _is_writable(os.path.dirname(path)):
         raise SidecarRefusedError("its folder can't be written into")
+
+
+def _is_writable(path: bytes) -> bool:
+    """Whether this process may write a file or into a folder; the mode counts for the superuser too."""
+    return bool(os.stat(path).st_mode & 0o222) and os.access(path, os.W_OK)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ from catalogd.metadata.sidecars import MAX_SIDECAR_BYTES
 from catalogd.metadata.xmp import Value
 from catalogd.sync import replacing
 from catalogd.sync.exiftool_writer import ExiftoolWriter, keeps
-from catalogd.sync.packet import Difference, Packet, differences, new_packet, same, usual_name
+from catalogd.sync.packet import Difference, Packet, new_packet, same, usual_name
 
 ATTEMPTS = 3  # while another program keeps changing the sidecar
 
@@ -111,14 +111,14 @@ def _write_once(
         return Written(source.path, "unchanged", digest_before=digest, digest_after=digest)
     replacing.require_writable(source.path)
     if dry_run:
-        return _told(source, _by_ourselves(source, changes))
+        return _told(source, changes, _by_ourselves(source, changes))
     with replacing.temporary(source.path) as temporary:
         made = _by_exiftool(writer, temporary, source, changes) if writer else None
         if made is None:
             made = _by_ourselves(source, changes)
             _write_file(temporary, made.content)
         replacing.finish(temporary, source.path if source.packet else None)
-        written = _told(source, made)
+        written = _told(source, changes, made)
         if backup and source.packet:
             replacing.back_up(source.path)
         if before_replace:
@@ -133,8 +133,10 @@ def _needed(packet: Packet | None, changes: Changes) -> dict[str, Value | None]:
     return {name: value for name, value in changes.items() if not same(value, old.get(name))}
 
 
-def _told(source: _Source, made: Packet) -> Written:
-    found = tuple(differences(source.packet, made))
+def _told(source: _Source, changes: Changes, made: Packet) -> Written:
+    """What is to be told of a packet that was checked: nothing but the changes differs."""
+    old = source.packet.properties if source.packet else {}
+    found = tuple(Difference(name, old.get(name), value) for name, value in changes.items())
     state: State = "written" if source.packet else "created"
     return Written(source.path, state, found, "", _digest(source.content), _digest(made.content))
 
@@ -169,7 +171,7 @@ def _checked(source: _Source, changes: Changes, new: bytes) -> Packet:
     """What was written, read again; SidecarRefusedError unless all but the changes is as it was."""
     packet = Packet.read(new)
     old = source.packet.properties if source.packet else {}
-    for name in (*old, *changes, *packet.properties):
+    for name in {**old, **changes, **packet.properties}:
         wanted = changes[name] if name in changes else old.get(name)
         if not same(wanted, packet.properties.get(name)):
             raise SidecarRefusedError(f"{usual_name(name)} would not be what it should")

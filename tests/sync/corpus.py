@@ -308,7 +308,7 @@ _KEPT = {
     "keywords-as-text": packet("", ' dc:subject="a, b"'),
     "title-as-text": packet(lines("<dc:title>plain</dc:title>")),
     "ours-from-before": packet(
-        lines(array("catalogd:GeneratedKeywords", "dog")), ' catalogd:SchemaVersion="1"'
+        lines(array("catalogd:GeneratedKeywords", "cat")), ' catalogd:SchemaVersion="1"'
     ),
     # Namespaces.
     "default-namespace": packet(
