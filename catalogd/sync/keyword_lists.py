@@ -106,13 +106,16 @@ def keyword_changes(
     after = dataclasses.replace(
         ours, keywords=tuple(SEPARATOR.join(path) for path in chosen), rejected_keywords=rejected
     )
+    said: list[KeywordPath] = []  # by the lists that are not catalogd's
     for entry in sidecar.lists:
         if entry.items is None and not (entry.kind.made and chosen):
             continue
         made = entry.items is None or entry in sidecar.derived
-        items = _made(entry.kind, union) if made else sidecar.completed(entry, [*union, *chosen])
+        items = _made(entry.kind, union) if made else sidecar.completed(entry, said, [*union, *chosen])
         claimed = made and ours.may_claim(entry.kind.name, ours.keywords)
-        after = after.claiming(entry.kind.name, _contents(entry, items) if claimed else None)
+        if not claimed:
+            said += entry.paths(items)
+        after = after.claiming(entry.kind.name, _contents(items) if claimed else None)
         changes |= _change(entry, [*items, *_added(entry, items, chosen)])
     return changes, after
 
@@ -159,7 +162,7 @@ class _Keywords:
         self._recorded = [_path(keyword) for keyword in ours.keywords]
         self.theirs = {entry.kind: self._theirs(entry) for entry in self.lists}
         self.derived = [
-            entry for entry in here if ours.claims(entry.kind.name, _contents(entry, self.theirs[entry.kind]))
+            entry for entry in here if ours.claims(entry.kind.name, _contents(self.theirs[entry.kind]))
         ]
         self.kept = [entry for entry in here if entry not in self.derived] or here
 
@@ -175,22 +178,23 @@ class _Keywords:
         paths = [path for kind, paths in found.items() if kind.separator for path in paths]
         return _each_once([*paths, *_uncovered(found.get(_FLAT, []), [*paths, *self._recorded])])
 
-    def completed(self, entry: _List, known: Sequence[KeywordPath]) -> list[Value]:
-        """Somebody's list with what it lacks of what the lists before it hold.
+    def completed(
+        self, entry: _List, said: Sequence[KeywordPath], known: Iterable[KeywordPath]
+    ) -> list[Value]:
+        """Somebody's list with what it lacks of what was `said` by the lists before it.
 
         More programs write a list the nearer it is to the first, so a keyword that is in a later one
         alone was taken out of the others: it does not come back. `known`: keywords whose levels are
         no flat keywords.
         """
         items, here = list(self.theirs[entry.kind]), set(entry.keys)
-        for earlier in self.kept[: self.kept.index(entry)]:
-            paths = earlier.paths(self.theirs[earlier.kind])
-            if not earlier.kind.separator:
-                paths = _uncovered(paths, [path for path in [*known, *self._recorded] if len(path) > 1])
-            for path in paths:
-                if entry.key(path) not in here:
-                    here.add(entry.key(path))
-                    items.append(text(entry.kind.spell(path)))
+        flat = [path for path in said if len(path) == 1]
+        covered = [path for path in [*known, *self._recorded] if len(path) > 1]
+        paths = [path for path in said if len(path) > 1]
+        for path in [*paths, *_uncovered(flat, covered)]:
+            if entry.key(path) not in here:
+                here.add(entry.key(path))
+                items.append(text(entry.kind.spell(path)))
         return items
 
     def _theirs(self, entry: _List) -> list[Value]:
@@ -209,9 +213,9 @@ class _Keywords:
         return {_key(path[-1:]) for path in paths if _key(path) not in recorded}
 
 
-def _contents(entry: _List, items: Iterable[Value]) -> list[str]:
-    """What of a list is digested: somebody's keywords, in an order of their own."""
-    return sorted(entry.key(entry.kind.path(item.text)) for item in items)
+def _contents(items: Iterable[Value]) -> list[str]:
+    """What of a list is digested: somebody's keywords as they stand there, in an order of their own."""
+    return sorted(item.text for item in items)
 
 
 def _of_photo(facts: Facts, ours: Ours) -> list[KeywordPath]:

@@ -87,10 +87,11 @@ class Ours:
 
     def claiming(self, name: str, content: Iterable[str] | None) -> Ours:
         """With `content` recorded as what was written into a property; None: it is no longer ours."""
-        fields = {other: written for other, written in self.fields.items() if other != name}
-        if content is not None:
-            fields[name] = text_digest(*content)
-        return dataclasses.replace(self, fields=fields)
+        written = None if content is None else text_digest(*content)
+        if self.fields.get(name) == written:
+            return self
+        fields = {other: known for other, known in self.fields.items() if other != name}
+        return dataclasses.replace(self, fields=fields if written is None else {**fields, name: written})
 
 
 def taken_out(recorded: Collection[str], lists: Sequence[Collection[str]]) -> set[str]:

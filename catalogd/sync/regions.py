@@ -9,6 +9,7 @@ already is not marked again.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from catalogd.metadata.values import clean_word, number
@@ -35,7 +36,7 @@ class _Mark:
     kind: str
     value: Value | None = None
 
-    @property
+    @functools.cached_property
     def entry(self) -> str:
         """How it is recorded and compared: the kind if it is no face, where it is, and the name."""
         if self.box is None:
