@@ -174,3 +174,29 @@ def by_darktable(photos: Sequence[Path], folder: Path) -> dict[str, Seen]:
         )
     library.close()
     return seen
+
+
+_EDIT = """
+local darktable = require "darktable"
+local image = darktable.database.import("{photo}")
+image.rating = {rating}
+image.title = "{title}"
+darktable.tags.attach(darktable.tags.create("{tag}"), image)
+"""
+
+
+def edit_by_darktable(photo: Path, folder: Path, *, rating: int, title: str, tag: str) -> None:
+    """darktable imports a photo with its sidecar, changes it, and writes the sidecar anew.
+
+    Its command line needs a photo to develop too: one in `folder` that nobody looks at.
+    """
+    script = folder / "edit.lua"
+    script.write_text(_EDIT.format(photo=photo, rating=rating, title=title, tag=tag))
+    other = folder / "other.jpg"
+    other.write_bytes(photo.read_bytes() if photo.suffix == ".jpg" else b"")
+    command = darktable_command(
+        [other], folder, "--conf", "write_sidecar_files=on import", "--luacmd", f"dofile('{script}')"
+    )
+    library = command.index("--library") + 1
+    command[library] = ":memory:"  # it knows the photo by its sidecar alone
+    _run(*command, env={**os.environ, "HOME": str(folder)})

@@ -10,8 +10,11 @@ import pytest
 
 from catalogd.metadata.exiftool import find_exiftool
 from catalogd.metadata.xmp import Value
+from catalogd.records import Facts, Output, Record, Stat, Tag
 from catalogd.sync.exiftool_writer import ExiftoolWriter
-from catalogd.sync.packet import Packet, bag, key, language, new_packet, seq, struct, text
+from catalogd.sync.fields import changes_for
+from catalogd.sync.packet import Packet, bag, key, language, new_packet, same, seq, struct, text
+from catalogd.sync.policy import Policy
 from catalogd.sync.sidecar import write_sidecar
 from tests.factory import scene, write_dng, write_jpeg
 from tests.packets import xmp_array, xmp_packet
@@ -23,9 +26,11 @@ from tests.sync.readers import (
     by_exempi,
     by_exiftool,
     by_exiv2,
+    edit_by_darktable,
     sidecar_of,
 )
 
+POLICY = Policy(parent=("ours",))
 LABEL, TITLE, CAPTION = "Green", 'Bryggen & "the" <wharf>', "Åsa y Ana Núñez, 寿司 🏔\nsecond line"
 PERSON = "Ana Núñez"
 PATHS = ["family", "Animals|Dog", "Places|Norway|Bergen", f"People|{PERSON}"]
@@ -158,6 +163,53 @@ def seen_by_exempi(sidecar: Path) -> dict[str, Value]:
     """The properties that Adobe's toolkit finds; none when it refuses the packet."""
     packet = accepted_by_exempi(sidecar)
     return Packet.read(packet).properties if packet else {}
+
+
+# ── taking turns ──────────────────────────────────────────────────────────────────────────────
+
+
+def take_turns(rounds: int, folder: Path, writer: ExiftoolWriter) -> None:
+    """darktable and catalogd change one sidecar in turns: of neither anything is lost."""
+    photo = folder / "a.jpg"
+    write_jpeg(photo, scene(128, 192))
+    sidecar = sidecar_of(photo)
+    sidecar.write_bytes(of_another_program())
+    history = None
+    for number in range(1, rounds + 1):
+        edit_by_darktable(photo, folder, rating=number % 6, title=f"title {number}", tag=f"theirs|t{number}")
+        edited = Packet.read(sidecar.read_bytes())
+        record = record_of(photo, *(f"o{it}" for it in range(1, number + 1)))
+        written = write_sidecar(
+            bytes(sidecar), lambda it, record=record: changes_for(record, it, POLICY), writer
+        )
+        assert written.state == "written", written.reason
+        now = Packet.read(sidecar.read_bytes()).properties
+        paths = {"family", *(f"theirs|t{it}" for it in range(1, number + 1))}
+        paths |= {f"ours|o{it}" for it in range(1, number + 1)}
+        assert set(now[key("lr:hierarchicalSubject")].all()) == paths
+        assert {path.rpartition("|")[2] for path in paths} <= set(now[key("dc:subject")].all())
+        assert now[key("xmp:Rating")].text == str(number % 6)
+        assert now[key("dc:title")].one() == f"title {number}"
+        assert now[key("photoshop:Headline")].text == "kept"
+        history = history or edited.properties[key("darktable:history")]
+        assert same(now[key("darktable:history")], history)
+
+
+def record_of(photo: Path, *tags: str) -> Record:
+    output = Output("lite0@1.1", tags=tuple(Tag(tag, 0.9) for tag in tags))
+    return Record(bytes(photo), Stat(1, 1), bytes(16), Facts("jpeg", 192, 128), {"embedding": output})
+
+
+def test_darktable_and_catalogd_take_turns_and_lose_nothing(tmp_path, writer):
+    take_turns(2, tmp_path, writer)
+
+
+@pytest.mark.torture
+def test_darktable_and_catalogd_take_ten_turns_and_lose_nothing(tmp_path, writer):
+    take_turns(10, tmp_path, writer)
+
+
+# ── help ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def digests(photos: list[Path]) -> list[str]:
