@@ -105,7 +105,7 @@ def _carry_out(
         answer = _put_packet(copy, plan.packet, writer)
         made = _contents(copy, max_bytes)
         if made.packet != plan.packet:
-            raise SidecarRefusedError(f"exiftool: {answer}")
+            raise SidecarRefusedError(f"exiftool did not put the packet in as it is: {answer}")
         _refuse_losses((photo, plan.contents), (copy, made), writer)
         replacing.finish(copy, photo)
         written = plan.written._replace(digest_after=_digest(copy))
@@ -115,7 +115,7 @@ def _carry_out(
             before_replace(written)
         replacing.back_up(photo)
         os.replace(copy, photo)
-        replacing.sync(os.path.dirname(photo))
+        replacing.sync_folder(os.path.dirname(photo))
     return written
 
 

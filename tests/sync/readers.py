@@ -47,14 +47,16 @@ def _run(*command: str | os.PathLike[str], **options: object) -> str:
 
 
 def sidecar_of(photo: Path) -> Path:
-    return photo.with_name(photo.name + SIDECAR)
+    """`IMG.EXT.xmp`; of a photo whose name begins with "adobe" `IMG.xmp`."""
+    stem = photo.stem if photo.name.startswith("adobe") else photo.name
+    return photo.with_name(stem + SIDECAR)
 
 
 def by_exiftool(photos: Sequence[Path], folder: Path) -> dict[str, Seen]:
     rows = json.loads(_run("exiftool", "-json", "-n", "-struct", "-XMP:all", *map(sidecar_of, photos)))
     seen = {}
-    for row in rows:
-        seen[Path(row["SourceFile"]).name.removesuffix(SIDECAR)] = Seen(
+    for photo, row in zip(photos, rows, strict=True):
+        seen[photo.name] = Seen(
             rating=row.get("Rating"),
             label=row.get("Label"),
             title=row.get("Title"),
