@@ -41,7 +41,7 @@ _TAGS = {"mwg-rs:Regions": "RegionInfo", "MP:RegionInfo": "RegionInfoMP"}
 _RENAMED = "http://ns.microsoft.com/photo/1.0/ "  # exiftool spells this namespace without its last character
 
 # Blanks around a value, and what would end the line.
-_NOT_PLAIN = re.compile("^ +| +$|[\x00-\x1f\x7f]")
+_NOT_PLAIN = re.compile("^ +|(?<! ) +$|[\x00-\x1f\x7f]")
 _STRUCTURAL = re.compile(r"[|,{}\[\]]")
 
 

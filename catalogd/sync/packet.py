@@ -62,11 +62,10 @@ _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"
 _DECLARATION = re.compile(rb"(?:[^<]++|<\?xpacket[^>]*+>)*+(<\?xml\s[^>]*+>)")
 _ENCODING = re.compile(rb"""\sencoding\s*=\s*["']([^"']*)""")
 _TAG = re.compile(rb"""<([^\s/>]+)(?:[^>"']++|"[^"]*+"|'[^']*+')*+>""")
-_ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')""")
+_ATTRIBUTE = re.compile(rb"""(?<!\s)\s++([^\s=]++)\s*+=\s*+("[^"]*"|'[^']*')""")
 _REMARK = re.compile(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->|<\?.*?\?>", re.DOTALL)
 _LEAD = re.compile(rb"(?:\r\n|\n|\r)[ \t]*\Z")
 _BLANKS = " \t\r\n"
-_AROUND = re.compile(r"<\?.*?\?>|<!--.*?-->|\s+", re.DOTALL)
 
 
 # ── values ────────────────────────────────────────────────────────────────────────────────────
@@ -358,7 +357,7 @@ class _Reader:
         self._top.fields = self.properties
         self._open: list[_Open] = []
         self._scope: dict[str, list[str]] = {}
-        self._end_of_packet = -1
+        self._closed = False  # the packet has ended
 
     def read(self, prepared: bytes) -> None:
         parser = self._parser = expat.ParserCreate("utf-8", " ")
@@ -371,24 +370,23 @@ class _Reader:
         parser.ProcessingInstructionHandler = self._instruction
         parser.StartNamespaceDeclHandler = self._declare
         parser.EndNamespaceDeclHandler = self._undeclare
+        understood = len(prepared)
         try:
             parser.Parse(prepared, True)
         except expat.ExpatError as error:
-            if self._end_of_packet < 0:
-                raise SidecarRefusedError(f"it is damaged: {error}") from None
+            _refuse(not self._closed, f"it is damaged: {error}")
+            understood = parser.ErrorByteIndex
         finally:
             # Each refers to the other: without this only the garbage collector would free the values.
             del self._parser
         _refuse(self.root.start < 0, "it has no rdf:RDF")
-        self._look_around(prepared)
+        self._look_around(prepared.index(b"<"), understood)
 
-    def _look_around(self, prepared: bytes) -> None:
+    def _look_around(self, start: int, end: int) -> None:
         """Keep what stands before and behind the packet; which of two packets counts is not ours to say."""
-        before = self._document[: prepared.index(b"<")].decode().strip("\ufeff \t\r\n")
-        behind = _AROUND.sub("", self._document[self._end_of_packet :].decode())
-        if "<" in behind:
-            raise SidecarRefusedError("more than one packet is in it")
-        self.remarks += filter(None, (before, behind.strip("\ufeff")))
+        _refuse(b"<" in self._document[end:], "more than one packet is in it")
+        around = self._document[:start], self._document[end:]
+        self.remarks += filter(None, (text.decode().strip("\ufeff \t\r\n") for text in around))
 
     # Events.
 
@@ -436,8 +434,7 @@ class _Reader:
             end = self._end_of(ended.start)
             self.places[name] = _Place(len(self.holders) - 1, ended.start, end)
             self.holders[-1].insert_at = end
-        if not self._open:
-            self._end_of_packet = self._end_of(ended.start)
+        self._closed = not self._open
 
     def _end_of(self, start: int) -> int:
         """Behind the element that ends now and started at `start`."""

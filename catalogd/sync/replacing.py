@@ -87,12 +87,21 @@ def _keep_owner(made: bytes, like: bytes) -> None:
 
 
 def sync(path: bytes) -> None:
-    """A file, or the names in a folder, to the disk."""
+    """A file to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_folder(folder: bytes) -> None:
+    """The names in a folder to the disk, where that can be asked for: not on every network's file system.
+
+    Called when a file has its new name already: what fails here is no reason to say that it has not.
+    """
+    with contextlib.suppress(OSError):
+        sync(folder)
 
 
 def back_up(path: bytes) -> None:

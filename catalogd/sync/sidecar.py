@@ -218,4 +218,4 @@ def _replace(temporary: bytes, source: _Source) -> None:
             replacing.create(temporary, source.path)
         except FileExistsError:
             raise _ChangedError from None
-    replacing.sync(os.path.dirname(source.path))
+    replacing.sync_folder(os.path.dirname(source.path))

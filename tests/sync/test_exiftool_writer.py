@@ -189,6 +189,7 @@ def test_odd_names_are_names(name, writer, tmp_path):
         ("crs:Exposure2012", text("1"), "is not told of"),
         ("MicrosoftPhoto:Rating", text("1"), "is not told of"),
         ("dc:description", language("x" * 50_000), "too much"),
+        ("dc:description", language(f"x{' ' * 2_000_000}x"), "too much"),
     ],
 )
 def test_what_exiftool_cannot_write_is_refused_before_it_is_asked(name, value, reason, writer, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 from xml.sax.saxutils import quoteattr
 
 import pytest
@@ -237,6 +239,28 @@ def test_every_text_is_stored_literally_but_for_what_xml_cannot_hold(given, kept
     }
     after = Packet.read(Packet.read(content).edited(changes))
     assert [value_of(after, usual_name(name)).one() for name in changes] == [kept] * 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        packet(DUBLIN) + "<?" * 500_000,
+        packet(DUBLIN) + "<!--" * 500_000,
+        "<?xpacket " * 500_000 + packet(DUBLIN),
+        packet(DUBLIN, ' xmp:Label=""' + " " * 2_000_000),
+        packet(DUBLIN, " " * 2_000_000 + ' xmp:Label=""'),
+        packet(DUBLIN + "\n" * 2_000_000, ' xmp:Label=""'),
+        packet(DUBLIN + lines("<vendor:A/>" * 100_000), ' xmp:Label=""'),
+        packet(DUBLIN + lines("<vendor:A><rdf:Bag>" + "<rdf:li/>" * 500_000 + "</rdf:Bag></vendor:A>")),
+    ],
+    ids=["instructions", "comments", "wrappers", "blanks", "blanks-before", "lines", "twice", "items"],
+)
+def test_a_hostile_packet_takes_time_in_proportion(content):
+    """Blanks before the end of a tag, and instructions behind the packet, were looked at again and again."""
+    started = time.process_time()
+    with contextlib.suppress(SidecarRefusedError):
+        Packet.read(content.encode()).edited({key("xmp:Label"): None, key("dc:subject"): bag(["a"])})
+    assert time.process_time() - started < 5
 
 
 # ── random packets ────────────────────────────────────────────────────────────────────────────

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import random
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -286,6 +288,19 @@ def test_on_a_full_disk_it_is_refused_and_untouched(by, sidecar):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (written.state, written.reason) == ("refused", "File too large")
     assert_untouched(sidecar, LIGHTROOM)
+
+
+def test_a_file_system_that_cannot_sync_folders_is_written_to(sidecar, monkeypatch):
+    """Some network file systems say no: the sidecar was replaced, and was called refused."""
+    fsync = os.fsync
+
+    def fail_for_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_for_folders)
+    assert write(sidecar).state == "written"
 
 
 def test_the_first_write_keeps_a_backup_and_later_ones_leave_it(sidecar):
