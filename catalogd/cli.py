@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import itertools
 import json
 import logging
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -935,21 +937,32 @@ def _sync(
     from catalogd.sync.report import Tally
 
     tally = Tally()
-    with _open(settings) as catalog, Told(settings, catalog) as told:
+    with _open(settings) as catalog, Told(settings, catalog) as told, _interruptible(tally):
         records, total = _chosen_records(settings, catalog, what)
         progress = _SyncProgress(total)
-        try:
-            with contextlib.closing(
-                sync_records(progress.counting(records), options, settings, ledger)
-            ) as done:
-                for synced in done:
-                    tally.add(synced, tell(catalog, synced))
-                    told.add(synced)
-                    progress.show()
-        except KeyboardInterrupt:
-            tally.interrupted = True
+        wanted = itertools.takewhile(lambda record: not tally.interrupted, records)
+        with contextlib.closing(sync_records(progress.counting(wanted), options, settings, ledger)) as done:
+            for synced in done:
+                tally.add(synced, tell(catalog, synced))
+                told.add(synced)
+                progress.show()
         tally.took_s = progress.end()
     return tally
+
+
+@contextlib.contextmanager
+def _interruptible(tally: Tally) -> Iterator[None]:
+    """The first Ctrl-C is noted in the tally, the second one is a KeyboardInterrupt."""
+
+    def note(*_: object) -> None:
+        tally.interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _tell_synced(is_dry: bool, as_json: bool, catalog: Catalog, synced: Synced) -> str:
@@ -987,13 +1000,16 @@ def _undo_sync(settings: Settings, what: tuple[str, ...], as_json: bool) -> int:
         raise UsageError("--undo takes one RUN, or none for the last")
     tally, ledger = Tally(), Ledger.of_run(settings.catalog, what[0] if what else None)
     progress = _SyncProgress(None)
-    for synced in undo(ledger, settings):
-        _tell_row(synced, synced.written.state, as_json, hidden=not as_json)
-        tally.add(synced, synced.written.state)
-        progress.show()
+    with _interruptible(tally), contextlib.closing(undo(ledger, settings)) as done:
+        for synced in done:
+            _tell_row(synced, synced.written.state, as_json, hidden=not as_json)
+            tally.add(synced, synced.written.state)
+            progress.show()
+            if tally.interrupted:  # the run stays one that can be taken back
+                break
     tally.took_s = progress.end()
     _print_sync_summary(tally, as_json)
-    return _FAILED_EXIT if tally.counts["refused"] else 0
+    return _sync_exit(tally, _FAILED_EXIT if tally.counts["refused"] else 0)
 
 
 def _chosen_records(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,25 @@ def test_undo_takes_back_the_last_run_and_then_the_one_before(pictures: Pictures
     [row] = rows(pictures.sync("xmp", "--undo", "--json"))
     assert row["state"] == "removed"
     assert pictures.sidecars() == []
+
+
+def test_ctrl_c_keeps_what_was_written_and_says_how_to_take_it_back(
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return "created"
+
+    monkeypatch.setattr("catalogd.cli._tell_synced", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert "Aborted" in pictures.sync("xmp", code=1).output  # the second photo's is the second one
+    assert signal.getsignal(signal.SIGINT) == before
+    assert pictures.sidecars() != []
+    pictures.sync("xmp", "--undo")
+    assert pictures.sidecars() == []
+    result = pictures.sync("xmp", str(pictures.folder / "a.jpg"), code=130)
+    assert "1 created" in result.output
+    assert "--undo" in result.output
 
 
 # ── status ────────────────────────────────────────────────────────────────────────────────────

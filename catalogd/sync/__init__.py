@@ -101,7 +101,7 @@ def sync_records(
         yield from workers.run(itertools.chain(first, rest))
 
 
-def undo(ledger: Ledger, settings: Settings) -> Iterator[Synced]:
+def undo(ledger: Ledger, settings: Settings) -> Generator[Synced, None, None]:
     """Take back what a run wrote, and nothing else; yields each of its sidecars.
 
     A sidecar that the run created and nobody added to is deleted: its state is "removed". When all are done,

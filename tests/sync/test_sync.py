@@ -21,6 +21,7 @@ from catalogd.sync import ledger as ledgers
 from catalogd.sync.packet import Packet, key
 from tests import factory
 from tests.packets import xmp_array, xmp_packet
+from tests.torture.library import wait_until
 
 FACTS = Facts("jpeg", 64, 48)
 SUBJECT = key("dc:subject")
@@ -247,6 +248,23 @@ def test_workers_write_each_sidecar_once_and_share_one_ledger(tmp_path: Path, se
     assert {synced.photo for synced in found} == {photo.path for photo in records}
     assert sum(len(entries) for _, entries in ledger.entries()) == len(records)
     assert all(synced.after for synced in found)
+
+
+def sync_many(folder: Path, settings: Settings) -> None:
+    list(sync_records(many(folder, 500), Options(jobs=1), settings, Ledger.start(settings.catalog)))
+
+
+def test_a_run_that_is_killed_can_be_taken_back_whole(tmp_path: Path, settings: Settings) -> None:
+    folder = tmp_path / "photos"
+    process = multiprocessing.get_context("spawn").Process(target=sync_many, args=(folder, settings))
+    process.start()
+    wait_until(lambda: len(list(folder.glob("*.xmp"))) > 20, "the first sidecars")
+    process.kill()
+    process.join()
+    written = len(list(folder.glob("*.xmp")))
+    assert written < 500
+    assert states(list(undo(Ledger.of_run(settings.catalog, None), settings))).count("removed") == written
+    assert list(folder.glob("*.xmp")) == []
 
 
 def test_a_worker_that_dies_is_an_error(tmp_path: Path, settings: Settings) -> None:
