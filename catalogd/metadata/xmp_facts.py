@@ -145,17 +145,18 @@ def _caption(root: Value) -> str | None:
 
 def _keyword_paths(root: Value) -> list[str]:
     """The keywords of all hierarchies, levels parted by "|", each once; those of one level included."""
+    written = (path for name, separator in _PATHS for path in _paths_of_person(root, name, separator))
+    return [path for path in dict.fromkeys(written) if path and not INTERNAL_KEYWORD.match(path)]
+
+
+def _paths_of_person(root: Value, name: str, separator: str) -> list[str]:
+    """The keywords of one list that are not catalogd's. See Note [generated]."""
     generated = _generated(root, "catalogd:GeneratedKeywords")
-    written = (
-        _join_levels(text[:MAX_PATH_CHARS], separator)
-        for name, separator in _PATHS
-        for text in root.get(name).all()[:MAX_WORDS]
-    )
-    return [
-        path
-        for path in dict.fromkeys(written)
-        if path and not INTERNAL_KEYWORD.match(path) and path.casefold() not in generated
-    ]
+    spelled = {
+        text: _join_levels(text[:MAX_PATH_CHARS], separator) for text in root.get(name).all()[:MAX_WORDS]
+    }
+    theirs = {text: path for text, path in spelled.items() if path.casefold() not in generated}
+    return [] if _is_copy(root, name, sorted(theirs)) else list(theirs.values())
 
 
 def _join_levels(text: str, separator: str) -> str:
@@ -169,12 +170,10 @@ def _join_levels(text: str, separator: str) -> str:
 def _keywords(root: Value, paths: list[str]) -> list[str]:
     """The flat keywords, and the last level of each path that is not among them."""
     generated = {path.rpartition("|")[2] for path in _generated(root, "catalogd:GeneratedKeywords")}
-    flat = (
-        word
-        for word in root.get("dc:subject").all()
-        if not INTERNAL_KEYWORD.match(word) and word.casefold() not in generated
-    )
-    return clean_words(itertools.chain(flat, (path.rpartition("|")[2] for path in paths)))
+    theirs = [word for word in root.get("dc:subject").all() if word.casefold() not in generated]
+    flat = [] if _is_copy(root, "dc:subject", sorted(theirs)) else theirs
+    shown = (word for word in flat if not INTERNAL_KEYWORD.match(word))
+    return clean_words(itertools.chain(shown, (path.rpartition("|")[2] for path in paths)))
 
 
 def _rating(root: Value) -> int | None:
@@ -191,7 +190,9 @@ def _rating(root: Value) -> int | None:
 def _people(root: Value, regions: Iterable[Region]) -> list[str]:
     named = (region.name for region in regions if region.kind == "Face")
     generated = _generated(root, "catalogd:GeneratedPeople")
-    shown = (name for name in root.get("Iptc4xmpExt:PersonInImage").all() if name.casefold() not in generated)
+    written = root.get("Iptc4xmpExt:PersonInImage").all()
+    theirs = [name for name in written if name.casefold() not in generated]
+    shown = [] if _is_copy(root, "Iptc4xmpExt:PersonInImage", sorted(theirs)) else theirs
     return clean_words(itertools.chain(shown, named))
 
 
@@ -207,7 +208,8 @@ def _place(root: Value) -> Place | None:
 # Note [generated]
 # What catalogd wrote into a sidecar for other programs is no word of a person, and is not read as one as
 # long as it is what was written: catalogd:Generated… say what that was (catalogd.sync.ownership). So a photo
-# has the same facts before and after its sidecar is written.
+# has the same facts before and after its sidecar is written. That goes for copies too: a list that catalogd
+# makes in a sidecar begins with what stands in the photo, and must not hide it when that is changed later.
 
 
 def _generated(root: Value, name: str) -> set[str]:
@@ -223,6 +225,11 @@ def _word_of_person(root: Value, name: str) -> str | None:
     return clean_word(written)
 
 
+def _is_copy(root: Value, name: str, theirs: Iterable[str]) -> bool:
+    """Whether catalogd made a list, and all else in it is what it copied. See Note [generated]."""
+    return f"{name} {text_digest(*theirs)}" in root.get("catalogd:GeneratedFields").all()
+
+
 def text_digest(*texts: str) -> str:
     """By which catalogd knows a text again that it wrote into a sidecar: 16 hexadecimal digits."""
     return hashlib.blake2b("\0".join(texts).encode("utf-8", "replace"), digest_size=8).hexdigest()
@@ -233,13 +240,14 @@ def text_digest(*texts: str) -> str:
 
 def _regions(root: Value, orientation: int) -> tuple[Region, ...]:
     """The regions of the Metadata Working Group; those of Microsoft when there is no face among them."""
-    found = list(_mwg_regions(root, orientation))
+    found = _of_person(root, "mwg-rs:Regions", _mwg_marks(root), orientation)
     if not any(region.kind == "Face" for region in found):
-        found += _microsoft_regions(root, orientation)
+        found += _of_person(root, "MP:RegionInfo", _microsoft_marks(root), orientation)
     return tuple(found)
 
 
-def _mwg_regions(root: Value, orientation: int) -> Iterator[Region]:
+def _mwg_marks(root: Value) -> Iterator[Region]:
+    """The regions on the stored picture."""
     regions = root.get("mwg-rs:Regions")
     applied = regions.get("mwg-rs:AppliedToDimensions")
     size_px = number(applied.get("stDim:w").text), number(applied.get("stDim:h").text)
@@ -254,39 +262,39 @@ def _mwg_regions(root: Value, orientation: int) -> Iterator[Region]:
                 continue
             x, width = x / size_px[0], width / size_px[0]
             y, height = y / size_px[1], height / size_px[1]
-        stored = (x - width / 2, y - height / 2, width, height)
-        region = _region(root, stored, item.get("mwg-rs:Name"), kind, orientation)
-        if region is not None:
-            yield region
+        box = x - width / 2, y - height / 2, width, height
+        yield Region(box, clean_word(item.get("mwg-rs:Name").one()) or "", kind)
 
 
-def _microsoft_regions(root: Value, orientation: int) -> Iterator[Region]:
+def _microsoft_marks(root: Value) -> Iterator[Region]:
     """MPReg:Rectangle is "x, y, width, height" with the top left corner, as fractions."""
     for item in root.get("MP:RegionInfo", "MPRI:Regions").items[:MAX_REGIONS]:
         numbers = [number(part) for part in item.get("MPReg:Rectangle").text.split(",", 4)]
         rectangle = [part for part in numbers if part is not None]
         if len(rectangle) == len(numbers) == 4:
             x, y, width, height = rectangle
-            name = item.get("MPReg:PersonDisplayName")
-            region = _region(root, (x, y, width, height), name, "Face", orientation)
-            if region is not None:
-                yield region
+            yield Region((x, y, width, height), clean_word(item.get("MPReg:PersonDisplayName").one()) or "")
 
 
-def _region(root: Value, stored: Box, name: Value, kind: str, orientation: int) -> Region | None:
-    """A region on the upright frame; None where it is not on the picture, or catalogd's: Note [generated]."""
-    called = clean_word(name.one()) or ""
-    if kind == "Face" and region_entry(stored, called) in root.get("catalogd:GeneratedRegions").all():
-        return None
-    box = upright_box(stored, orientation)
-    return None if box is None else Region(box, called, kind)
+def _of_person(root: Value, name: str, marks: Iterable[Region], orientation: int) -> list[Region]:
+    """The regions of one list on the upright frame that are not catalogd's. See Note [generated]."""
+    generated = set(root.get("catalogd:GeneratedRegions").all())
+    theirs = {entry: mark for mark in marks if (entry := region_entry(mark)) not in generated}
+    if _is_copy(root, name, sorted(theirs)):
+        return []
+    boxes = ((upright_box(mark.box, orientation), mark) for mark in theirs.values())
+    return [Region(box, mark.name, mark.kind) for box, mark in boxes if box is not None]
 
 
-def region_entry(stored: Box, name: str) -> str:
-    """How catalogd records a face region that it wrote: centre, width and height, and the name."""
-    x, y, width, height = stored
+def region_entry(mark: Region) -> str:
+    """How catalogd records a region of the stored picture: centre, width, height, and the name.
+
+    The kind comes first where it is no face.
+    """
+    x, y, width, height = mark.box
     numbers = (x + width / 2, y + height / 2, width, height)
-    return " ".join([*(f"{part:.5f}" for part in numbers), name]).rstrip()
+    kind = () if mark.kind == "Face" else (mark.kind,)
+    return " ".join([*kind, *(f"{part:.5f}" for part in numbers), mark.name]).rstrip()
 
 
 def upright_box(stored: Box, orientation: int) -> Box | None:

@@ -99,7 +99,7 @@ def keyword_changes(
         return {}, ours
     sidecar = _Keywords(properties, ours)
     rejected = merged(ours.rejected_keywords, sidecar.taken_out())
-    union = sidecar.union() if sidecar.kept else _of_photo(facts, ours)
+    union = _of_photo(facts, ours) if sidecar.only_copies else sidecar.union()
     refused = {_key(_path(entry)[-1:]) for entry in rejected} | _levels(union)
     chosen = [path for path in wanted if _key(path[-1:]) not in refused]
     changes: dict[str, Value | None] = {}
@@ -152,7 +152,8 @@ class _Keywords:
     """The lists of a sidecar. `theirs`: the items of each that are not catalogd's.
 
     `derived` are those that catalogd made, in which nobody has changed since what was copied into
-    them; `kept` those that say what somebody's keywords are: the others, or else all.
+    them; `kept` those that say what somebody's keywords are: the others, or else all. With
+    `only_copies` it is the photo itself that says it.
     """
 
     def __init__(self, properties: Mapping[str, Value], ours: Ours) -> None:
@@ -165,6 +166,9 @@ class _Keywords:
             entry for entry in here if ours.claims(entry.kind.name, _contents(self.theirs[entry.kind]))
         ]
         self.kept = [entry for entry in here if entry not in self.derived] or here
+        self.only_copies = not here or all(
+            entry in self.derived for entry in self.lists if entry.kind.made or entry in here
+        )
 
     def taken_out(self) -> list[str]:
         """Which of catalogd's keywords a person took out."""

@@ -38,11 +38,10 @@ class _Mark:
 
     @functools.cached_property
     def entry(self) -> str:
-        """How it is recorded and compared: the kind if it is no face, where it is, and the name."""
+        """How it is recorded and compared."""
         if self.box is None:
             return "\n".join(part.text for part in walk(self.value)) if self.value else ""
-        kind = "" if self.kind == "Face" else f"{self.kind} "
-        return kind + region_entry(self.box, self.name)
+        return region_entry(Region(self.box, self.name, self.kind))
 
 
 def region_changes(
@@ -105,7 +104,7 @@ def people_changes(
     after = dataclasses.replace(ours, rejected_people=rejected)
     if key(_PEOPLE) not in properties and named and not ours.people:
         theirs = [name for name in facts.people if name not in named]
-        after = after.claiming(_PEOPLE, theirs)
+        after = after.claiming(_PEOPLE, sorted(theirs))
     new = [name for name in named if name not in theirs and name not in rejected]
     after = dataclasses.replace(after, people=tuple(new))
     if [*theirs, *new] == here:
@@ -117,7 +116,7 @@ def people_removal(properties: Mapping[str, Value], ours: Ours) -> dict[str, Val
     """What takes out the names that catalogd wrote, and the list if it made that."""
     here = texts(properties.get(key(_PEOPLE)))
     theirs = [name for name in here if name not in ours.people]
-    if ours.claims(_PEOPLE, theirs):
+    if ours.claims(_PEOPLE, sorted(theirs)):
         theirs = []
     return {key(_PEOPLE): bag(theirs) if theirs else None} if theirs != here else {}
 
@@ -169,10 +168,12 @@ class _Regions:
         return [entry for entry in self._ours.regions if entry in gone]
 
     def others(self) -> list[_Mark] | None:
-        """Somebody's regions; None when the sidecar has no list that could say."""
+        """Somebody's regions; None when all there is was copied from the photo."""
         here = [name for name, marks in self.lists.items() if marks is not None]
-        kept = [name for name in here if name not in self.derived] or here[:1]
-        return [mark for name in kept for mark in self.theirs[name]] if here else None
+        if self.derived == set(self.lists) or not here:
+            return None
+        kept = [name for name in here if name not in self.derived] or here
+        return [mark for name in kept for mark in self.theirs[name]]
 
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────

@@ -120,6 +120,19 @@ def test_a_first_list_has_the_keywords_of_the_others_and_a_sidecar_those_of_the_
     )
 
 
+def test_copies_of_what_is_in_the_photo_follow_it_and_never_hide_it() -> None:
+    inside = {"keywords": ("holiday", "cat"), "keyword_paths": ("Animals|cat",), "people": ("Ana",)}
+    first = synced(photo("dog", faces=BOXES, regions=(Region(BOXES[0], "Ana"),), **inside))
+    facts = read_xmp(first.content)
+    assert (facts.keywords, facts.keyword_paths, facts.people, facts.regions) == ((), (), (), ())
+    after = synced(photo("dog", faces=BOXES, keywords=("beach",)), first)
+    assert keywords(after) == (["beach", "dog"], ["beach", "catalogd|dog"], ["beach", "catalogd/dog"])
+    assert [region.name for region in seen(after).regions] == ["", ""]
+    added = synced(photo("dog", keywords=("lake",)), edited(after, dc_subject=["beach", "dog", "mine"]))
+    assert keywords(added)[0] == ["beach", "dog", "mine"], "a list that a person changed is theirs"
+    assert read_xmp(added.content).keywords == ("beach", "mine")
+
+
 def test_lists_that_are_rarely_used_are_kept_up_only_where_they_are_there() -> None:
     after = synced(photo("dog"), packet(xmp_array("mediapro:CatalogSets", "Trips|Norway")))
     assert words(after, "mediapro:CatalogSets") == ["Trips|Norway", "catalogd|dog"]
