@@ -70,7 +70,7 @@ class Settings:
         30.0, "a photo that takes longer is a failure: slowest honest files need 18 s", least=0.1
     )
     exiftool: Path | None = _setting(
-        None, "the exiftool program, for facts that only it can tell; None takes the one on the path"
+        None, "the exiftool program; None takes the one on the path, else the copy of the extra exiftool"
     )
     exiftool_deadline_s: float = _setting(
         5.0, "a photo that takes exiftool longer keeps the facts it has: honest ones take 10 ms", least=0.1
@@ -160,6 +160,29 @@ class Settings:
     )
     trip_distance_km: float = _setting(
         100.0, "farther than that from home is a trip: farther than people go to work", least=0
+    )
+    keyword_vocabulary: Path | None = _setting(
+        None, "a file that maps, renames, translates and blocks keywords: docs/keywords.md"
+    )
+    keyword_min_score: float = _setting(
+        0.5, "a tag with a lower score is no keyword: it is likelier wrong than right", least=0, most=1
+    )
+    keyword_parent: str = _setting(
+        "catalogd", 'the keyword above those of models, so that they can be told apart; "" for none'
+    )
+    keyword_people: str = _setting(
+        "People", 'the keyword above the names of people; "" writes no keywords of people'
+    )
+    keyword_places: str = _setting(
+        "Places", 'the keyword above country, region and city; "" writes no keywords of places'
+    )
+    keyword_case: str = _setting(
+        "keep",
+        "keep, lower or capital (the first letter): of tags that the vocabulary does not name",
+        choices=("keep", "lower", "capital"),
+    )
+    keywords_most: int = _setting(
+        10, "most tags of a photo that become keywords: more than a person reads", least=0
     )
     follow_symlinks: bool = _setting(False, "whether the scan enters folders through symbolic links")
 
