@@ -250,7 +250,8 @@ class Careless:
 
     def run(self, arguments):
         answer = self._writer.run(arguments)
-        self._harm(os.fsdecode(arguments[-1]))
+        if b"-overwrite_original" in arguments:
+            self._harm(os.fsdecode(arguments[-1]))
         return answer
 
 
@@ -267,6 +268,7 @@ def _spoil(path: str, words: bytes, other: bytes) -> None:
         ("plain.jpg", lambda path: _spoil(path, b"\xff\xd9", b"\xff\xda")),
         ("plain.jpg", lambda path: _spoil(path, b"Bergen", b"Berlin")),
         ("plain.jpg", os.unlink),
+        ("camera.JPG", lambda path: _spoil(path, b"\x32\0\x32\0\1\0", b"\x33\0\x32\0\1\0")),  # focal length
         ("a.dng", lambda path: _spoil(path, b"Testcam", b"Badcam\0")),
         ("a.dng", lambda path: os.truncate(path, os.path.getsize(path) - 1)),
         ("scan.tif", lambda path: Path(path).write_bytes(b"II*\0")),
