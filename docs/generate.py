@@ -24,7 +24,7 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 
 | command | keys |
 |---|---|
-| `run --json`, one a second | `state, scanning, total, done, pending, failed, moved, missing, unchanged, model_errors, rate, eta_s, limit, ring_used, ring_slots, elapsed_s, offline, notes, thumbnails_failed` |
+| `run --json`, one a second | `state, scanning, total, done, pending, failed, moved, missing, unchanged, model_errors, rate, eta_s, limit, ring_used, ring_slots, elapsed_s, offline, notes, thumbnails_failed, sidecars, sidecars_refused` |
 | `query --json`, one a hit | `path, photo_id, score, signals` (each signal: `name, rank, score, matched`) |
 | `status --json` | `indexed, pending, failed, missing, thumbnails, thumbnail_bytes, rate, eta_s, limit, running, state, pid, roots, offline, catalog` |
 | `failures --json`, one a failure | `path, stage, reason, tries, message, exception, failed_at, profile` |
@@ -33,6 +33,8 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | `timeline --json`, one a trip or session | `kind, outing_id, start, end, photos, stacks, bursts, places, cover, cover_path, session_ids` |
 | `timeline --bursts --json`, one a burst | `kind, burst_id, start, end, photos, photo_ids, cover, cover_path` |
 | `thumbs --json` | one object: `count, bytes, max_bytes, photos, missing, folder`, with `--prune` `freed, freed_bytes`, with `--fill` `made, not_made`; with `--path`: `path, thumbnail` |
+| `sync xmp --json`, one a sidecar that was not up to date | `photo, path, state, reason, differences` (state: `created, written, refused`, with `--undo` `removed, written, unchanged, refused`; each difference: `name, before, after`) |
+| `sync status --json`, one a sidecar that is not in sync | the same; state: `to_write, changed, refused` |
 | `check --json`, one a difference | `store, photo_id, text` |
 | `models --json`, one a file of weights | `profile, name, job, package, source, file, sha256_ok, licence, install, optional, note` |
 | `doctor --json`, one a finding | `name, ok, text, fix` |
@@ -40,7 +42,7 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 A path that is not valid UTF-8 shows its other bytes as `\\xNN` in JSON; `--paths` and `--print0` give its own bytes.
 
 Exit codes: 0 all is well; 1 nothing found, or something differs or is missing; 2 a wrong flag, setting or query;
-3 some photos failed; 4 a model's weights; 5 the catalog (missing, locked, newer, full, damaged); 6 memory; 130 interrupted.
+3 some photos failed, or some sidecars were refused; 4 a model's weights; 5 the catalog (missing, locked, newer, full, damaged); 6 memory; 130 interrupted.
 
 Completion: `eval "$(catalogd completion bash)"` in `~/.bashrc` (also `zsh`, `fish`).
 """
