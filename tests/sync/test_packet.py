@@ -267,43 +267,49 @@ def test_a_hostile_packet_takes_time_in_proportion(content):
 
 SPACES = [NAMESPACES["dc"], NAMESPACES["vendor"], "http://one.example/#", "urn:two&three"]
 CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
-TEXTS = st.text(st.one_of(st.sampled_from(" \t\n\r<>&'\"]"), CHARACTERS), max_size=8).map(text)
 KEYS = st.builds("{} {}".format, st.sampled_from(SPACES), st.sampled_from(["a", "B", "c-d", "é"]))
 
 
 def languages_of(value: Value) -> Value:
     """An alternative has a text in each language."""
-    if value.kind == "Alt":
-        for number, item in enumerate(value.items):
-            item.qualifiers = {xmp.LANGUAGE: Value(f"x-{number}" if number else "x-default")}
+    for number, item in enumerate(value.items):
+        item.qualifiers = {xmp.LANGUAGE: Value(f"x-{number}" if number else "x-default")}
     return value
 
 
-VALUES = st.recursive(
-    TEXTS,
-    lambda inner: st.one_of(
-        st.builds(array_of, st.sampled_from(["Bag", "Seq"]), st.lists(inner, max_size=3)),
-        st.builds(array_of, st.just("Alt"), st.lists(st.builds(text, st.text(CHARACTERS)), max_size=3)).map(
-            languages_of
+def values(least: int) -> st.SearchStrategy[Value]:
+    """Values of at least so many characters, items and fields."""
+    plain = st.text(st.one_of(st.sampled_from(" \t\n\r<>&'\"]"), CHARACTERS), min_size=least, max_size=8)
+    words = st.text(CHARACTERS, min_size=least)
+    alternative = st.builds(array_of, st.just("Alt"), st.lists(words.map(text), min_size=least, max_size=3))
+    return st.recursive(
+        plain.map(text),
+        lambda inner: st.one_of(
+            st.builds(array_of, st.sampled_from(["Bag", "Seq"]), st.lists(inner, min_size=least, max_size=3)),
+            alternative.map(languages_of),
+            st.dictionaries(KEYS, inner, min_size=least, max_size=3).map(struct),
         ),
-        st.dictionaries(KEYS, inner, max_size=3).map(struct),
-    ),
-    max_leaves=6,
-)
+        max_leaves=6,
+    )
+
+
+VALUES = values(0)
 PROPERTIES = st.dictionaries(KEYS, VALUES, max_size=6)
+PLAIN_PROPERTIES = st.dictionaries(KEYS, values(1), max_size=6)  # which exiftool would keep
 
 
 class Notation:
     """Writes a packet in one of the many ways that mean the same, as `draw` decides."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
+    def __init__(self, draw: st.DrawFn, blanks: list[str]) -> None:
         self._draw = draw
+        self._blanks = blanks  # what may stand between elements
 
     def _either(self) -> bool:
         return self._draw(st.booleans())
 
     def _blank(self) -> str:
-        return self._draw(st.sampled_from(["", "\n", "\r\n  ", " <!-- x --> ", "<?y z?>"]))
+        return self._draw(st.sampled_from(self._blanks))
 
     def _name(self, name: str) -> tuple[str, str]:
         """The name with a prefix, and its declaration."""
@@ -355,8 +361,17 @@ class Notation:
 
 @st.composite
 def written(draw: st.DrawFn) -> tuple[dict[str, Value], bytes]:
+    """Properties, and a packet of them."""
     properties = draw(PROPERTIES)
-    return properties, Notation(draw).packet(properties)
+    return properties, Notation(draw, ["", "\n", "\r\n  ", " <!-- x --> ", "<?y z?>"]).packet(properties)
+
+
+@st.composite
+def plainly_written(draw: st.DrawFn) -> tuple[dict[str, Value], bytes]:
+    """The same without empty values and remarks, which exiftool loses, in the wrapper that it looks for."""
+    properties = draw(PLAIN_PROPERTIES)
+    packet = Notation(draw, ["", "\n", "\r\n  "]).packet(properties)
+    return properties, b'<x:xmpmeta xmlns:x="adobe:ns:meta/">%s</x:xmpmeta>' % packet
 
 
 @settings(max_examples=40, deadline=None)

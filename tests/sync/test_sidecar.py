@@ -26,7 +26,7 @@ from catalogd.sync.exiftool_writer import ExiftoolWriter, keeps
 from catalogd.sync.packet import Packet, bag, differences, key, language, new_packet, same, seq, text
 from catalogd.sync.sidecar import ATTEMPTS, Written, write_sidecar
 from tests.sync.corpus import CAMERA, DEVELOP, DUBLIN, HISTORY, KEPT, REFUSED, lines, packet
-from tests.sync.test_packet import written as written_packets
+from tests.sync.test_packet import plainly_written
 
 Changes = dict[str, Value | None]
 
@@ -151,7 +151,7 @@ def test_what_exiftool_would_lose_is_noticed_and_our_own_writer_writes_instead(f
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(random=written_packets())
+@given(random=plainly_written())
 def test_random_packets_survive_exiftool_or_our_own_writer(random, exiftool, tmp_path):
     properties, content = random
     path = tmp_path / "IMG.xmp"
