@@ -31,12 +31,13 @@ from catalogd.images.source import Source
 from catalogd.sync import replacing
 from catalogd.sync.contents import Contents, compare, read_contents
 from catalogd.sync.exiftool_writer import ExiftoolWriter
-from catalogd.sync.packet import Packet, differences, new_packet
+from catalogd.sync.packet import Packet, differences, new_packet, same, usual_name
 from catalogd.sync.sidecar import ATTEMPTS, Change, Written
 
 EXTENSIONS = frozenset(b"jpg jpeg jpe jfif tif tiff dng".split())
 
 _WRAPPER = b"<?xpacket begin="  # without it exiftool takes no packet as a whole
+# Every tag of the maker's, known or not, but for where in the file something lies.
 _MAKER_NOTES = (b"-json", b"-a", b"-G4", b"-n", b"-U", b"-b", b"-MakerNotes:all")
 _PLACES = (b"--PreviewImageStart", b"--OtherImageStart", b"--ThumbnailOffset", b"--JpgFromRawStart")
 
@@ -76,11 +77,12 @@ def write_embedded(
         raise SidecarRefusedError("another program keeps changing it")
     except OSError as error:
         return Written(path, "refused", reason=error.strerror or str(error))
-    except (CatalogdError, ValueError) as error:
+    except CatalogdError as error:
         return Written(path, "refused", reason=str(error))
 
 
 def _make_plan(photo: bytes, change: Change, max_bytes: int) -> _Plan:
+    """Read a photo and work out its new packet, in which nothing but the changes differs."""
     _require_format(photo)
     replacing.require_writable(photo)
     digest, contents = _digest(photo), _contents(photo, max_bytes)
@@ -90,6 +92,9 @@ def _make_plan(photo: bytes, change: Change, max_bytes: int) -> _Plan:
         return _Plan(contents, b"", Written(photo, "unchanged", (), "", digest, digest))
     packet = _wrapped(old.edited(changes) if old else new_packet(changes))
     found = tuple(differences(old, Packet.read(packet)))
+    for name, before, after in found:
+        if not same(after, changes.get(name, before)):
+            raise SidecarRefusedError(f"{usual_name(name)} would not be what it should")
     return _Plan(contents, packet, Written(photo, "written", found, "", digest))
 
 
@@ -156,9 +161,12 @@ def _put_packet(copy: bytes, packet: bytes, writer: ExiftoolWriter) -> str:
 
 
 def _maker_notes(path: bytes, writer: ExiftoolWriter) -> dict[str, Any]:
-    """What maker notes say, by exiftool's tables, but for where in the file something lies."""
+    """What maker notes say, by exiftool's tables."""
     said = writer.run([*_MAKER_NOTES, *_PLACES, path])
-    rows = json.loads(said[said.find("[") : said.rfind("]") + 1])
+    try:
+        rows = json.loads(said[said.find("[") : said.rfind("]") + 1])
+    except ValueError:
+        raise SidecarRefusedError("exiftool can't read its maker notes") from None
     return {name: value for name, value in rows[0].items() if name != "SourceFile"}
 
 
