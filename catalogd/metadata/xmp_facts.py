@@ -110,8 +110,9 @@ def facts_of(root: Value, orientation: int) -> Facts:
 
 
 def _first(root: Value, *names: str) -> str:
-    """The text of the first of some properties that has one."""
-    return next((text for name in names if (text := root.get(name).one()).strip()), "")
+    """The text of the first of some properties that has one that is not catalogd's. See Note [generated]."""
+    texts = ((name, root.get(name).one()) for name in names)
+    return next((text for name, text in texts if text.strip() and not _is_generated(root, name, [text])), "")
 
 
 def _text(root: Value, *names: str) -> str | None:
@@ -156,7 +157,7 @@ def _paths_of_person(root: Value, name: str, separator: str) -> list[str]:
         text: _join_levels(text[:MAX_PATH_CHARS], separator) for text in root.get(name).all()[:MAX_WORDS]
     }
     theirs = {text: path for text, path in spelled.items() if path.casefold() not in generated}
-    return [] if _is_copy(root, name, sorted(theirs)) else list(theirs.values())
+    return [] if _is_generated(root, name, sorted(theirs)) else list(theirs.values())
 
 
 def _join_levels(text: str, separator: str) -> str:
@@ -171,7 +172,7 @@ def _keywords(root: Value, paths: list[str]) -> list[str]:
     """The flat keywords, and the last level of each path that is not among them."""
     generated = {path.rpartition("|")[2] for path in _generated(root, "catalogd:GeneratedKeywords")}
     theirs = [word for word in root.get("dc:subject").all() if word.casefold() not in generated]
-    flat = [] if _is_copy(root, "dc:subject", sorted(theirs)) else theirs
+    flat = [] if _is_generated(root, "dc:subject", sorted(theirs)) else theirs
     shown = (word for word in flat if not INTERNAL_KEYWORD.match(word))
     return clean_words(itertools.chain(shown, (path.rpartition("|")[2] for path in paths)))
 
@@ -192,13 +193,13 @@ def _people(root: Value, regions: Iterable[Region]) -> list[str]:
     generated = _generated(root, "catalogd:GeneratedPeople")
     written = root.get("Iptc4xmpExt:PersonInImage").all()
     theirs = [name for name in written if name.casefold() not in generated]
-    shown = [] if _is_copy(root, "Iptc4xmpExt:PersonInImage", sorted(theirs)) else theirs
+    shown = [] if _is_generated(root, "Iptc4xmpExt:PersonInImage", sorted(theirs)) else theirs
     return clean_words(itertools.chain(shown, named))
 
 
 def _place(root: Value) -> Place | None:
     """The place in a person's words; `nearest` is the spot within the city."""
-    country, region, city, spot = (_word_of_person(root, name) or "" for name in _PLACE)
+    country, region, city, spot = (_word(root, name) or "" for name in _PLACE)
     if not (country or region or city or spot):
         return None
     code = root.get("Iptc4xmpCore:CountryCode").one().strip().upper()
@@ -217,17 +218,13 @@ def _generated(root: Value, name: str) -> set[str]:
     return {entry.casefold() for entry in root.get(name).all() if entry}
 
 
-def _word_of_person(root: Value, name: str) -> str | None:
-    """A text, unless catalogd wrote it. See Note [generated]."""
-    written = root.get(name).one()
-    if written and f"{name} {text_digest(written)}" in root.get("catalogd:GeneratedFields").all():
-        return None
-    return clean_word(written)
+def _is_generated(root: Value, name: str, texts: Iterable[str]) -> bool:
+    """Whether catalogd wrote a property: `texts` is its text, or what of a list is not catalogd's own.
 
-
-def _is_copy(root: Value, name: str, theirs: Iterable[str]) -> bool:
-    """Whether catalogd made a list, and all else in it is what it copied. See Note [generated]."""
-    return f"{name} {text_digest(*theirs)}" in root.get("catalogd:GeneratedFields").all()
+    Such a list is one that catalogd made, in which all else was copied.
+    """
+    record = root.get("catalogd:GeneratedFields").items
+    return bool(record) and f"{name} {text_digest(*texts)}" in (item.text for item in record)
 
 
 def text_digest(*texts: str) -> str:
@@ -280,7 +277,7 @@ def _of_person(root: Value, name: str, marks: Iterable[Region], orientation: int
     """The regions of one list on the upright frame that are not catalogd's. See Note [generated]."""
     generated = set(root.get("catalogd:GeneratedRegions").all())
     theirs = {entry: mark for mark in marks if (entry := region_entry(mark)) not in generated}
-    if _is_copy(root, name, sorted(theirs)):
+    if _is_generated(root, name, sorted(theirs)):
         return []
     boxes = ((upright_box(mark.box, orientation), mark) for mark in theirs.values())
     return [Region(box, mark.name, mark.kind) for box, mark in boxes if box is not None]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from catalogd.metadata.xmp import Value
-from catalogd.records import Facts, Output, Record, Region
+from catalogd.records import Facts, Record, Region
 from catalogd.sync.keyword_lists import has_keywords, keyword_changes, keyword_removal, was_rewritten
 from catalogd.sync.ownership import Ours, properties_of
 from catalogd.sync.packet import Packet, bag, key, merged_language, same, text
@@ -75,6 +75,9 @@ class _State(NamedTuple):
     ours: Ours
 
 
+Step = Callable[[_State, Record, Policy], _State]
+
+
 def changes_for(
     record: Record,
     packet: Packet | None,
@@ -105,7 +108,11 @@ def removal_of_ours(packet: Packet) -> Changes:
         **keyword_removal(properties, ours),
         **region_removal(properties, ours),
         **people_removal(properties, ours),
-        **{key(name): None for name in names if _is_ours(name, properties, ours)},
+        **{
+            key(name): _text_value(name, properties[key(name)], None)
+            for name in names
+            if _is_ours(name, properties, ours)
+        },
         **{name: None for name in properties if name.startswith(key("catalogd:"))},
     }
 
@@ -165,30 +172,13 @@ def _faces(state: _State, record: Record, policy: Policy) -> _State:
     return _moved(state, regions | people, ours)
 
 
-def _caption(state: _State, record: Record, policy: Policy) -> _State:
-    return _say(state, _texts_of("caption", record))
-
-
-def _title(state: _State, record: Record, policy: Policy) -> _State:
-    return _say(state, _texts_of("title", record))
-
-
-def _rating(state: _State, record: Record, policy: Policy) -> _State:
-    return _say(state, _texts_of("rating", record))
-
-
-def _place(state: _State, record: Record, policy: Policy) -> _State:
-    """Names of a place belong together: beside a name that somebody wrote none is written."""
-    return _say(state, _texts_of("place", record), together=True)
-
-
 def _scores(state: _State, record: Record, policy: Policy) -> _State:
     quality = next((output.quality for output in record.outputs.values() if output.quality), None)
     numbers = {name: getattr(quality, field, None) for field, name in _QUALITY.items()}
     said: Changes = {
         key(name): None if number is None else text(f"{number:.4g}") for name, number in numbers.items()
     }
-    models = sorted(output.fingerprint for output in record.outputs.values() if _has_said(output))
+    models = sorted(output.fingerprint for output in record.outputs.values() if output.error is None)
     said[key(_MODELS)] = bag(models) if models else None
     return _moved(state, said, state.ours)
 
@@ -198,27 +188,36 @@ def _ocr(state: _State, record: Record, policy: Policy) -> _State:
     return _moved(state, {key(_OCR): text("\n".join(lines)) if lines else None}, state.ours)
 
 
-_STEPS: dict[str, Callable[[_State, Record, Policy], _State]] = {
+def _text_step(field: str, together: bool = False) -> Step:
+    """The step of a field of texts. What a person wrote into the photo itself is not to be hidden by it."""
+
+    def step(state: _State, record: Record, policy: Policy) -> _State:
+        hides = field in ("caption", "title") and _is_said_in_photo(field, record.facts)
+        return _say(state, dict.fromkeys(_TEXTS[field]) if hides else _texts_of(field, record), together)
+
+    return step
+
+
+_STEPS: dict[str, Step] = {
     "keywords": _keywords,
-    "caption": _caption,
-    "title": _title,
-    "rating": _rating,
+    "caption": _text_step("caption"),
+    "title": _text_step("title"),
+    "rating": _text_step("rating"),
     "faces": _faces,
-    "place": _place,
+    "place": _text_step("place", together=True),
     "scores": _scores,
     "ocr": _ocr,
 }
-
-
-def _has_said(output: Output) -> bool:
-    return output.error is None
 
 
 # ── texts ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _say(state: _State, wanted: Mapping[str, str | None], together: bool = False) -> _State:
-    """Texts as they are to be, where they are not somebody else's."""
+    """Texts as they are to be, where they are not somebody else's.
+
+    Those that belong `together`, as the names of a place do, are written beside none of somebody's.
+    """
     mine = {name for name in wanted if _may_write(name, state.properties, state.ours)}
     if together and mine != set(wanted):
         return state
@@ -226,9 +225,8 @@ def _say(state: _State, wanted: Mapping[str, str | None], together: bool = False
     for name in sorted(mine):
         content = wanted[name] or None
         if content is not None or name in ours.fields:
-            value = _text_value(name, state.properties.get(key(name)), content)
-            changes[key(name)] = value
-            ours = ours.claiming(name, None if value is None else (value.one(),))
+            value = changes[key(name)] = _text_value(name, state.properties.get(key(name)), content)
+            ours = ours.claiming(name, (value.one(),) if value is not None and content is not None else None)
     return _moved(state, changes, ours)
 
 
@@ -244,9 +242,13 @@ def _is_ours(name: str, properties: Mapping[str, Value], ours: Ours) -> bool:
 
 
 def _text_value(name: str, old: Value | None, content: str | None) -> Value | None:
+    """The property with this text, or without any; texts in named languages stay."""
+    if name not in _IN_LANGUAGES:
+        return None if content is None else text(content)
+    value = merged_language(old, content or "")
     if content is None:
-        return None
-    return merged_language(old, content) if name in _IN_LANGUAGES else text(content)
+        del value.items[0]
+    return value if value.items else None
 
 
 # ── in sum ────────────────────────────────────────────────────────────────────────────────────
@@ -254,13 +256,23 @@ def _text_value(name: str, old: Value | None, content: str | None) -> Value | No
 
 def _says_something(field: str, properties: Mapping[str, Value], facts: Facts) -> bool:
     """Whether a field has a value: in the sidecar, or of what a person says, in the photo."""
-    if field == "keywords":
-        return has_keywords(properties) or bool(facts.keywords)
-    if field == "faces":
-        return has_regions(properties) or bool(facts.regions)
-    in_photo = {"caption": facts.caption, "title": facts.title, "rating": facts.rating}.get(field)
+    lists = {"keywords": has_keywords, "faces": has_regions}
     names = (*_TEXTS.get(field, ()), *_OWN.get(field, ()))
-    return in_photo is not None or any(key(name) in properties for name in names)
+    in_sidecar = (
+        lists[field](properties) if field in lists else any(key(name) in properties for name in names)
+    )
+    return in_sidecar or _is_said_in_photo(field, facts)
+
+
+def _is_said_in_photo(field: str, facts: Facts) -> bool:
+    said = {
+        "keywords": facts.keywords,
+        "faces": facts.regions,
+        "caption": facts.caption,
+        "title": facts.title,
+        "rating": facts.rating,
+    }
+    return said.get(field) not in (None, ())
 
 
 def _moved(state: _State, changes: Changes, ours: Ours) -> _State:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalogd.metadata.xmp import LANGUAGE
 from catalogd.metadata.xmp_facts import read_xmp, upright_box
 from catalogd.records import (
     Face,
@@ -453,10 +454,33 @@ def test_another_language_of_a_caption_stays() -> None:
     first = synced(photo(camera="A dog"))
     value = first.properties[key("dc:description")]
     german = text("Ein Hund")
-    german.qualifiers["http://www.w3.org/XML/1998/namespace lang"] = text("de")
+    german.qualifiers[LANGUAGE] = text("de")
     value.items.append(german)
     after = synced(photo(camera="Two dogs"), Packet.read(first.edited({key("dc:description"): value})))
     assert after.properties[key("dc:description")].all() == ["Two dogs", "Ein Hund"]
+
+
+@pytest.mark.usefixtures("_captions")
+def test_taking_out_a_caption_leaves_the_text_of_another_language() -> None:
+    first = synced(photo(camera="A dog"))
+    value = first.properties[key("dc:description")]
+    german = language("Ein Hund").items[0]
+    german.qualifiers = {LANGUAGE: text("de")}
+    value.items.append(german)
+    both = Packet.read(first.edited({key("dc:description"): value}))
+    for after in (synced(photo(), both), Packet.read(both.edited(removal_of_ours(both)))):
+        assert after.properties[key("dc:description")].all() == ["Ein Hund"]
+
+
+@pytest.mark.usefixtures("_captions")
+def test_a_caption_in_the_photo_itself_is_not_hidden_and_ours_is_not_taken_for_one() -> None:
+    after = synced(photo("dog", camera="A dog", lens="Dogs", caption="Mine"))
+    assert key("dc:description") not in after.properties
+    first = synced(photo("dog", camera="A dog", lens="Dogs"))
+    assert (read_xmp(first.content).caption, read_xmp(first.content).title) == (None, None)
+    after = synced(photo("dog", camera="A dog", lens="Dogs", caption="Mine"), first)
+    assert key("dc:description") not in after.properties
+    assert after.properties[key("dc:title")].one() == "Dogs"
 
 
 def test_the_names_of_a_place_are_written_whole_or_not_at_all() -> None:
