@@ -34,8 +34,8 @@ LISTINGS = 16  # folders whose listing is kept: each worker goes through one aft
 # A folder that changed this recently may change again without its time telling so: FAT counts in 2 s.
 SETTLED_NS = 2_000_000_000
 # A run changes the folder with every sidecar that it creates. A listing that is out of date still counts
-# for this many times as long as it took: so listing large folders takes a tenth of a run at most.
-REUSED_TIMES = 10
+# for this many times as long as it took: so listing large folders takes a thirtieth of a run at most.
+REUSED_TIMES = 30
 
 
 class _Listing(NamedTuple):
