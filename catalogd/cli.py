@@ -1028,7 +1028,7 @@ def _chosen_records(
 
     plan = search_photos.parse(_query_text(what), max(1, catalog.counts().indexed))
     hits = search_photos.search(catalog, plan, _text_encoder(settings, bool(plan.words)))
-    return filter(None, catalog.records([hit.photo_id for hit in hits])), len(hits)
+    return catalog.iter_records_of([hit.photo_id for hit in hits]), len(hits)
 
 
 def _records_at(catalog: Catalog, paths: tuple[str, ...]) -> Iterator[Record]:

@@ -236,9 +236,14 @@ class Catalog:
         """The photos at or below `folder`, folder by folder."""
         for path in self.folders_under(folder):
             entries = self._store.folder_entries(path).values()
-            ids = [int.from_bytes(entry[FILE_ENTRY_PHOTO], "big") for entry in entries]
-            for start in range(0, len(ids), PAGE_RECORDS):
-                yield from filter(None, self.records(ids[start : start + PAGE_RECORDS]))
+            yield from self.iter_records_of(
+                [int.from_bytes(entry[FILE_ENTRY_PHOTO], "big") for entry in entries]
+            )
+
+    def iter_records_of(self, photo_ids: Sequence[int]) -> Iterator[Record]:
+        """Those of these photos that there are, page by page."""
+        for start in range(0, len(photo_ids), PAGE_RECORDS):
+            yield from filter(None, self.records(photo_ids[start : start + PAGE_RECORDS]))
 
     def changes_since(self, commit: int) -> tuple[int, list[int]] | None:
         """The commit up to which, and the photos that, were touched after `commit`; page by page.

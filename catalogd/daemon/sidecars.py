@@ -17,7 +17,7 @@ from pathlib import Path
 
 from catalogd.catalog import Catalog
 from catalogd.daemon.status import Lock, tell_sidecars
-from catalogd.errors import CatalogdError, CatalogLockedError
+from catalogd.errors import CatalogLockedError
 from catalogd.metadata.exiftool import find_exiftool
 from catalogd.records import Record, SidecarsKnown, display_path
 from catalogd.settings import Settings
@@ -90,7 +90,7 @@ class Keeper(threading.Thread):
         load_policy(settings)
         self.written = self.refused = 0
         self.known: collections.deque[SidecarsKnown] = collections.deque()  # for the run to commit
-        self.broken: CatalogdError | None = None  # what ended this thread
+        self.broken: Exception | None = None  # what ended this thread
         self._settings = settings
         self._catalog = catalog
         self._ledger = Ledger.start(settings.catalog)
@@ -117,7 +117,7 @@ class Keeper(threading.Thread):
                     self._catch_up()
                 else:
                     self._stopping.wait(LOOK_EVERY_S)
-        except CatalogdError as error:
+        except Exception as error:  # handed to the main thread, which says so
             self.broken = error
 
     def _catch_up(self) -> None:
@@ -150,7 +150,7 @@ class Keeper(threading.Thread):
             self._next, photo_ids = changes
             if not photo_ids:
                 return
-            yield from filter(None, self._catalog.records(photo_ids))
+            yield from self._catalog.iter_records_of(photo_ids)
 
 
 def _read_mark(file: Path) -> int:

@@ -17,12 +17,12 @@ from catalogd.errors import UsageError
 from catalogd.images import PHOTO_EXTENSIONS
 from catalogd.pipeline.scan import FolderScan, Rules, scan
 from catalogd.records import display_path
+from catalogd.sync.replacing import TEMPORARY_PREFIX
 
 _RESCAN_S = 3600.0  # changes that no event told (network shares): a rescan of 500,000 photos costs seconds
 _WATCH_AGAIN_S = 2.0
 _SETTLED_S = 2.0  # a file that is being copied is written to more often, also over a slow network
 _WATCHED_EXTENSIONS = PHOTO_EXTENSIONS | {b"xmp"}
-SCRATCH_PREFIX = b".catalogd-"  # of a sidecar that is being written beside the old one
 _STOP_S = 2.0  # a thread in a folder listing that hangs is left behind
 
 
@@ -281,7 +281,7 @@ class Watcher(threading.Thread):
     def _tell(self, paths: set[bytes]) -> None:
         folders = set()
         for path in paths:
-            if os.path.basename(path).startswith(SCRATCH_PREFIX):
+            if os.path.basename(path).startswith(TEMPORARY_PREFIX):  # of a sidecar that is being written
                 continue
             if os.path.isdir(path):
                 self._scanner.look_below(path)

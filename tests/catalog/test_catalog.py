@@ -31,7 +31,18 @@ from catalogd.catalog.store import (
     space_key,
 )
 from catalogd.errors import CatalogError, CatalogMissingError, CatalogVersionError
-from catalogd.records import Change, Failure, Missing, Moved, Output, Record, Retry, Stat, encode
+from catalogd.records import (
+    Change,
+    Failure,
+    Missing,
+    Moved,
+    Output,
+    Record,
+    Retry,
+    SidecarsKnown,
+    Stat,
+    encode,
+)
 from catalogd.settings import Settings
 from tests.catalog.photos import OTHER_PROFILE, PROFILE, SPACE, failure, photo, tagger, vector
 
@@ -370,6 +381,38 @@ def test_repair_keeps_what_can_be_kept_so_that_a_rescan_has_little_to_do(catalog
     assert record is not None
     assert record.outputs.keys() == {"tagger"}
     assert [found.path for found in catalog.failures()] == [b"/b/broken.jpg"]
+
+
+def test_sidecars_are_known_until_they_are_gone_or_their_folder_is(catalog: Catalog) -> None:
+    filled(catalog)
+    stat = Stat(10, 20)
+    catalog.commit([SidecarsKnown(b"/a", {b"0.jpg.xmp": stat, b"1.xmp": stat})], PROFILE)
+    assert catalog.known_sidecars(b"/a") == {b"0.jpg.xmp": stat, b"1.xmp": stat}
+    assert catalog.sidecar_stat(b"/a/1.xmp") == stat
+    catalog.commit([SidecarsKnown(b"/a", {b"1.xmp": None})], PROFILE)
+    assert list(catalog.known_sidecars(b"/a/")) == [b"0.jpg.xmp"]
+    catalog.commit([SidecarsKnown(b"/nowhere", {b"x.xmp": stat})], PROFILE)
+    assert catalog.known_sidecars(b"/nowhere") == {}
+    assert catalog.check(deep=True) == []
+    catalog.commit([Missing(b"/a/%d.jpg" % number, 5.0) for number in range(6)], PROFILE)
+    assert catalog.known_sidecars(b"/a") == {}
+
+
+def test_photos_that_were_touched_since_a_commit_are_told_up_to_the_last(catalog: Catalog) -> None:
+    ids = filled(catalog)
+    last, touched = catalog.changes_since(0) or (0, [])
+    assert (last, sorted(touched)) == (catalog.counts().commit, sorted(ids))
+    assert catalog.changes_since(last) == (last, [])
+    catalog.commit([SidecarsKnown(b"/a", {b"x.xmp": Stat(1, 1)})], PROFILE)
+    assert catalog.changes_since(last) == (last + 1, [])
+
+
+def test_the_photos_below_a_folder_are_told_without_failures(catalog: Catalog) -> None:
+    filled(catalog)
+    catalog.commit([photo("/a/b/deep.jpg"), photo("/ab/other.jpg")], PROFILE)
+    found = sorted(record.path for record in catalog.records_under(b"/a"))
+    assert found == [*(b"/a/%d.jpg" % number for number in range(5)), b"/a/b/deep.jpg"]
+    assert list(catalog.records_under(b"/b")) == []
 
 
 @pytest.mark.parametrize("deep", [False, True])
