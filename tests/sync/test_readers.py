@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from catalogd.metadata.exiftool import find_exiftool
 from catalogd.metadata.xmp import Value
 from catalogd.records import Face, Facts, Output, Place, Quality, Record, Stat, Tag, TextLine
-from catalogd.sync.exiftool_writer import ExiftoolWriter
+from catalogd.sync.exiftool_writer import ExiftoolWriter, keeps
 from catalogd.sync.fields import changes_for
 from catalogd.sync.packet import Packet, bag, key, language, new_packet, same, seq, struct, text
 from catalogd.sync.policy import Policy
@@ -30,6 +31,7 @@ from tests.sync.readers import (
     sidecar_of,
 )
 
+LARGE_BYTES = 1 << 20  # of packets that would only take time
 POLICY = Policy(parent=("ours",))
 LABEL, TITLE, CAPTION = "Green", 'Bryggen & "the" <wharf>', "Åsa y Ana Núñez, 寿司 🏔\nsecond line"
 PERSON = "Ana Núñez"
@@ -166,23 +168,25 @@ def by_exiftool_first(sidecar: Path, writer: ExiftoolWriter) -> None:
     assert written.state == "written", written.reason
 
 
-@pytest.mark.parametrize("write", [by_ourselves, by_exiftool_first])
-def test_adobes_toolkit_accepts_whatever_it_accepted_before_with_our_words(write, tmp_path, writer):
-    sidecars = [tmp_path / f"{case.name}.xmp" for case in KEPT]
-    for sidecar, case in zip(sidecars, KEPT, strict=True):
+def test_adobes_toolkit_accepts_whatever_it_accepted_before_with_our_words(tmp_path, writer):
+    """By both writers, where exiftool is asked at all."""
+    sidecar = tmp_path / "a.xmp"
+    read = collections.Counter()
+    cases = [case for case in KEPT if len(case.content) < LARGE_BYTES]
+    for case in cases:
         sidecar.write_bytes(case.content)
-    before = [seen_by_exempi(sidecar) for sidecar in sidecars]
-    for sidecar in sidecars:
-        write(sidecar, writer)
-    read = 0
-    for sidecar, was in zip(sidecars, before, strict=True):
-        if was:
-            read += 1
-            now = seen_by_exempi(sidecar)
-            assert "ours|dog" in now[key("lr:hierarchicalSubject")].all(), sidecar.name
-            assert now[key("catalogd:OcrText")].text == "PIER 7\t🏔\n-XMP:all=", sidecar.name
-            assert was.keys() <= now.keys(), sidecar.name
-    assert read >= 0.9 * len(KEPT), "or the toolkit was not asked"
+        before = seen_by_exempi(sidecar)
+        for write in (by_ourselves, by_exiftool_first)[: 1 + keeps(Packet.read(case.content))]:
+            sidecar.write_bytes(case.content)
+            write(sidecar, writer)
+            if before:
+                read[write] += 1
+                now = seen_by_exempi(sidecar)
+                assert "ours|dog" in now[key("lr:hierarchicalSubject")].all(), case.name
+                assert now[key("catalogd:OcrText")].text == "PIER 7\t🏔\n-XMP:all=", case.name
+                assert before.keys() <= now.keys(), case.name
+    assert read[by_ourselves] >= 0.9 * len(cases), "or the toolkit was not asked"
+    assert read[by_exiftool_first] >= 0.2 * len(cases), "or exiftool was not"
 
 
 def seen_by_exempi(sidecar: Path) -> dict[str, Value]:
