@@ -14,6 +14,9 @@ from catalogd.daemon import Progress
 from catalogd.models.registry import describe
 from catalogd.records import Facts, Failure, Hit, Place, Record, Region, Sidecar, Signal, Stat
 from catalogd.settings import Settings
+from catalogd.sync import Synced
+from catalogd.sync.report import SHOWN_REFUSALS, Tally
+from catalogd.sync.sidecar import Written
 
 ESC = "\x1b"
 
@@ -204,3 +207,35 @@ def test_escape_sequences_in_facts_do_not_reach_the_terminal() -> None:
     text = lines_of(Facts("jpeg", 4, 3, caption=f"bad{ESC}[2J\ncaption", keywords=(f"k{ESC}",)))
     assert text["caption"] == "bad\\x1b[2J\\ncaption"
     assert text["keywords"] == "k\\x1b"
+
+
+def test_the_summary_of_a_sync_names_refusals_with_their_reasons_up_to_a_bound() -> None:
+    tally = Tally()
+    for number in range(SHOWN_REFUSALS + 2):
+        written = Written(b"/p/%d\n.xmp" % number, "refused", reason="it is damaged")
+        tally.add(Synced(b"/p/%d.jpg" % number, written), "refused")
+    lines = terminal.sync_summary(tally, "20260101-000000-000000", False)
+    assert f"{SHOWN_REFUSALS + 2} refused" in lines[0]
+    assert lines[1] == "refused: /p/0\\n.xmp: it is damaged"
+    assert lines[-2] == "refused: 2 more; --json names them all"
+    assert "--undo 20260101-000000-000000" in lines[-1]
+
+
+def test_changes_of_a_sidecar_are_shown_property_by_property_and_cut() -> None:
+    row = {
+        "path": "/p/a.jpg.xmp",
+        "state": "to_write",
+        "reason": None,
+        "differences": [
+            {"name": "dc:subject", "before": ["old"], "after": ["old", "dog"]},
+            {"name": "catalogd:OcrText", "before": None, "after": "x\n" * 300},
+        ],
+    }
+    lines = terminal.synced_lines(row)
+    assert lines[:3] == [
+        "/p/a.jpg.xmp: to write",
+        '  - dc:subject: ["old"]',
+        '  + dc:subject: ["old", "dog"]',
+    ]
+    assert lines[3].startswith("  + catalogd:OcrText: x\\nx")
+    assert len(lines[3]) < 300
