@@ -201,9 +201,9 @@ class _Syncer:
             self._writer,
             self._settings.max_file_bytes,
             dry_run=self._options.dry_run,
+            before_replace=self._note(record.path),
         )
-        if written.state in ("written", "created") and not self._options.dry_run and self._ledger:
-            self._note(record.path)(written)
+        if written.state in ("written", "created") and not self._options.dry_run:
             self._confirm(written)
         return Synced(record.path, written)
 

@@ -177,10 +177,16 @@ class _Keywords:
         return [keyword for keyword in recorded if keyword in gone]
 
     def union(self) -> list[KeywordPath]:
-        """Somebody's keywords, each once: paths, then flat ones that are no level of any."""
+        """Somebody's keywords, each once: paths, then flat ones that are no level of any.
+
+        Those that catalogd copied stay, also where they are a level of a path that it added itself.
+        """
         found = {entry.kind: entry.paths(self.theirs[entry.kind]) for entry in self.kept}
         paths = [path for kind, paths in found.items() if kind.separator for path in paths]
-        return _each_once([*paths, *_uncovered(found.get(_FLAT, []), [*paths, *self._recorded])])
+        flat = found.get(_FLAT, [])
+        copied = {_key(path) for entry in self.derived for path in entry.paths(self.theirs[entry.kind])}
+        again = [path for path in flat if _key(path) in copied]
+        return _each_once([*paths, *again, *_uncovered(flat, [*paths, *self._recorded])])
 
     def completed(
         self, entry: _List, said: Sequence[KeywordPath], known: Iterable[KeywordPath]

@@ -571,3 +571,14 @@ def test_what_a_person_changed_since_is_not_taken_out() -> None:
     assert restored.properties[key("dc:description")].one() == "Edited"
     assert key("photoshop:Country") not in restored.properties
     assert not [name for name in restored.properties if "catalogd" in name]
+
+
+def test_a_flat_keyword_that_is_a_level_of_a_path_of_ours_stays_in_the_lists() -> None:
+    """The second sync used to drop it from those that the first had made."""
+    before = packet(xmp_array("dc:subject", "Deutschland", "Alps"))
+    place = Place("DE", "Deutschland", "Bayern", "Garmisch", "", 0.0)
+    after = synced(photo("dog", place=place), before)
+    for name in ("lr:hierarchicalSubject", "digiKam:TagsList"):
+        listed = words(after, name)
+        assert listed is not None
+        assert {"Deutschland", "Alps"} <= set(listed)
