@@ -24,7 +24,7 @@ from catalogd.metadata.xmp import BAG, SEQ, Value
 from catalogd.metadata.xmp_facts import INTERNAL_KEYWORD
 from catalogd.records import Facts
 from catalogd.sync.ownership import Ours, merged, taken_out
-from catalogd.sync.packet import key, text
+from catalogd.sync.packet import key, relisted, text
 from catalogd.sync.policy import SEPARATOR, KeywordPath
 
 
@@ -260,10 +260,7 @@ def _change(entry: _List, items: list[Value]) -> dict[str, Value | None]:
         return {}
     if not items:
         return {name: None}
-    value = Value()
-    value.kind = (entry.value.kind if entry.value is not None else "") or entry.kind.array
-    value.items = items
-    return {name: value}
+    return {name: relisted(entry.value, items, entry.kind.array)}
 
 
 # ── keywords ──────────────────────────────────────────────────────────────────────────────────

@@ -115,6 +115,14 @@ def seq(items: Iterable[str | Value]) -> Value:
     return _array(SEQ, items)
 
 
+def relisted(old: Value | None, items: Iterable[str | Value], kind: str = BAG) -> Value:
+    """An array of these items in place of `old`: of its kind and with its language, where it is an array."""
+    value = _array(kind, items)
+    if old is not None and old.kind:
+        value.kind, value.qualifiers = old.kind, old.qualifiers
+    return value
+
+
 def struct(fields: Mapping[str, str | Value]) -> Value:
     """A structure; its fields go by key or by usual name ("stArea:x")."""
     value = Value()

@@ -13,17 +13,19 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from catalogd.metadata.values import clean_word, number
-from catalogd.metadata.xmp import Value
+from catalogd.metadata.xmp import STRUCT, Value
 from catalogd.metadata.xmp_facts import region_entry, upright_box
 from catalogd.records import Box, Facts, Region
 from catalogd.sync.ownership import Ours, merged, taken_out, texts
-from catalogd.sync.packet import bag, key, struct, walk
+from catalogd.sync.packet import key, relisted, struct, text, walk
 
 # Two boxes are of one face when they have that share of their union in common: programs frame faces
 # from chin to brow or with hair, and neighbours in a crowd overlap by less.
 SAME_FACE_IOU = 0.3
 DIGITS = 5  # of coordinates, as `region_entry` has: a sixteenth of a pixel of 6,000
 _MWG, _MICROSOFT, _PEOPLE = "mwg-rs:Regions", "MP:RegionInfo", "Iptc4xmpExt:PersonInImage"
+_LISTS = {_MWG: "mwg-rs:RegionList", _MICROSOFT: "MPRI:Regions"}  # the field with the regions
+_APPLIED = "mwg-rs:AppliedToDimensions"
 _INVERSE = {6: 8, 8: 6}  # the orientation that undoes another; the others undo themselves
 
 
@@ -53,7 +55,7 @@ def region_changes(
     first list must have too, for programs look no further once there is one.
     """
     size_px = stored_size(facts)
-    if not (wanted or ours.regions) or _is_of_another_size(properties, size_px):
+    if not (wanted or ours.regions) or not _may_write(properties, size_px):
         return {}, ours
     sidecar = _Regions(properties, ours)
     rejected = merged(ours.rejected_regions, sidecar.taken_out())
@@ -72,18 +74,22 @@ def region_changes(
         claimed = made and ours.may_claim(name, ours.regions)
         after = after.claiming(name, _contents(first) if claimed else None)
         if _contents([*first, *new]) != _contents(marks or ()):
-            changes[key(name)] = _written(name, properties.get(key(name)), [*first, *new], size_px)
+            old = properties.get(key(name))
+            changes[key(name)] = _written(name, old, [*first, *new], made, size_px)
     return changes, after
 
 
 def region_removal(properties: Mapping[str, Value], ours: Ours) -> dict[str, Value | None]:
     """What takes out catalogd's regions, and the lists that it made."""
+    if not _are_understood(properties):
+        return {}
     sidecar = _Regions(properties, ours)
     changes: dict[str, Value | None] = {}
     for name, marks in sidecar.lists.items():
-        left = [] if name in sidecar.derived else sidecar.theirs[name]
+        made = name in sidecar.derived
+        left = [] if made else sidecar.theirs[name]
         if len(left) != len(marks or ()):
-            changes[key(name)] = _written(name, properties.get(key(name)), left, (0, 0))
+            changes[key(name)] = _written(name, properties.get(key(name)), left, made)
     return changes
 
 
@@ -97,28 +103,43 @@ def people_changes(
     marked = {**properties, **regions}
     marks = [*(_mwg_marks(marked) or ()), *(_microsoft_marks(marked) or ())]
     named = dict.fromkeys(mark.name for mark in marks if mark.kind == "Face" and mark.name)
-    here = texts(properties.get(key(_PEOPLE)))
+    old = properties.get(key(_PEOPLE))
+    if old is not None and old.kind == STRUCT:  # no list of names: nothing is known of it
+        return {}, ours
+    here = texts(old)
     gone = taken_out(ours.people, [set(here) & set(ours.people)])
     rejected = merged(ours.rejected_people, (name for name in ours.people if name in gone))
-    theirs = [name for name in here if name not in ours.people]
+    theirs = _of_others(old, ours)
     after = dataclasses.replace(ours, rejected_people=rejected)
-    if key(_PEOPLE) not in properties and named and not ours.people:
-        theirs = [name for name in facts.people if name not in named]
-        after = after.claiming(_PEOPLE, sorted(theirs))
-    new = [name for name in named if name not in theirs and name not in rejected]
-    after = dataclasses.replace(after, people=tuple(new))
-    if [*theirs, *new] == here:
-        return {}, after
-    return {key(_PEOPLE): bag([*theirs, *new]) if theirs or new else None}, after
+    if old is None and named and not ours.people:
+        theirs = [text(name) for name in facts.people if name not in named]
+        after = after.claiming(_PEOPLE, sorted(name.text for name in theirs))
+    known = {name.text for name in theirs}
+    new = [text(name) for name in named if name not in known and name not in rejected]
+    after = dataclasses.replace(after, people=tuple(name.text for name in new))
+    return _people_change(old, [*theirs, *new]), after
 
 
 def people_removal(properties: Mapping[str, Value], ours: Ours) -> dict[str, Value | None]:
     """What takes out the names that catalogd wrote, and the list if it made that."""
-    here = texts(properties.get(key(_PEOPLE)))
-    theirs = [name for name in here if name not in ours.people]
-    if ours.claims(_PEOPLE, sorted(theirs)):
-        theirs = []
-    return {key(_PEOPLE): bag(theirs) if theirs else None} if theirs != here else {}
+    old = properties.get(key(_PEOPLE))
+    if old is not None and old.kind == STRUCT:
+        return {}
+    theirs = _of_others(old, ours)
+    made = ours.claims(_PEOPLE, sorted(name.text for name in theirs))
+    return _people_change(old, [] if made else theirs)
+
+
+def _of_others(people: Value | None, ours: Ours) -> list[Value]:
+    """The items that are not catalogd's, as they stand there."""
+    items = () if people is None else people.items if people.kind else (people,)
+    return [item for item in items if item.text not in ours.people]
+
+
+def _people_change(old: Value | None, items: Sequence[Value]) -> dict[str, Value | None]:
+    if [item.text for item in items] == texts(old):
+        return {}
+    return {key(_PEOPLE): relisted(old, items) if items else None}
 
 
 def has_regions(properties: Mapping[str, Value]) -> bool:
@@ -184,8 +205,8 @@ def _mwg_marks(properties: Mapping[str, Value | None]) -> list[_Mark] | None:
     regions = properties.get(key(_MWG))
     if regions is None:
         return None
-    applied = regions.get("mwg-rs:AppliedToDimensions")
-    return [_mwg_mark(item, applied) for item in regions.get("mwg-rs:RegionList").items]
+    applied = regions.get(_APPLIED)
+    return [_mwg_mark(item, applied) for item in regions.get(_LISTS[_MWG]).items]
 
 
 def _mwg_mark(item: Value, applied: Value) -> _Mark:
@@ -205,7 +226,7 @@ def _microsoft_marks(properties: Mapping[str, Value | None]) -> list[_Mark] | No
     info = properties.get(key(_MICROSOFT))
     if info is None:
         return None
-    return [_microsoft_mark(item) for item in info.get("MPRI:Regions").items]
+    return [_microsoft_mark(item) for item in info.get(_LISTS[_MICROSOFT]).items]
 
 
 def _microsoft_mark(item: Value) -> _Mark:
@@ -219,11 +240,25 @@ def _name(value: Value) -> str:
     return clean_word(value.one()) or ""
 
 
+def _may_write(properties: Mapping[str, Value], size_px: tuple[int, int]) -> bool:
+    return _are_understood(properties) and not _is_of_another_size(properties, size_px)
+
+
+def _are_understood(properties: Mapping[str, Value]) -> bool:
+    """Whether what stands there is a structure with an array of regions, or without any."""
+    there = ((properties[key(name)], name) for name in _LISTS if key(name) in properties)
+    return all(
+        value.kind == STRUCT
+        and (key(_LISTS[name]) not in value.fields or value.get(_LISTS[name]).kind not in ("", STRUCT))
+        for value, name in there
+    )
+
+
 def _is_of_another_size(properties: Mapping[str, Value], size_px: tuple[int, int]) -> bool:
     """Whether the regions were made for the picture turned on its side: nothing then fits beside them."""
     if key(_MWG) not in properties:
         return False
-    applied = properties[key(_MWG)].get("mwg-rs:AppliedToDimensions")
+    applied = properties[key(_MWG)].get(_APPLIED)
     width, height = (number(applied.get(f"stDim:{name}").text) or 0.0 for name in "wh")
     return (width - height) * (size_px[0] - size_px[1]) < 0
 
@@ -285,17 +320,20 @@ def _copied(name: str, others: Iterable[_Mark], here: Iterable[_Mark]) -> list[_
     return [known.get(copy.entry, copy) for copy in copies]
 
 
-def _written(name: str, old: Value | None, marks: Sequence[_Mark], size_px: tuple[int, int]) -> Value | None:
-    """The property with these regions; None when there is none left. What else is in it stays."""
-    if not marks:
+def _written(
+    name: str, old: Value | None, marks: Sequence[_Mark], made: bool, size_px: tuple[int, int] = (0, 0)
+) -> Value | None:
+    """The property with these regions, and what else is in it; None when catalogd `made` it, for nothing."""
+    fields = dict(old.fields) if old else {}
+    if not marks and made and not fields.keys() - {key(_LISTS[name]), key(_APPLIED)}:
         return None
-    if name == _MWG:
-        fields = {key("mwg-rs:AppliedToDimensions"): _dimensions(size_px), **(old.fields if old else {})}
-        return struct(
-            {**fields, key("mwg-rs:RegionList"): bag(mark.value or _mwg_item(mark) for mark in marks)}
-        )
-    fields = old.fields if old else {}
-    return struct({**fields, key("MPRI:Regions"): bag(mark.value or _microsoft_item(mark) for mark in marks)})
+    if name == _MWG and marks:
+        fields = {key(_APPLIED): _dimensions(size_px), **fields}
+    make = _mwg_item if name == _MWG else _microsoft_item
+    items = [mark.value or make(mark) for mark in marks]
+    value = struct({**fields, key(_LISTS[name]): relisted(fields.get(key(_LISTS[name])), items)})
+    value.qualifiers = old.qualifiers if old else {}
+    return value
 
 
 def _dimensions(size_px: tuple[int, int]) -> Value:

@@ -30,7 +30,7 @@ from catalogd.records import (
 )
 from catalogd.sync import fields
 from catalogd.sync.fields import FIELDS, changes_for, removal_of_ours
-from catalogd.sync.packet import Packet, bag, differences, key, language, new_packet, seq, text
+from catalogd.sync.packet import Packet, bag, differences, key, language, new_packet, same, seq, text
 from catalogd.sync.policy import Policy
 from catalogd.sync.regions import stored_box
 from tests.packets import xmp_array, xmp_packet, xmp_region, xmp_regions
@@ -582,3 +582,52 @@ def test_a_flat_keyword_that_is_a_level_of_a_path_of_ours_stays_in_the_lists() -
         listed = words(after, name)
         assert listed is not None
         assert {"Deutschland", "Alps"} <= set(listed)
+
+
+# ── what hardly any program writes ────────────────────────────────────────────────────────────
+
+NAME = "<mwg-rs:Name>Bob</mwg-rs:Name>"
+RESOURCE = 'rdf:parseType="Resource"'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<mwg-rs:Regions>Bob</mwg-rs:Regions>",
+        "<mwg-rs:Regions><rdf:Bag><rdf:li>Bob</rdf:li></rdf:Bag></mwg-rs:Regions>",
+        f"<mwg-rs:Regions {RESOURCE}><mwg-rs:RegionList>Bob</mwg-rs:RegionList></mwg-rs:Regions>",
+        "<MP:RegionInfo>Bob</MP:RegionInfo>",
+        f"<Iptc4xmpExt:PersonInImage {RESOURCE}>{NAME}</Iptc4xmpExt:PersonInImage>" + xmp_regions(),
+    ],
+)
+def test_a_property_of_another_shape_is_left_as_it_is(body: str) -> None:
+    """Regions that were no list were taken for none, and written over."""
+    before = packet(body)
+    for after in (synced(photo(faces=BOXES), before), Packet.read(before.edited(removal_of_ours(before)))):
+        name = next(iter(before.properties))
+        assert same(after.properties[name], before.properties[name])
+
+
+def test_what_else_stands_among_regions_outlives_ours() -> None:
+    """When our last region went, what somebody had said beside it went too."""
+    dated = f"<MP:RegionInfo {RESOURCE}><MPRI:DateRegionsValid>2020</MPRI:DateRegionsValid></MP:RegionInfo>"
+    after = synced(photo(faces=BOXES), packet(dated))
+    for emptied in (synced(photo(), after), Packet.read(after.edited(removal_of_ours(after)))):
+        assert emptied.properties[key("MP:RegionInfo")].get("MPRI:DateRegionsValid").text == "2020"
+
+
+def test_names_of_people_and_lists_keep_what_is_said_of_them() -> None:
+    """They were written anew from their texts alone: languages and structures were lost."""
+    german, structure = '<rdf:li xml:lang="de">Ana</rdf:li>', f"<rdf:li {RESOURCE}>{NAME}</rdf:li>"
+    people = f"<Iptc4xmpExt:PersonInImage><rdf:Seq>{german}{structure}</rdf:Seq></Iptc4xmpExt:PersonInImage>"
+    words = '<dc:subject xml:lang="de"><rdf:Bag><rdf:li>Hof</rdf:li></rdf:Bag></dc:subject>'
+    named = xmp_regions(xmp_region("Zoe", 0.5, 0.5, 0.1, 0.1))
+    before = packet(people + words + named)
+    after = synced(photo("dog", faces=BOXES), before)
+    persons = after.properties[key("Iptc4xmpExt:PersonInImage")]
+    assert persons.kind == "Seq"
+    assert all(map(same, persons.items, before.properties[key("Iptc4xmpExt:PersonInImage")].items))
+    assert persons.items[-1].text == "Zoe"
+    assert after.properties[key("dc:subject")].language == "de"
+    restored = Packet.read(after.edited(removal_of_ours(after)))
+    assert differences(before, restored) == []
