@@ -32,11 +32,12 @@ from catalogd.metadata.exiftool import Program, find_exiftool
 from catalogd.metadata.xmp import Value
 from catalogd.records import Record, Stat, decode_record, encode
 from catalogd.settings import Settings
-from catalogd.sync import embed
+from catalogd.sync import embed, replacing
 from catalogd.sync.exiftool_writer import ExiftoolWriter
 from catalogd.sync.fields import FIELDS, changes_for
 from catalogd.sync.ledger import Entry, Ledger, values_before
 from catalogd.sync.naming import LAYOUTS, first_properties, sidecars_for
+from catalogd.sync.ownership import is_recorded, properties_of
 from catalogd.sync.packet import Packet
 from catalogd.sync.policy import Policy, load_policy
 from catalogd.sync.sidecar import Written, write_sidecar
@@ -104,22 +105,26 @@ def sync_records(
 def undo(ledger: Ledger, settings: Settings) -> Generator[Synced, None, None]:
     """Take back what a run wrote, and nothing else; yields each of its sidecars.
 
-    A sidecar that the run created and nobody added to is deleted: its state is "removed". When all are done,
-    and none was refused, the run is closed. Raises ExiftoolError when there is no exiftool.
+    A sidecar that the run created and nobody added to is deleted: its state is "removed". One in which
+    nothing of catalogd's is recorded is another one, under the same name, and stays. When all are taken
+    back the run is closed. Raises ExiftoolError when there is no exiftool.
     """
-    refused = False
     with ExiftoolWriter(find_exiftool(settings.exiftool)) as writer:
         for path, entries in ledger.entries():
             written = _take_back(path, entries, writer, settings)
-            refused |= written.state == "refused"
+            if written.state != "refused":
+                with contextlib.suppress(OSError):  # the next undo finds nothing left to do in it
+                    ledger.drop(path)
             yield Synced(path, written)
-    if not refused:
-        ledger.close()
+    with contextlib.suppress(FileNotFoundError):  # another process has taken it back too
+        if not any(ledger.entries()):  # the run may still be writing
+            ledger.close()
 
 
 def _take_back(path: bytes, entries: Sequence[Entry], writer: ExiftoolWriter, settings: Settings) -> Written:
     def change(packet: Packet | None) -> dict[str, Value | None]:
-        return values_before(entries, packet.properties) if packet is not None else {}
+        properties = properties_of(packet)
+        return values_before(entries, properties) if is_recorded(properties) else {}
 
     if not os.path.lexists(path):
         there = os.path.isdir(os.path.dirname(path))
@@ -231,19 +236,22 @@ def remove_sidecar(
 ) -> Written | None:
     """Delete a sidecar that would have no property left after `change`; None when some would be left.
 
-    What is no property (a comment that a person wrote) keeps it too.
+    What is no property (a comment that a person wrote) keeps it too. A symbolic link stays.
     """
+    target = os.path.realpath(path)
     try:
-        with open(path, "rb") as file:
+        replacing.require_writable(target)
+        with open(target, "rb") as file:
             content = file.read()
         packet = Packet.read(content)
         left = {**packet.properties, **change(packet)}
         if packet.remarks or any(value is not None for value in left.values()):
             return None
-        with open(path, "rb") as file:
+        with open(target, "rb") as file:
             if file.read() != content:
                 return None
-        os.unlink(path)
+        os.unlink(target)
+        replacing.sync_folder(os.path.dirname(target))
     except (OSError, CatalogdError):
         return None  # whoever writes it next says why
     return Written(path, "removed", digest_before=hashlib.sha256(content).hexdigest())

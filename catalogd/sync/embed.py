@@ -114,10 +114,11 @@ def _carry_out(
         _refuse_losses((photo, plan.contents), (copy, made), writer)
         replacing.finish(copy, photo)
         written = plan.written._replace(digest_after=_digest(copy))
-        if _digest(photo) != digest:
-            return None
         if before_replace:
             before_replace(written)
+        last = _identity(photo)
+        if _digest(photo) != digest or _identity(photo) != last:
+            return None
         replacing.back_up(photo)
         os.replace(copy, photo)
         replacing.sync_folder(os.path.dirname(photo))
@@ -137,6 +138,12 @@ def _contents(path: bytes, max_bytes: int) -> Contents:
 def _digest(path: bytes) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _identity(path: bytes) -> tuple[int, int, int]:
+    """It differs when somebody wrote the file, also where the digest had been taken already."""
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _wrapped(packet: bytes) -> bytes:

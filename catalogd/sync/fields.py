@@ -18,7 +18,7 @@ from typing import NamedTuple
 from catalogd.metadata.xmp import Value
 from catalogd.records import Facts, Record, Region
 from catalogd.sync.keyword_lists import has_keywords, keyword_changes, keyword_removal, was_rewritten
-from catalogd.sync.ownership import Ours, properties_of
+from catalogd.sync.ownership import Ours, is_recorded, properties_of
 from catalogd.sync.packet import Packet, bag, key, merged_language, same, text
 from catalogd.sync.policy import Policy, keywords_of
 from catalogd.sync.regions import (
@@ -283,8 +283,4 @@ def _recorded(state: _State) -> Changes:
     """The changes with the record of what is then catalogd's; without those that change nothing."""
     changes = state.changes | state.ours.as_properties()
     real = {name: value for name, value in changes.items() if not same(state.properties.get(name), value)}
-    return real if set(real) != {key("catalogd:SchemaVersion")} or _has_own(state.properties) else {}
-
-
-def _has_own(properties: Mapping[str, Value]) -> bool:
-    return any(name.startswith(key("catalogd:")) for name in properties)
+    return real if set(real) != {key("catalogd:SchemaVersion")} or is_recorded(state.properties) else {}

@@ -25,7 +25,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from catalogd.errors import UsageError
 from catalogd.metadata.xmp import BAG, SEQ, Value
-from catalogd.sync.packet import bag, same, seq, text
+from catalogd.sync import replacing
+from catalogd.sync.packet import relisted, same
 
 Values = Mapping[str, Value | None]  # by key; None: the property was or is not there
 
@@ -80,6 +81,10 @@ class Ledger:
         digests = {"digest_before": digest_before, "digest_after": digest_after}
         self._append({"path": os.fsdecode(path), **digests}, durable=False)
 
+    def drop(self, path: bytes) -> None:
+        """What was written into this sidecar has been taken back: it is no longer among `entries`."""
+        self._append({"path": os.fsdecode(path), "taken_back": True}, durable=False)
+
     def _append(self, plain: dict[str, Any], durable: bool) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self.file.parent.mkdir(exist_ok=True)
@@ -90,6 +95,8 @@ class Ledger:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.file))
             if durable:
                 os.fsync(descriptor)
+                if os.fstat(descriptor).st_size == len(line):  # its first: the file itself is new
+                    replacing.sync_folder(os.fsencode(self.file.parent))
         finally:
             os.close(descriptor)
 
@@ -106,7 +113,8 @@ class Ledger:
                     offsets.setdefault(os.fsencode(plain["path"]), []).append(at)
                 at += len(line)
             for path, places in reversed(offsets.items()):
-                yield path, _entries_at(lines, path, places)
+                if entries := _entries_at(lines, path, places):
+                    yield path, entries
 
     def close(self) -> None:
         """The run was taken back: it is no longer among `runs`."""
@@ -144,10 +152,10 @@ def _list_before(now: Value, written: Value | None, before: Value | None) -> Val
     after, former = _texts(written), _texts(before)
     kept = [item for item in now.items if item.text in former or item.text not in after]
     there = {item.text for item in kept}
-    items = kept + [text(name) for name in former if name not in after and name not in there]
-    if not items and before is None:
-        return None
-    return (bag if now.kind == BAG else seq)(items)
+    gone = before.items if before is not None else []
+    items = kept + [item for item in gone if item.text not in after and item.text not in there]
+    was_empty = before is not None and not gone
+    return relisted(now, items) if items or was_empty else None
 
 
 def _texts(value: Value | None) -> list[str]:
@@ -180,9 +188,13 @@ def _read_line(line: bytes) -> dict[str, Any] | None:
 
 
 def _entries_at(lines: BinaryIO, path: bytes, places: Iterable[int]) -> list[Entry]:
-    """What was written for certain, and what may have been: the last note, when the run was killed."""
+    """What was written for certain, and what may have been: the last note, when the run was killed.
+
+    A note may be confirmed after the others were taken back: the run still wrote then.
+    """
     entries: list[Entry] = []
     noted: Entry | None = None
+    is_fresh = False
     for place in places:
         lines.seek(place)
         plain = json.loads(lines.readline())
@@ -190,11 +202,13 @@ def _entries_at(lines: BinaryIO, path: bytes, places: Iterable[int]) -> list[Ent
             before, after = (
                 {key: _value(value) for key, value in plain[name].items()} for name in ("before", "after")
             )
-            noted = Entry(path, plain["created"], before, after)
+            noted, is_fresh = Entry(path, plain["created"], before, after), True
+        elif "taken_back" in plain:
+            entries, is_fresh = [], False
         elif noted is not None:
             entries.append(noted._replace(confirmed=True))
             noted = None
-    return entries if noted is None else [*entries, noted]
+    return [*entries, noted] if noted is not None and is_fresh else entries
 
 
 def _plain(value: Value | None) -> Any:

@@ -94,6 +94,11 @@ class Ours:
         return dataclasses.replace(self, fields=fields if written is None else {**fields, name: written})
 
 
+def is_recorded(properties: Mapping[str, Value]) -> bool:
+    """Whether anything of catalogd's is recorded: without that, all of it is somebody's."""
+    return any(name.startswith(key("catalogd:")) for name in properties)
+
+
 def taken_out(recorded: Collection[str], lists: Sequence[Collection[str]]) -> set[str]:
     """Which of what was recorded a person took out. See Note [who took it out].
 

@@ -126,3 +126,24 @@ def test_what_was_noted_and_not_written_takes_nothing_from_a_list() -> None:
     """A run was killed before it wrote; then somebody gave the photo the same keyword."""
     entries = [entry(None, bag(["dog"]))]
     assert values_before(entries, {SUBJECT: bag(["dog", "holiday"])}) == {}
+
+
+def test_of_a_list_in_which_nothing_is_left_none_is_left() -> None:
+    """An older run was taken back before: what it wrote is what stood there before this one."""
+    later = entry(bag(["dog"]), bag(["dog", "cat"]), SUBJECT, True)
+    assert values_before([later], {SUBJECT: bag(["cat"])}) == {SUBJECT: None}
+
+
+def test_what_was_taken_back_is_no_entry_until_the_run_writes_there_again(ledger: Ledger) -> None:
+    """A second undo took back what somebody had written after the first."""
+    ledger.note(entry(None, bag(["dog"])))
+    ledger.drop(PATH)
+    assert list(ledger.entries()) == []
+    ledger.confirm(PATH, "", "digest")  # the run was still on its way
+    [(_, entries)] = ledger.entries()
+    assert [found.confirmed for found in entries] == [True]
+    ledger.drop(PATH)
+    assert list(ledger.entries()) == []
+    ledger.note(entry(None, bag(["cat"])))
+    [(_, entries)] = ledger.entries()
+    assert [rows(found.after[SUBJECT]) for found in entries] == [["cat"]]

@@ -18,7 +18,7 @@ from catalogd.records import Box, Face, Facts, Output, Place, Record, Stat, Tag
 from catalogd.settings import Settings
 from catalogd.sync import LEAST_RECORDS, Ledger, Options, Synced, sync_records, undo
 from catalogd.sync import ledger as ledgers
-from catalogd.sync.packet import Packet, key
+from catalogd.sync.packet import Packet, bag, key
 from tests import factory
 from tests.packets import xmp_array, xmp_packet
 from tests.torture.library import wait_until
@@ -227,6 +227,62 @@ def test_a_run_that_can_not_note_what_it_writes_writes_nothing(photo: Path, sett
     [synced] = sync(settings, record(photo, "dog"), ledger=ledger)
     assert synced.written.state == "refused"
     assert not sidecar_of(photo).exists()
+
+
+def test_a_sidecar_that_took_the_name_of_one_that_was_written_stays(photo: Path, settings: Settings) -> None:
+    """Another photo got the name since: the same word in its sidecar is its owner's."""
+    ledger = run(settings, record(photo, "dog"))
+    theirs = xmp_packet(xmp_array("dc:subject", "dog", "summer"))
+    sidecar_of(photo).write_bytes(theirs)
+    assert states(list(undo(ledger, settings))) == ["unchanged"]
+    assert sidecar_of(photo).read_bytes() == theirs
+
+
+def test_a_second_undo_takes_nothing_that_was_written_after_the_first(
+    photo: Path, settings: Settings
+) -> None:
+    other = photo.with_name("b.jpg")
+    other.write_bytes(photo.read_bytes())
+    run(settings, record(photo, "cow"))
+    ledger = run(settings, record(photo, "cow", "dog"), record(other, "dog"))
+    sidecar_of(other).write_bytes(b"<damaged")
+    assert sorted(states(list(undo(ledger, settings)))) == ["refused", "written"]
+    packet = Packet.read(sidecar_of(photo).read_bytes())
+    theirs = packet.edited({SUBJECT: bag([*packet.properties[SUBJECT].all(), "dog"])})
+    sidecar_of(photo).write_bytes(theirs)
+    assert states(list(undo(ledger, settings))) == ["refused"]
+    assert sidecar_of(photo).read_bytes() == theirs
+
+
+def test_a_run_that_still_writes_while_it_is_taken_back_stays_open(photo: Path, settings: Settings) -> None:
+    ledger = run(settings, record(photo, "dog"))
+    other = photo.with_name("b.jpg")
+    other.write_bytes(photo.read_bytes())
+    taking_back = undo(ledger, settings)
+    assert next(taking_back).written.state == "removed"
+    sync(settings, record(other, "dog"), ledger=ledger)
+    assert list(taking_back) == []
+    assert ledgers.runs(settings.catalog) == [ledger.run]
+    assert states(list(undo(ledger, settings))) == ["removed"]
+    assert ledgers.runs(settings.catalog) == []
+
+
+def test_taking_back_a_sidecar_that_a_link_named_leaves_the_link(photo: Path, settings: Settings) -> None:
+    target = photo.with_name("elsewhere.xmp")
+    sidecar_of(photo).symlink_to(target)
+    ledger = run(settings, record(photo, "dog"))
+    assert target.exists()
+    assert states(list(undo(ledger, settings))) == ["removed"]
+    assert sidecar_of(photo).is_symlink()
+    assert not target.exists()
+
+
+def test_taking_back_leaves_what_was_protected_since(photo: Path, settings: Settings) -> None:
+    ledger = run(settings, record(photo, "dog"))
+    sidecar_of(photo).chmod(0o444)
+    [synced] = undo(ledger, settings)
+    assert (synced.written.state, synced.written.reason) == ("refused", "it is write-protected")
+    assert sidecar_of(photo).exists()
 
 
 # ── workers ───────────────────────────────────────────────────────────────────────────────────
