@@ -9,7 +9,7 @@ killed in between has noted what it did not do; that is harmless, because what i
 back only where the sidecar holds the very value that was noted. Any number of processes append to one
 ledger.
 
-What somebody changed since is theirs and stays. Of a list, such as keywords, each entry counts alone:
+What somebody changed since is theirs and stays. Of a list, of keywords or regions, each entry counts alone:
 those that the run added go, those that it took out come back, and what others added stays.
 """
 
@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from catalogd.errors import UsageError
-from catalogd.metadata.xmp import BAG, SEQ, Value
+from catalogd.metadata.xmp import BAG, SEQ, STRUCT, Value
 from catalogd.sync import replacing
-from catalogd.sync.packet import relisted, same
+from catalogd.sync.packet import relisted, same, struct
 
 Values = Mapping[str, Value | None]  # by key; None: the property was or is not there
 
@@ -137,29 +137,59 @@ def values_before(entries: Sequence[Entry], now: Values) -> dict[str, Value | No
             value, before = back.get(key, now.get(key)), entry.before.get(key)
             if same(value, written):
                 back[key] = before
-            elif entry.confirmed and value is not None and all(map(_is_list, (value, written, before))):
-                back[key] = _list_before(value, written, before)
+            elif entry.confirmed and value is not None:
+                back[key] = _without_ours(value, written, before)
     return {key: value for key, value in back.items() if not same(value, now.get(key))}
 
 
+def _without_ours(now: Value, written: Value | None, before: Value | None) -> Value | None:
+    """A value that others changed since: theirs, but for our entries when it is a list or holds lists."""
+    if all(map(_is_list, (now, written, before))):
+        return _list_before(now, written, before)
+    if now.kind == STRUCT and written is not None and written.kind == STRUCT:
+        return _structure_before(now, written, before)
+    return now
+
+
 def _is_list(value: Value | None) -> bool:
-    """Whether it is a list of texts; an absent property is an empty one."""
-    return value is None or (value.kind in (BAG, SEQ) and not any(item.kind for item in value.items))
+    """Whether it is a list; an absent property is an empty one."""
+    return value is None or value.kind in (BAG, SEQ)
 
 
 def _list_before(now: Value, written: Value | None, before: Value | None) -> Value | None:
-    """A list that others changed since, without what was added and with what was taken out."""
-    after, former = _texts(written), _texts(before)
-    kept = [item for item in now.items if item.text in former or item.text not in after]
-    there = {item.text for item in kept}
-    gone = before.items if before is not None else []
-    items = kept + [item for item in gone if item.text not in after and item.text not in there]
-    was_empty = before is not None and not gone
+    """A list without the entries that were added, and with those that were taken out."""
+    ours, former = set(map(_entry, _items(written))), set(map(_entry, _items(before)))
+    kept = [item for item in now.items if _entry(item) in former or _entry(item) not in ours]
+    there = ours | set(map(_entry, kept))
+    items = kept + [item for item in _items(before) if _entry(item) not in there]
+    was_empty = before is not None and not before.items
     return relisted(now, items) if items or was_empty else None
 
 
-def _texts(value: Value | None) -> list[str]:
-    return value.all() if value is not None else []
+def _structure_before(now: Value, written: Value, before: Value | None) -> Value | None:
+    """A structure whose lists (of regions) are put back; its other fields are for what is left in them."""
+    former = before.fields if before is not None else {}
+    lists: dict[str, Value] = {}
+    for name, field in now.fields.items():
+        ours, old = written.fields.get(name), former.get(name)
+        if field.kind and ours is not None and all(map(_is_list, (field, ours, old))):
+            lists[name] = _list_before(field, ours, old) or relisted(field, ())
+    rest = {name: field for name, field in now.fields.items() if name not in lists}
+    is_theirs = any(not same(field, written.fields.get(name)) for name, field in rest.items())
+    if lists and before is None and not is_theirs and not any(field.items for field in lists.values()):
+        return None
+    value = struct(now.fields | lists)
+    value.qualifiers = now.qualifiers
+    return value
+
+
+def _items(value: Value | None) -> list[Value]:
+    return value.items if value is not None else []
+
+
+def _entry(item: Value) -> str:
+    """By which an entry of a list is known again: its text, or all that it says."""
+    return json.dumps(_plain(item), sort_keys=True) if item.kind else item.text
 
 
 def _folder(catalog: Path) -> Path:

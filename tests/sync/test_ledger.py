@@ -147,3 +147,30 @@ def test_what_was_taken_back_is_no_entry_until_the_run_writes_there_again(ledger
     ledger.note(entry(None, bag(["cat"])))
     [(_, entries)] = ledger.entries()
     assert [rows(found.after[SUBJECT]) for found in entries] == [["cat"]]
+
+
+def regions(*names: str, width: str = "640") -> Value:
+    dimensions = struct({"stDim:w": width})
+    rows = bag(struct({"mwg-rs:Name": name}) for name in names)
+    return struct({"mwg-rs:AppliedToDimensions": dimensions, "mwg-rs:RegionList": rows})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "now", "back"),
+    [
+        (None, regions("a"), regions("a", "Ana"), regions("Ana")),
+        (None, regions("a", "b"), regions("b"), None),
+        (None, regions("a", "b"), regions("b", width="800"), regions(width="800")),
+        (regions("Bob"), regions("Bob", "a"), regions("a", "Ana"), regions("Ana")),
+        (regions("Bob"), regions("a"), regions("a", "Ana"), regions("Ana", "Bob")),
+        (None, regions("a"), text("theirs"), text("theirs")),
+        (None, struct({"stDim:w": "1"}), struct({"stDim:w": "2"}), struct({"stDim:w": "2"})),
+    ],
+)
+def test_of_regions_that_somebody_changed_only_ours_go(
+    before: Value | None, after: Value, now: Value, back: Value | None
+) -> None:
+    """One name that a person gave kept all of our regions in, and nobody knew any more whose they were."""
+    name = key("mwg-rs:Regions")
+    found = values_before([entry(before, after, name, True)], {name: now})
+    assert same(found.get(name, now), back)
