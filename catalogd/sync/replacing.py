@@ -13,6 +13,7 @@ What a killed process leaves is swept when the next temporary file is made in th
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import shutil
@@ -24,6 +25,7 @@ from catalogd.errors import SidecarRefusedError
 STALE_S = 60.0  # a temporary file lives for milliseconds; 10 s while exiftool hangs
 BACKUP_SUFFIX = b".catalogd-backup"
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = b".catalogd-", b".xmp.tmp"
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of linux/fcntl.h and linux/fs.h
 _ENDS = (TEMPORARY_SUFFIX, TEMPORARY_SUFFIX + b"_exiftool_tmp")  # what exiftool makes of one in place
 
 
@@ -102,6 +104,17 @@ def sync_folder(folder: bytes) -> None:
     """
     with contextlib.suppress(OSError):
         sync(folder)
+
+
+def exchange(one: bytes, other: bytes) -> bool:
+    """Let two files swap their names in one step (renameat2 of Linux); False where that can't be done."""
+    rename = getattr(_libc(), "renameat2", None)
+    return rename is not None and rename(_HERE, one, _HERE, other, _EXCHANGE) == 0
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def back_up(path: bytes) -> None:

@@ -212,10 +212,22 @@ def _replace(temporary: bytes, source: _Source) -> None:
     if _content(source.path) != source.content:
         raise _ChangedError
     if source.content is not None:
-        os.replace(temporary, source.path)
+        _swap(temporary, source)
     else:
         try:
             replacing.create(temporary, source.path)
         except FileExistsError:
             raise _ChangedError from None
     replacing.sync_folder(os.path.dirname(source.path))
+
+
+def _swap(temporary: bytes, source: _Source) -> None:
+    """Replace the old sidecar. Who wrote it a moment ago, after it was compared, gets their file back."""
+    made = _content(temporary)
+    if not replacing.exchange(temporary, source.path):
+        os.replace(temporary, source.path)
+    elif _content(temporary) != source.content:
+        replacing.exchange(temporary, source.path)
+        if _content(temporary) != made:  # and somebody wrote over ours: that is the newest
+            replacing.exchange(temporary, source.path)
+        raise _ChangedError

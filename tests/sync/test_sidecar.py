@@ -468,3 +468,28 @@ def test_temporary_files_that_are_young_or_not_ours_are_left(sidecar):
 def test_a_new_packet_is_what_a_new_sidecar_holds(tmp_path):
     write(tmp_path / "IMG.xmp")
     assert (tmp_path / "IMG.xmp").read_bytes() == new_packet(CHANGES)
+
+
+def test_an_edit_in_the_moment_before_the_replacement_is_not_lost(sidecar, monkeypatch):
+    """Between the last look and the new name there are microseconds, in which edits were lost."""
+    theirs = packet(DUBLIN, CAMERA).encode()
+    exchange, edits = replacing.exchange, [theirs]
+
+    def late(one: bytes, other: bytes) -> bool:
+        if edits:
+            edit = sidecar.with_name("edit")
+            edit.write_bytes(edits.pop())
+            edit.replace(sidecar)
+        return exchange(one, other)
+
+    monkeypatch.setattr(replacing, "exchange", late)
+    assert write(sidecar).state == "written"
+    left = {it.key for it in differences(Packet.read(theirs), Packet.read(sidecar.read_bytes()))}
+    assert left == set(CHANGES)
+    assert os.listdir(sidecar.parent) == [sidecar.name]
+
+
+def test_where_names_can_not_be_swapped_the_file_is_replaced(sidecar, monkeypatch):
+    monkeypatch.setattr(replacing, "exchange", lambda *names: False)
+    assert write(sidecar).state == "written"
+    assert os.listdir(sidecar.parent) == [sidecar.name]
