@@ -11,10 +11,8 @@ blocks included.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,13 +21,12 @@ import rawpy
 from measure import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from bench_decode import camera_pixels
+from bench_decode import camera_pixels, cpu_ms
 
 from catalogd.images import read_frame
 from catalogd.settings import Settings
 from tests import factory
 
-ROUNDS = 5
 LIMITS = Settings()
 SLOT = np.zeros(LIMITS.frame_edge_px**2 * 3, np.uint8)
 PREVIEW_EDGE_PX = 1620
@@ -47,17 +44,6 @@ def is_developed(path: Path) -> bool:
     except rawpy.LibRawError:
         return False
     return True
-
-
-def cpu_ms(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for round_number in range(ROUNDS + 1):
-        for name, run in ways.items():
-            started = time.process_time()
-            run()
-            if round_number:  # the first round warms caches and imports
-                taken[name].append(1000 * (time.process_time() - started))
-    return {f"{name}_cpu_ms": round(statistics.median(times), 1) for name, times in taken.items()}
 
 
 def bytes_read(run: Callable[[], object]) -> int:
@@ -84,7 +70,7 @@ def measure(name: str, path: Path) -> None:
     ways: dict[str, Callable[[], object]] = {"catalogd": read}
     if reading.facts.format == "raw" and is_developed(path):
         ways |= {"half_size": lambda: developed(path, True), "full": lambda: developed(path, False)}
-    times = cpu_ms(ways)
+    times = {f"{name}_cpu_ms": taken for name, taken in cpu_ms(ways).items()}
     size = path.stat().st_size
     row: dict[str, object] = {"file_mb": round(size / 1e6, 1), "path_taken": reading.facts.path_taken}
     row |= times
