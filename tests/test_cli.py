@@ -15,7 +15,8 @@ import filelock
 import pytest
 from click.testing import CliRunner
 
-from catalogd.cli import _query_text, cli
+from catalogd.cli import cli
+from catalogd.cli.base import query_text
 from catalogd.records import Facts, Record, Stat
 from tests import factory
 
@@ -283,7 +284,7 @@ def test_a_mistyped_option_of_a_query_is_named(
 )
 def test_the_quotes_that_the_shell_took_come_back(words: tuple[str, ...], text: str) -> None:
     """`catalogd query 'camera:nikon z6'` searched for the camera nikon and the word z6."""
-    assert _query_text(words) == text
+    assert query_text(words) == text
 
 
 def test_retry_takes_an_indexed_photo_and_refuses_a_stranger(library: tuple[Path, Path]) -> None:
@@ -394,7 +395,7 @@ def tagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     factory.write_jpeg(path, factory.scene(64, 96), 6)
     facts = Facts("jpeg", 64, 96, camera="NIKON Z 6_2", flash=False, keywords=("lake", "\x1b[2J"))
     record = Record(os.fsencode(path), Stat(1, 1), bytes(16), facts, {}, photo_id=7)
-    monkeypatch.setattr("catalogd.cli._record_of", lambda *_: record)
+    monkeypatch.setattr("catalogd.cli.photos.record_of", lambda *_: record)
     return path
 
 

@@ -93,7 +93,7 @@ def test_photos_are_chosen_by_path_or_query(
     pictures: Pictures, monkeypatch: pytest.MonkeyPatch, what: list[str], written: list[str]
 ) -> None:
     monkeypatch.chdir(pictures.folder)
-    monkeypatch.setattr("catalogd.cli._text_encoder", lambda settings, needed: None)
+    monkeypatch.setattr("catalogd.cli.base.text_encoder", lambda settings, needed: None)
     pictures.sync("xmp", *what)
     assert pictures.sidecars() == written
 
@@ -173,7 +173,7 @@ def test_ctrl_c_keeps_what_was_written_and_says_how_to_take_it_back(
         signal.raise_signal(signal.SIGINT)
         return "created"
 
-    monkeypatch.setattr("catalogd.cli._tell_synced", interrupted)
+    monkeypatch.setattr("catalogd.cli.sync._tell_synced", interrupted)
     before = signal.getsignal(signal.SIGINT)
     assert "Aborted" in pictures.sync("xmp", code=1).output  # the second photo's is the second one
     assert signal.getsignal(signal.SIGINT) == before

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from catalogd import cli, terminal
+from catalogd import terminal
+from catalogd.cli import run
 from catalogd.daemon import Progress
 from catalogd.models.registry import describe
 from catalogd.records import Facts, Failure, Hit, Place, Record, Region, Sidecar, Signal, Stat
@@ -66,7 +67,7 @@ def test_the_live_view_ends_with_the_notes_as_they_are() -> None:
     """A note that names `a[/b]` ended the run with a MarkupError."""
     stream = io.StringIO()
     with Live(console=Console(file=stream, width=1000), transient=True) as live:
-        cli._show_live(live, progress(notes=(f"can't read /x/a[/b]: {ESC}[2J no",), offline=("/disk [old]",)))
+        run._show_live(live, progress(notes=(f"can't read /x/a[/b]: {ESC}[2J no",), offline=("/disk [old]",)))
     assert "can't read /x/a[/b]: \\x1b[2J no" in stream.getvalue()
     assert "offline: /disk [old]" in stream.getvalue()
 

@@ -1,0 +1,107 @@
+"""`catalogd models`, `doctor`, `demo` and `completion`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from catalogd.cli.base import LoadSettings, cli, console, open_catalog, print_json, text_encoder
+from catalogd.cli.query import print_hits
+from catalogd.cli.run import run_library
+
+if TYPE_CHECKING:
+    pass
+
+# ── models, doctor, demo ──────────────────────────────────────────────────────────────────────
+
+
+@cli.command()
+@click.option("--profile", help="Only this profile.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a model.")
+@click.pass_obj
+def models(load: LoadSettings, profile: str | None, as_json: bool) -> None:
+    """Profiles and their models: where the weights come from, whether they are here, under which licence."""
+    from catalogd.models import registry
+
+    settings = load(profile=profile)
+    for name in [settings.profile] if profile else registry.PROFILES:
+        rows = registry.describe(name, settings)
+        if as_json:
+            for row in rows:
+                print_json({"profile": name, **_plain(row)})
+        else:
+            from catalogd import terminal
+
+            console().print(terminal.models_table(name, rows))
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    import dataclasses
+
+    import msgspec
+
+    plain = dataclasses.asdict(row) if dataclasses.is_dataclass(row) and not isinstance(row, type) else row
+    result: dict[str, Any] = msgspec.to_builtins(plain)
+    return result
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
+@click.pass_obj
+def doctor(load: LoadSettings, as_json: bool) -> None:
+    """What is missing on this machine, and the command that fixes it. Exit code 1 when something is."""
+    from catalogd.doctor import examine
+    from catalogd.terminal import escaped
+
+    findings = examine(load())
+    for finding in findings:
+        if as_json:
+            print_json(_plain(finding))
+        else:
+            mark = click.style("ok     ", fg="green") if finding.ok else click.style("missing", fg="red")
+            if finding.ok is None:
+                mark = click.style("note   ", fg="yellow")
+            click.echo(f"{mark}  {escaped(finding.name)}: {escaped(finding.text)}")
+            if finding.fix:
+                click.echo(f"         → {escaped(finding.fix)}")
+    sys.exit(1 if any(finding.ok is False for finding in findings) else 0)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Hits as JSON, one object each.")
+@click.pass_obj
+def demo(load: LoadSettings, as_json: bool) -> None:
+    """Index a few real photos that come inside installed packages, and run three queries."""
+    import dataclasses
+    import tempfile
+
+    from catalogd import query as search_photos
+    from catalogd.demo import DEMO_QUERIES, demo_photos
+
+    with tempfile.TemporaryDirectory(prefix="catalogd-demo-") as folder:
+        photos = demo_photos(Path(folder) / "photos")
+        settings = dataclasses.replace(load(), catalog=Path(folder) / "catalog")
+        code = run_library(settings, [os.fsencode(photos)], as_json=False, once=True)
+        encoder = text_encoder(settings, True)
+        with open_catalog(settings) as catalog:
+            for text in DEMO_QUERIES:
+                hits = search_photos.search(catalog, search_photos.parse(text, limit=3), encoder)
+                if not as_json:
+                    click.secho(f"\n$ catalogd query {text!r} -n 3", bold=True)
+                print_hits(hits, as_json, False, False)
+    sys.exit(code)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of SHELL: `eval "$(catalogd completion bash)"`."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(cli, {}, "catalogd", "_CATALOGD_COMPLETE").source())
