@@ -61,10 +61,10 @@ plan = query.parse(sys.argv[2]); catalog = Catalog.open(settings.catalog, settin
 from catalogd.models.registry import text_encoder
 import onnxruntime, tokenizers; mark("import onnxruntime, tokenizers")
 encoder = text_encoder(settings.profile, settings); mark("load the text model")
-encoder.encode([plan.words]); mark("words to a vector")
-catalog.search_text(plan.words, (), 100); mark("first text search")
+encoder.encode([plan.branches[0].words]); mark("words to a vector")
+catalog.search_text(plan.branches[0].words, (), 100); mark("first text search")
 from catalogd.catalog.store import JOINT
-vector = encoder.encode([plan.words])[0]; mark("words to a vector, again")
+vector = encoder.encode([plan.branches[0].words])[0]; mark("words to a vector, again")
 catalog.search_embeddings(encoder.space + JOINT, vector, 100); mark("first embedding search")
 query.search(catalog, plan, encoder); mark("whole search, warm")
 print(json.dumps({b: round((t - s) * 1000) for (_, s), (b, t) in zip(marks, marks[1:])}))
@@ -117,7 +117,7 @@ def measure(question: str, work: Callable[[int], object], rounds: int, **facts: 
 
 def measure_whole(catalog: Catalog, texts: list[str], encoder: Prepared) -> None:
     def whole(text: str) -> list[Any]:
-        return query.search(catalog, query.parse(text), encoder)
+        return list(query.search(catalog, query.parse(text), encoder).hits)
 
     found = statistics.mean(len(whole(text)) for text in texts[:WARM_UP])
     reach = {"p50_ms": 15, "p99_ms": 60}
@@ -130,7 +130,8 @@ def measure_parts(catalog: Catalog, texts: list[str], encoder: Prepared) -> None
     count = len(texts)
     space = encoder.space + JOINT
     hits = [
-        [hit.photo_id for hit in query.search(catalog, query.parse(text), encoder)] for text in texts[:50]
+        [hit.photo_id for hit in query.search(catalog, query.parse(text), encoder).hits]
+        for text in texts[:50]
     ]
     measure("query, parse", lambda i: query.parse(texts[i]), count)
     measure("query, text part", lambda i: catalog.search_text(texts[i], (), DEPTH), count)

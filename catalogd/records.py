@@ -152,6 +152,7 @@ class Quality(msgspec.Struct, frozen=True, omit_defaults=True):
     colourfulness: float  # Hasler and Süsstrunk 2003
     dominant_colours: tuple[tuple[int, int, int, float], ...] = ()  # r, g, b, share
     brisque: float | None = None  # 0 good … 100 bad
+    sharpness_tiles: bytes | None = None  # uint8[8, 8] row by row: sharpness 0…255 of each tile of the frame
 
 
 class Output(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -169,6 +170,7 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     text_lines: tuple[TextLine, ...] | None = None
     objects: tuple[ObjectBox, ...] | None = None
     quality: Quality | None = None
+    signature: bytes | None = None  # 32 bytes: a perceptual hash, whose bits differ little between copies
     error: str | None = None
 
 
@@ -242,41 +244,123 @@ class Retry(msgspec.Struct, frozen=True, tag=True):
     path: bytes
 
 
-class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One filter of a query: words in a text field, or a range of a number field, ends included."""
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True, tag="is"):
+    """One filter of a query, with the values that its field takes."""
 
-    field: str  # a key of the query language, or a field of the text index
+    field: str  # a key of the query language: docs/query.md
     words: str | None = None
-    low: float | None = None
+    low: float | None = None  # ends are included; dates are seconds since 1970 on the camera's clock
     high: float | None = None
+    numbers: tuple[float, ...] = ()  # of near: latitude and longitude in degrees, radius in km
     negated: bool = False
+    position: int = 0  # of its key in the query text, for errors and for who marks it there
+
+
+class Group(msgspec.Struct, frozen=True, omit_defaults=True, tag="of"):
+    """Filters of which all hold, or `any`."""
+
+    parts: tuple[Condition | Group, ...]
+    any: bool = False
+    negated: bool = False
+
+
+Clause = Condition | Group  # a filter of a query
+
+
+class Example(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A photo to look for others like it, or unlike it."""
+
+    photo: str  # a path, a file name or a photo_id
+    negated: bool = False
+    position: int = 0
+
+
+class Branch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One way to satisfy a query: everything in it counts."""
+
+    words: str = ""  # free words, for meaning and for the text index
+    filters: tuple[Clause, ...] = ()  # all hold
+    examples: tuple[Example, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """A query as it was read: what any kind of catalog can execute."""
 
-    words: str  # free words, for meaning and for the text index
-    conditions: tuple[Condition, ...] = ()
+    branches: tuple[Branch, ...]  # a photo is found by any of them
+    text: str = ""  # as it was typed
+    order: str = ""  # of docs/query.md, a "-" before it reverses; "": score, without words date
     limit: int = 20
-    min_score: float = 0.0
+    min_score: float | None = None  # None: what counts as found; 0 finds the nearest, whatever they are
+
+    @property
+    def wants_meaning(self) -> bool:
+        """Whether a text encoder has something to do."""
+        return any(branch.words for branch in self.branches)
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One reason for a hit: which index said so, at which rank, and what matched."""
+    """One reason for a hit: which search said so, at which rank, and what matched."""
 
-    name: str  # "meaning", "words", "filter"
+    name: str  # "meaning", "words", "similar", "person", "filter"
     rank: int
-    score: float
-    matched: tuple[str, ...] = ()
+    score: float  # of that search: a cosine, a BM25 score, 1
+    matched: tuple[str, ...] = ()  # "tags: dog", "text: TOTAL 17.50": field and what matched in it
+    boxes: tuple[Box, ...] = ()  # where in the picture: lines of text, objects, faces
 
 
-class Hit(msgspec.Struct, frozen=True):
+class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     """One search result."""
 
     photo_id: int
     path: bytes
-    score: float
+    score: float  # 0…1: how likely it is what was meant (calibrated, docs/query.md)
     signals: tuple[Signal, ...]
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step of a search as it was carried out."""
+
+    name: str
+    photos: int | None = None  # that it left or found
+    took_ms: float = 0.0
+    note: str = ""
+
+
+class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a query was read and carried out."""
+
+    read_as: tuple[str, ...]  # a line a branch, and what was understood in plain words
+    steps: tuple[Step, ...] = ()
+
+
+class Results(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a search found, best first."""
+
+    hits: tuple[Hit, ...] = ()
+    nearest: tuple[Hit, ...] = ()  # only when there are no hits: the best of what does not match well
+    total: int | None = None  # photos that satisfy a query without free words or examples; else None
+    took_ms: float = 0.0
+    explanation: Explanation | None = None
+
+
+class Album(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Photos under a name: those a query finds now (smart), or those that were put there."""
+
+    name: str
+    query: str | None = None  # smart: run each time it is looked at
+    photo_ids: tuple[int, ...] = ()  # else, in their order
+    made_at: float = 0.0  # seconds since the epoch
+    made_by: str = ""  # "query", "cull", "dupes"
+
+
+class Proposal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rating or a label that a person asked catalogd to give a photo; a sync writes it on request."""
+
+    rating: int | None = None  # -1 rejected, 0 to 5
+    label: str | None = None
+    reasons: tuple[str, ...] = ()
+    made_by: str = ""  # "cull", "dupes"
+    made_at: float = 0.0
 
 
 Outcome = Record | Failure

@@ -116,6 +116,11 @@ class Settings:
         "embeddings that are searched exactly, without a generation: under 10 ms (bench/README.md)",
         least=0,
     )
+    vector_engine: str = _setting(
+        "auto",
+        "annoy, faiss (extra faiss) or auto: what bench_vectors.py found best of those installed, by size",
+        choices=("auto", "annoy", "faiss"),
+    )
     missing_days: float = _setting(
         30.0, "how long what is known of a photo whose file is gone is kept for its return", least=0
     )

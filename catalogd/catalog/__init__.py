@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from catalogd.catalog.consistency import Difference, check_tables, check_text, check_timeline
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
+from catalogd.catalog.environment import Ids
 from catalogd.catalog.sealing import Sealing
 from catalogd.catalog.store import (
     FILE_ENTRY_PHOTO,
@@ -31,13 +32,12 @@ from catalogd.catalog.store import (
     ChangesTrimmedError,
     Counts,
     FileEntry,
-    Ids,
     Store,
 )
 from catalogd.catalog.text_index import MARK, TextFollower, TextHit, TextIndex
 from catalogd.catalog.timeline import Timeline, TimelineFollower
 from catalogd.errors import CatalogDamagedError, CatalogError
-from catalogd.records import Change, Condition, Failure, Record, Stat
+from catalogd.records import Change, Clause, Failure, Record, Stat
 from catalogd.settings import Settings
 
 __all__ = ["Catalog", "Counts", "Difference", "FileEntry", "TextHit", "Timeline"]
@@ -316,21 +316,19 @@ class Catalog:
 
     # -- searching -------------------------------------------------------------------------------
 
-    def search_text(
-        self, words: str, conditions: Sequence[Condition] = (), limit: int = 100
-    ) -> list[TextHit]:
+    def search_text(self, words: str, conditions: Sequence[Clause] = (), limit: int = 100) -> list[TextHit]:
         """The photos with these words that satisfy all conditions, best first. Raises QueryError."""
         with self._searching:
             text = self._fresh_text()
             return text.search(words, conditions, limit) if text else []
 
-    def matching(self, conditions: Sequence[Condition]) -> Ids:
+    def matching(self, conditions: Sequence[Clause]) -> Ids:
         """The photos that satisfy all conditions, sorted: int64[n]. Raises QueryError."""
         with self._searching:
             text = self._fresh_text()
             return text.matching(conditions) if text else np.empty(0, np.int64)
 
-    def newest(self, conditions: Sequence[Condition], limit: int) -> list[int]:
+    def newest(self, conditions: Sequence[Clause], limit: int) -> list[int]:
         """Up to `limit` photos that satisfy all conditions, taken last first. Raises QueryError."""
         with self._searching:
             text = self._fresh_text()

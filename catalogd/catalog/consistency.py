@@ -14,18 +14,17 @@ import numpy as np
 
 from catalogd.catalog import timeline
 from catalogd.catalog.arrangement import Rows, arrange
+from catalogd.catalog.environment import Ids, id_bytes
 from catalogd.catalog.store import (
     FILE_ENTRY,
     FILE_ENTRY_STAT,
     MISSING_ENTRY,
     ChangesTrimmedError,
-    Ids,
     Reading,
     content_key,
     entry_stat,
     file_key,
     folder_hash,
-    id_bytes,
     space_key,
     spaces_of,
 )

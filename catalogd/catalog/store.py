@@ -24,28 +24,33 @@ is never opened twice by one process nor used across a fork.
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import logging
-import os
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
-import lmdb
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from catalogd.catalog.environment import (
+    FIRST_MAP_BYTES,
+    Ids,
+    Result,
+    TableNames,
+    Tables,
+    acquire,
+    id_bytes,
+    no_catalog,
+    release,
+)
 from catalogd.errors import (
     CatalogDamagedError,
     CatalogError,
-    CatalogFullError,
-    CatalogMissingError,
     CatalogVersionError,
     ChangedError,
     DeniedError,
@@ -69,9 +74,7 @@ from catalogd.records import (
 
 log = logging.getLogger(__name__)
 
-Ids = npt.NDArray[np.int64]
 Halves = npt.NDArray[np.float16]
-Result = TypeVar("Result")
 
 FORMAT_VERSION = 1
 TABLES = (
@@ -111,13 +114,9 @@ PASSING_REASONS = frozenset(  # what a file is not at fault for, or what does no
 
 LARGEST_ID = (1 << 53) - 1  # the largest that readers of JSON (JavaScript, jq, Lua) do not round
 LONGEST_NAME_BYTES = 503  # an LMDB key holds 511 bytes, the folder hash takes 8
-FIRST_MAP_BYTES = 64 << 20  # address space, not disk; doubles when full
-LARGEST_MAP_STEP_BYTES = 4 << 30
-MAX_READERS = 512  # slots of the lock file: one a reading process
 KEPT_COMMITS = 64  # of the change log behind the slowest mark: readers that follow lag by seconds
 JOINT = "#joint"  # ends the name of the space that text embeddings share
 
-_FULL = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # LMDB reports a full disk as EIO
 _U64 = struct.Struct(">Q")
 
 
@@ -144,11 +143,6 @@ def file_key(path: bytes) -> bytes:
 def folder_hash(folder: bytes) -> bytes:
     """8 bytes; a trailing slash does not count."""
     return xxhash.xxh3_64_digest(folder.rstrip(b"/") or b"/")
-
-
-def id_bytes(photo_id: int) -> bytes:
-    """A photo_id as it stands in keys: 8 bytes, big-endian, so that keys sort by number."""
-    return photo_id.to_bytes(8, "big")
 
 
 def content_key(record: Record) -> bytes:
@@ -198,11 +192,11 @@ class Store:
 
     def __init__(self, catalog_folder: Path, write: bool = False, map_bytes: int = FIRST_MAP_BYTES) -> None:
         self.folder = catalog_folder / "store"
-        self._environment = _acquire(self.folder, write, map_bytes)
+        self._environment = acquire(self.folder, write, map_bytes, TableNames(TABLES, LATER_TABLES))
         self._closed = False
         try:
             if write:
-                self._environment.write(_prepare)
+                self.write(_prepare)
             self._check_version()
         except BaseException:
             self.close()
@@ -218,7 +212,7 @@ class Store:
         """Let go of the environment; the last Store of this process closes it. Twice is fine."""
         if not self._closed:
             self._closed = True
-            _release(self._environment)
+            release(self._environment)
 
     def reader_check(self) -> int:
         """Free the reader slots of processes that died; returns how many there were."""
@@ -243,7 +237,7 @@ class Store:
         Raises CatalogFullError when the disk is full: nothing of `work` is kept then, and the store
         stays usable.
         """
-        return self._environment.write(work)
+        return self._environment.write(lambda transaction: work(Reading(transaction)))
 
     def commit(self, changes: Sequence[Change], profile_key: bytes) -> int:
         """Apply `changes` in order in one durable transaction; returns its commit number.
@@ -467,7 +461,7 @@ class Store:
         with self.snapshot() as reading:
             version = reading.number("format")
         if version == 0:
-            raise _no_catalog(self.folder.parent)
+            raise no_catalog(self.folder.parent)
         if version > FORMAT_VERSION:
             raise CatalogVersionError(
                 f"{self.folder.parent}: written by a newer catalogd (format {version}, this one reads "
@@ -475,81 +469,8 @@ class Store:
             )
 
 
-class Reading:
+class Reading(Tables):
     """The tables as one transaction sees them; writes too inside `Store.write`."""
-
-    def __init__(self, transaction: _Transaction) -> None:
-        self._lmdb = transaction.lmdb
-        self._tables = transaction.tables
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        value: bytes | None = self._lmdb.get(key, db=self._tables[table])
-        return value
-
-    def put(self, table: str, key: bytes, value: bytes) -> None:
-        self._lmdb.put(key, value, db=self._tables[table])
-
-    def delete(self, table: str, key: bytes) -> bool:
-        return bool(self._lmdb.delete(key, db=self._tables[table]))
-
-    def has(self, table: str) -> bool:
-        """Whether there is the table: a reader does not make those that an older catalogd did not know."""
-        return table in self._tables
-
-    def put_all(self, table: str, rows: list[tuple[bytes, bytes]]) -> None:
-        """Put many rows; sorted ones cost the least."""
-        with self._lmdb.cursor(self._tables[table]) as cursor:
-            cursor.putmulti(rows)
-
-    def clear(self, table: str) -> None:
-        self._lmdb.drop(self._tables[table], delete=False)
-
-    def entries(self, table: str) -> int:
-        return int(self._lmdb.stat(self._tables[table])["entries"])
-
-    def many(self, table: str, keys: list[bytes]) -> list[tuple[bytes, bytes]]:
-        """The rows with these keys that exist, in the order of `keys`."""
-        with self._lmdb.cursor(self._tables[table]) as cursor:
-            return list(cursor.getmulti(keys))
-
-    def present(self, table: str, keys: list[bytes]) -> set[bytes]:
-        """Those of `keys` that have a row."""
-        with self._lmdb.cursor(self._tables[table]) as cursor:
-            return {key for key in keys if cursor.set_key(key)}
-
-    def rows(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Rows from `start` on, in key order."""
-        with self._lmdb.cursor(self._tables[table]) as cursor:
-            if cursor.set_range(start):
-                yield from cursor.iternext()
-
-    def rows_with(
-        self, table: str, prefix: bytes, start: bytes | None = None
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Rows whose key begins with `prefix`, from `start` on."""
-        for key, value in self.rows(table, prefix if start is None else start):
-            if not key.startswith(prefix):
-                return
-            yield key, value
-
-    def ids(self, table: str) -> Ids:
-        """The photo_ids that are the keys of `table`, sorted: int64[n]."""
-        with self._lmdb.cursor(self._tables[table]) as cursor:
-            keys = b"".join(cursor.iternext(keys=True, values=False))
-        return np.frombuffer(keys, ">i8").astype(np.int64)
-
-    def ids_after(self, table: str, photo_id: int, limit: int) -> Ids:
-        """Up to `limit` of them that are larger than `photo_id`."""
-        with self._lmdb.cursor(self._tables[table]) as cursor:
-            found = cursor.set_range(id_bytes(photo_id + 1))
-            rest = cursor.iternext(keys=True, values=False) if found else ()
-            keys = b"".join(itertools.islice(rest, limit))
-        return np.frombuffer(keys, ">i8").astype(np.int64)
-
-    def joined(self, table: str) -> bytes:
-        """All values of `table`, in key order, one behind the other."""
-        with self._lmdb.cursor(self._tables[table]) as cursor:
-            return b"".join(cursor.iternext(keys=False, values=True))
 
     def folder(self, table: str, prefix: bytes) -> dict[bytes, bytes]:
         """File name → entry of the folder with this hash."""
@@ -1062,189 +983,3 @@ def _trim(reading: Reading) -> None:
     for key in old:
         reading.delete("commits", key)
     reading.put("meta", b"trimmed", _U64.pack(reached))
-
-
-def _no_catalog(folder: Path) -> CatalogMissingError:
-    return CatalogMissingError(f"{folder}: there is no catalog yet: start one with `catalogd run ~/Pictures`")
-
-
-# -- the environment -------------------------------------------------------------------------------
-
-
-class _Transaction:
-    """An open LMDB transaction with the handles of the tables."""
-
-    def __init__(self, transaction: Any, tables: dict[str, Any]) -> None:
-        self.lmdb = transaction
-        self.tables = tables
-
-
-class _Environment:
-    """The one LMDB environment of this process on a folder, shared by its Stores.
-
-    Counts open transactions, because the map may only be resized, and the environment only be
-    replaced, while there are none.
-    """
-
-    def __init__(self, folder: Path, write: bool, map_bytes: int) -> None:
-        self.folder = folder
-        self.users = 0
-        self.writable = write
-        self.process = os.getpid()
-        self._map_bytes = map_bytes
-        self._idle = threading.Condition()
-        self._open_transactions = 0
-        self._wanting_alone = 0
-        self._open()
-
-    def _open(self) -> None:
-        if self.writable:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        elif not (self.folder / "data.mdb").is_file():
-            raise _no_catalog(self.folder.parent)
-        try:
-            self._lmdb = lmdb.open(
-                str(self.folder),
-                map_size=max(self._map_bytes, self._used_bytes()),
-                readonly=not self.writable,
-                max_dbs=len(TABLES) + len(LATER_TABLES),
-                max_readers=MAX_READERS,
-            )
-            self._lmdb.reader_check()
-            self._tables = {
-                table: self._lmdb.open_db(table.encode(), create=self.writable) for table in TABLES
-            }
-            for table in LATER_TABLES:
-                with contextlib.suppress(lmdb.NotFoundError):
-                    self._tables[table] = self._lmdb.open_db(table.encode(), create=self.writable)
-        except lmdb.NotFoundError:
-            self._lmdb.close()
-            raise _no_catalog(self.folder.parent) from None
-        except lmdb.Error as error:
-            raise self._explain(error) from error
-
-    def _used_bytes(self) -> int:
-        try:
-            return (self.folder / "data.mdb").stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    def close(self) -> None:
-        with self._exclusive():
-            self._lmdb.close()
-
-    def reader_check(self) -> int:
-        with self._using():
-            return int(self._lmdb.reader_check())
-
-    def make_writable(self) -> None:
-        """Open again for writing what was open for reading only."""
-        with self._exclusive():
-            self._lmdb.close()
-            self.writable = True
-            self._open()
-
-    @contextlib.contextmanager
-    def read(self) -> Iterator[_Transaction]:
-        with contextlib.ExitStack() as stack:
-            while True:
-                try:
-                    with contextlib.ExitStack() as attempt:
-                        attempt.enter_context(self._using())
-                        transaction = attempt.enter_context(self._lmdb.begin(buffers=False))
-                        stack.push(attempt.pop_all())
-                    break
-                except lmdb.MapResizedError:
-                    self._resize(0)
-            yield _Transaction(transaction, self._tables)
-
-    def write(self, work: Callable[[Reading], Result]) -> Result:
-        while True:
-            try:
-                with self._using(), self._lmdb.begin(write=True) as transaction:
-                    result = work(Reading(_Transaction(transaction, self._tables)))
-                return result
-            except lmdb.MapFullError:
-                self._grow()
-            except lmdb.MapResizedError:
-                self._resize(0)
-            except lmdb.Error as error:
-                raise self._recover(error) from error
-
-    @contextlib.contextmanager
-    def _using(self) -> Iterator[None]:
-        if os.getpid() != self.process:
-            raise CatalogError(f"{self.folder.parent}: opened before a fork: open it again in the child")
-        with self._idle:
-            self._idle.wait_for(lambda: self._wanting_alone == 0)
-            self._open_transactions += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._open_transactions -= 1
-                self._idle.notify_all()
-
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Wait until no transaction is open, and let none open meanwhile."""
-        with self._idle:
-            self._wanting_alone += 1
-            try:
-                self._idle.wait_for(lambda: self._open_transactions == 0)
-                yield
-            finally:
-                self._wanting_alone -= 1
-                self._idle.notify_all()
-
-    def _grow(self) -> None:
-        size = int(self._lmdb.info()["map_size"])
-        self._resize(size + min(size, LARGEST_MAP_STEP_BYTES))
-
-    def _resize(self, size: int) -> None:
-        """A new map size; 0 takes over the size another process gave it."""
-        with self._exclusive():
-            self._lmdb.set_mapsize(size)
-
-    def _recover(self, error: lmdb.Error) -> Exception:
-        """After a failed write: the environment as good as new, and the error to raise."""
-        explained = self._explain(error)
-        if isinstance(explained, CatalogFullError):
-            with self._exclusive():
-                self._lmdb.close()
-                self._open()
-        return explained
-
-    def _explain(self, error: lmdb.Error) -> Exception:
-        text = str(error)
-        if isinstance(error, lmdb.DiskError) or any(os.strerror(code) in text for code in _FULL):
-            return CatalogFullError(
-                f"{self.folder}: the disk is full or does not take writes ({text}); "
-                "free some space, nothing that was committed is lost"
-            )
-        return CatalogDamagedError(f"{self.folder}: {text}; run `catalogd check`")
-
-
-# Environments open in this process, by real path: LMDB forbids opening one twice.
-_open_environments: dict[str, _Environment] = {}
-_registry_lock = threading.Lock()
-
-
-def _acquire(folder: Path, write: bool, map_bytes: int) -> _Environment:
-    key = os.path.realpath(folder)
-    with _registry_lock:
-        environment = _open_environments.get(key)
-        if environment is None or environment.process != os.getpid():
-            environment = _open_environments[key] = _Environment(folder, write, map_bytes)
-        elif write and not environment.writable:
-            environment.make_writable()
-        environment.users += 1
-        return environment
-
-
-def _release(environment: _Environment) -> None:
-    with _registry_lock:
-        environment.users -= 1
-        if environment.users == 0 and environment.process == os.getpid():
-            del _open_environments[os.path.realpath(environment.folder)]
-            environment.close()

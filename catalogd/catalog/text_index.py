@@ -38,7 +38,8 @@ import tantivy
 import xxhash
 from tantivy import FieldType, Filter, Occur, Query, TextAnalyzerBuilder, Tokenizer
 
-from catalogd.catalog.store import ChangesTrimmedError, Ids, Store
+from catalogd.catalog.environment import Ids
+from catalogd.catalog.store import ChangesTrimmedError, Store
 from catalogd.errors import (
     CatalogDamagedError,
     CatalogError,
@@ -46,7 +47,7 @@ from catalogd.errors import (
     CatalogLockedError,
     QueryError,
 )
-from catalogd.records import Condition
+from catalogd.records import Clause, Condition, Group
 from catalogd.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -317,7 +318,7 @@ class TextIndex:
 
     # -- searching -------------------------------------------------------------------------------
 
-    def search(self, words: str, conditions: Sequence[Condition] = (), limit: int = 100) -> list[TextHit]:
+    def search(self, words: str, conditions: Sequence[Clause] = (), limit: int = 100) -> list[TextHit]:
         """The photos with these words that satisfy all conditions, best first.
 
         Photos with all the words come before those with some of them. Any text is a valid `words`;
@@ -336,11 +337,11 @@ class TextIndex:
         fields = self._fields_matched(_query_words(words), ids)
         return [TextHit(photo_id, found[photo_id], fields[photo_id]) for photo_id in ids]
 
-    def matching(self, conditions: Sequence[Condition]) -> Ids:
+    def matching(self, conditions: Sequence[Clause]) -> Ids:
         """The photos that satisfy all conditions, sorted: int64[n]. Raises QueryError as `search`."""
         return np.sort(self._columns(self._conditions_query(conditions), "id")[0])
 
-    def newest(self, conditions: Sequence[Condition], limit: int) -> list[int]:
+    def newest(self, conditions: Sequence[Clause], limit: int) -> list[int]:
         """Up to `limit` photos that satisfy all conditions, taken last first; those without a date last."""
         query = self._conditions_query(conditions)
         ids, taken = self._columns(query, "id", "taken")
@@ -366,7 +367,7 @@ class TextIndex:
         ids = searcher.fast_field_values("id", [address for _, address in hits])
         return {int(photo_id or 0): score for photo_id, (score, _) in zip(ids, hits, strict=True)}
 
-    def _conditions_query(self, conditions: Sequence[Condition]) -> Query:
+    def _conditions_query(self, conditions: Sequence[Clause]) -> Query:
         everything: list[tuple[Occur, Query]] = [(Occur.Must, Query.all_query())]
         return Query.const_score_query(Query.boolean_query(everything + self._filters(conditions)), 1.0)
 
@@ -436,7 +437,7 @@ class TextIndex:
             return queries[0]
         return Query.boolean_query([(Occur.Must, query) for query in queries])
 
-    def _filters(self, conditions: Iterable[Condition]) -> list[tuple[Occur, Query]]:
+    def _filters(self, conditions: Iterable[Clause]) -> list[tuple[Occur, Query]]:
         """The conditions as clauses that add nothing to a score."""
         return [
             (
@@ -446,7 +447,9 @@ class TextIndex:
             for condition in conditions
         ]
 
-    def _condition_query(self, condition: Condition) -> Query:
+    def _condition_query(self, condition: Clause) -> Query:
+        if isinstance(condition, Group):
+            return self._group_query(condition)
         field = _CONDITION_FIELDS.get(condition.field, condition.field)
         if field in NUMBER_FIELDS:
             return self._range_query(field, condition)
@@ -461,6 +464,13 @@ class TextIndex:
             return Query.term_query(self._schema, field, _folded(_valid(condition.words)))
         terms = self._terms(field, _spaced(_valid(condition.words)))
         return self._all_terms(field, terms[:_MOST_QUERY_WORDS]) if terms else Query.empty_query()
+
+    def _group_query(self, group: Group) -> Query:
+        parts = self._filters(group.parts)
+        if not group.any:
+            return Query.boolean_query([(Occur.Must, Query.all_query()), *parts])
+        wholes = [Query.boolean_query([(Occur.Must, Query.all_query()), part]) for part in parts]
+        return Query.boolean_query([(Occur.Should, whole) for whole in wholes])
 
     def _type_query(self, words: str) -> Query:
         types = [_type(word) for word in _valid(words).split()][:_MOST_QUERY_WORDS]

@@ -48,16 +48,8 @@ from catalogd.catalog.arrangement import (
     arrange,
     rules_key,
 )
-from catalogd.catalog.store import (
-    ChangesTrimmedError,
-    Halves,
-    Ids,
-    Reading,
-    Store,
-    folder_hash,
-    id_bytes,
-    space_key,
-)
+from catalogd.catalog.environment import Ids, id_bytes
+from catalogd.catalog.store import ChangesTrimmedError, Halves, Reading, Store, folder_hash, space_key
 from catalogd.errors import CatalogDamagedError
 from catalogd.settings import Settings
 

@@ -219,7 +219,7 @@ def chosen_records(
     from catalogd import query as search_photos
 
     plan = search_photos.parse(query_text(what), max(1, catalog.counts().indexed))
-    hits = search_photos.search(catalog, plan, text_encoder(settings, bool(plan.words)))
+    hits = search_photos.search(catalog, plan, text_encoder(settings, plan.wants_meaning)).hits
     return catalog.iter_records_of([hit.photo_id for hit in hits]), len(hits)
 
 

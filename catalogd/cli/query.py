@@ -66,7 +66,7 @@ def query(
     settings = load()
     plan = search_photos.parse(query_text(words), limit, min_score)
     with open_catalog(settings) as catalog:
-        hits = search_photos.search(catalog, plan, text_encoder(settings, bool(plan.words)))
+        hits = list(search_photos.search(catalog, plan, text_encoder(settings, plan.wants_meaning)).hits)
     print_hits(hits, as_json, as_paths, print0)
     if not hits:
         sys.exit(1)

@@ -89,7 +89,7 @@ def demo(load: LoadSettings, as_json: bool) -> None:
         encoder = text_encoder(settings, True)
         with open_catalog(settings) as catalog:
             for text in DEMO_QUERIES:
-                hits = search_photos.search(catalog, search_photos.parse(text, limit=3), encoder)
+                hits = list(search_photos.search(catalog, search_photos.parse(text, limit=3), encoder).hits)
                 if not as_json:
                     click.secho(f"\n$ catalogd query {text!r} -n 3", bold=True)
                 print_hits(hits, as_json, False, False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from catalogd.catalog.store import JOINT
 from catalogd.query.language import KEYS, parse
-from catalogd.records import Hit, Plan, Record, Signal
+from catalogd.records import Hit, Plan, Record, Results, Signal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,29 +43,32 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]: ...
 
 
-def search(catalog: Catalog, plan: Plan, encoder: TextEncoder | None) -> list[Hit]:
+def search(catalog: Catalog, plan: Plan, encoder: TextEncoder | None) -> Results:
     """The best `plan.limit` photos, best first. Without an encoder only words and conditions count."""
-    if not plan.words:
-        return _filtered(catalog, plan)
+    branch = plan.branches[0]
+    if not branch.words:
+        return Results(tuple(_filtered(catalog, plan)))
     depth = max(_LEAST_DEPTH, _DEPTH * plan.limit)
     rankings = {
         "words": _by_words(catalog, plan, depth),
         "meaning": _by_meaning(catalog, plan, encoder, depth),
     }
-    return _to_hits(catalog, _fuse(rankings), plan)
+    return Results(tuple(_to_hits(catalog, _fuse(rankings), plan)))
 
 
 def _filtered(catalog: Catalog, plan: Plan) -> list[Hit]:
     """Conditions alone: everything that matches, newest first."""
     fused = {
         photo_id: (1.0, [Signal("filter", rank, 1.0)])
-        for rank, photo_id in enumerate(catalog.newest(plan.conditions, plan.limit + _LEAST_DEPTH), 1)
+        for rank, photo_id in enumerate(
+            catalog.newest(plan.branches[0].filters, plan.limit + _LEAST_DEPTH), 1
+        )
     }
     return _to_hits(catalog, fused, plan)
 
 
 def _by_words(catalog: Catalog, plan: Plan, depth: int) -> list[tuple[int, Signal]]:
-    found = catalog.search_text(plan.words, plan.conditions, depth)
+    found = catalog.search_text(plan.branches[0].words, plan.branches[0].filters, depth)
     return [(hit.photo_id, Signal("words", rank, hit.score, hit.fields)) for rank, hit in enumerate(found, 1)]
 
 
@@ -74,8 +77,9 @@ def _by_meaning(
 ) -> list[tuple[int, Signal]]:
     if encoder is None:
         return []
-    allowed = catalog.matching(plan.conditions) if plan.conditions else None
-    vector = encoder.encode([plan.words])[0]
+    branch = plan.branches[0]
+    allowed = catalog.matching(branch.filters) if branch.filters else None
+    vector = encoder.encode([branch.words])[0]
     found = catalog.search_embeddings(encoder.space + JOINT, vector, depth, allowed)
     return [
         (photo_id, Signal("meaning", rank, cosine))
@@ -97,8 +101,8 @@ def _fuse(rankings: dict[str, list[tuple[int, Signal]]]) -> dict[int, tuple[floa
 
 def _to_hits(catalog: Catalog, fused: dict[int, tuple[float, list[Signal]]], plan: Plan) -> list[Hit]:
     order = sorted(fused, key=lambda photo_id: (-fused[photo_id][0], photo_id))
-    wanted = [photo_id for photo_id in order if fused[photo_id][0] >= plan.min_score]
-    if not plan.words:
+    wanted = [photo_id for photo_id in order if fused[photo_id][0] >= (plan.min_score or 0.0)]
+    if not plan.branches[0].words:
         wanted = list(fused)
     return [
         Hit(

@@ -20,7 +20,7 @@ import datetime
 import re
 
 from catalogd.errors import QueryError
-from catalogd.records import Condition, Plan
+from catalogd.records import Branch, Condition, Plan
 
 _TEXT_KEYS = ("camera", "lens", "type", "text", "place", "person", "keyword", "label")
 _NUMBER_KEYS = ("iso", "faces", "rating")
@@ -33,7 +33,7 @@ _COMPARISON = re.compile(r"(?P<operator>>=|<=|>|<)(?P<value>.+)")
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?$")
 
 
-def parse(text: str, limit: int = 20, min_score: float = 0.0) -> Plan:
+def parse(text: str, limit: int = 20, min_score: float | None = None) -> Plan:
     """Read a query. Raises QueryError with the position of what it can't read."""
     words: list[str] = []
     conditions: list[Condition] = []
@@ -55,7 +55,7 @@ def parse(text: str, limit: int = 20, min_score: float = 0.0) -> Plan:
         else:
             conditions.append(_condition(key.lower(), value, match["negated"] is not None, match.start()))
         position = match.end()
-    return Plan(" ".join(words), tuple(conditions), limit, min_score)
+    return Plan((Branch(" ".join(words), tuple(conditions)),), text, limit=limit, min_score=min_score)
 
 
 def _unclosed(position: int) -> QueryError:

@@ -18,11 +18,11 @@ def epoch(*date: int) -> float:
 
 
 def test_words_stay_in_order_and_quotes_are_taken_off() -> None:
-    assert parse('dog on "the beach"').words == "dog on the beach"
+    assert parse('dog on "the beach"').branches[0].words == "dog on the beach"
 
 
 def test_a_time_of_day_is_a_word() -> None:
-    assert parse("it's 5:30").words == "it's 5:30"
+    assert parse("it's 5:30").branches[0].words == "it's 5:30"
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,9 @@ def test_a_time_of_day_is_a_word() -> None:
 )
 def test_a_condition_is_read(text: str, condition: Condition) -> None:
     plan = parse(f"cat {text} dog")
-    assert plan.words == "cat dog"
-    assert plan.conditions == (condition,)
+    (branch,) = plan.branches
+    assert branch.words == "cat dog"
+    assert branch.filters == (condition,)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,6 @@ def test_any_text_is_read_or_refused_with_a_position_inside_it(text: str) -> Non
 
 def _reading(text: str) -> tuple[int | None, set[str]]:
     try:
-        return None, {condition.field for condition in parse(text).conditions}
+        return None, {condition.field for condition in parse(text).branches[0].filters}
     except QueryError as error:
         return error.position, set()

@@ -30,7 +30,7 @@ def test_photos_that_went_missing_a_moment_ago_are_no_hits_and_take_no_place(
     lagging: Catalog, query: str, limit: int
 ) -> None:
     """They were shown, and where records were gone fewer hits than asked for."""
-    hits = search(lagging, parse(query, limit), None)
+    hits = search(lagging, parse(query, limit), None).hits
     here = {b"/a/%d.jpg" % n for n in (0, 1, 2, 3, 4, 9)}
     assert len(hits) == min(limit, 6)
     assert {hit.path for hit in hits} <= here
@@ -69,4 +69,4 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     ],
 )
 def test_photos_are_found_by_what_their_files_say(told: Catalog, query: str) -> None:
-    assert [hit.path for hit in search(told, parse(query), None)] == [b"/a/told.jpg"]
+    assert [hit.path for hit in search(told, parse(query), None).hits] == [b"/a/told.jpg"]

@@ -13,7 +13,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from catalogd.catalog import Catalog, embedding_index, sealing
-from catalogd.catalog.store import Store, _Environment
+from catalogd.catalog.environment import Environment
+from catalogd.catalog.store import Store
 from catalogd.catalog.text_index import TextIndex
 from catalogd.pipeline.workers import writer_main
 from catalogd.settings import Settings
@@ -40,7 +41,7 @@ def writer_at(
     """A writer that dies at `point`; at "… of all" the whole process group dies with it."""
     embedding_index.TAIL_IDLE = embedding_index.TAIL_BUSY = SEAL_AT
     Store.__init__.__defaults__ = (False, SMALL_MAP_BYTES)
-    _at(_Environment, "_grow", after=lambda: _mark(journal, "the map grew"))
+    _at(Environment, "_grow", after=lambda: _mark(journal, "the map grew"))
     place = (point or "").removesuffix(" of all")
     die = _death(journal, point or "")
     if place == "after the commit, before the answer":
@@ -48,9 +49,9 @@ def writer_at(
     elif place == "after the text commit, before its mark":
         _at(TextIndex, "commit", after=die)
     elif place == "before the map grows":
-        _at(_Environment, "_grow", before=die)
+        _at(Environment, "_grow", before=die)
     elif place == "after the map grew":
-        _at(_Environment, "_grow", after=die)
+        _at(Environment, "_grow", after=die)
     elif place in SEALING_POINTS:
         sealing._CHILD = f"from tests.torture.points import sealing_at; sealing_at({point!r}, {journal!r})"
     writer_main(connection, settings, profile_key)
