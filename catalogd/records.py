@@ -341,6 +341,7 @@ class Results(msgspec.Struct, frozen=True, omit_defaults=True):
     total: int | None = None  # photos that satisfy a query without free words or examples; else None
     took_ms: float = 0.0
     explanation: Explanation | None = None
+    notes: tuple[str, ...] = ()  # what a person should know: a search by words alone, a name that is not unique
 
 
 class Album(msgspec.Struct, frozen=True, omit_defaults=True):
