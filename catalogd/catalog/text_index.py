@@ -609,6 +609,18 @@ def _analyzers() -> dict[str, Any]:
     }
 
 
+def terms_of(field: str, text: str) -> list[str]:
+    """The terms that `text` has in the index of `field`; in a path those of its parts too."""
+    name = "stemmed" if field in STEMMED_FIELDS else "plain"
+    terms: list[str] = _analyzers()[name].analyze(_split_words(text) if field == "path" else _spaced(text))
+    return terms
+
+
+def query_words(text: str) -> list[str]:
+    """The distinct words that free words are looked for by, in order."""
+    return _query_words(text)
+
+
 def _query_words(text: str) -> list[str]:
     """The distinct words of a query, in order; `a`, `on`, `the` only when there are no others."""
     cut = _spaced(_valid(text))
