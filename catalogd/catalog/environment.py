@@ -106,6 +106,17 @@ class Tables:
                 return
             yield key, value
 
+    def last_before(self, table: str, key: bytes) -> bytes | None:
+        """The last key of `table` that comes before `key`."""
+        with self._lmdb.cursor(self._tables[table]) as cursor:
+            found = cursor.prev() if cursor.set_range(key) else cursor.last()
+            return cursor.key() if found else None
+
+    def last(self, table: str) -> tuple[bytes, bytes] | None:
+        """The row with the largest key."""
+        with self._lmdb.cursor(self._tables[table]) as cursor:
+            return cursor.item() if cursor.last() else None
+
     def ids(self, table: str) -> Ids:
         """The photo_ids that are the keys of `table`, sorted: int64[n]."""
         with self._lmdb.cursor(self._tables[table]) as cursor:

@@ -3,45 +3,133 @@
 One small LMDB environment, `user` in the catalog's folder. No run and no rebuild touches it, and any
 process of the owner may write it at any time, one short durable transaction after the other.
 
-    albums      folded name  → Album
-    proposals   photo_id     → Proposal
+    albums      folded name                → Album
+    proposals   photo_id                   → Proposal
+    journal     number                     → Entry: what was said of people, in order
+    effects     number                     → the rows that it changed, as they were and are: for undo
+    known       action_id                  → number of its entry; b"" where it was erased
+    persons     person_id                  → Person
+    names       "=" name, "~" plain name + person_id → person_id, (nothing): whose name it is
+    pins        photo_id + box             → Claim: this face is that person
+    anchors     photo_id + box + person_id → Claim: this face was in the person's cluster
+    refusals    photo_id + box + person_id → Claim: this face is not that person
+    forgotten   hash of a name             → (nothing): no person, though files have the name
+    numbers     name                       → u64: version
+
+An action and all that it changes are one transaction. The rules are in journal.py.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Mapping
+import contextlib
+import itertools
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from catalogd.catalog.environment import (
     FIRST_MAP_BYTES,
+    Result,
     TableNames,
     Tables,
     acquire,
     id_bytes,
     release,
 )
+from catalogd.catalog.journal import (
+    MADE_IDS_END,
+    RULES,
+    Action,
+    Claim,
+    Effect,
+    NameTakenError,
+    Person,
+    Rows,
+    apply,
+    decode_claim,
+    decode_person,
+    folded,
+    forgotten_key,
+    persons_named,
+)
+from catalogd.errors import UsageError
 from catalogd.records import Album, Proposal, encode
 
-TABLES = TableNames(("albums", "proposals"))
+TABLES = TableNames(
+    ("albums", "proposals"),
+    (
+        "journal",
+        "effects",
+        "known",
+        "persons",
+        "names",
+        "pins",
+        "anchors",
+        "refusals",
+        "forgotten",
+        "numbers",
+    ),
+)
+CLAIMS = ("pins", "anchors", "refusals")
+SOONEST_S = 1e-6  # after the action before: which of two was the last word is never open
 
 _decode_album = msgspec.msgpack.Decoder(Album).decode
 _decode_proposal = msgspec.msgpack.Decoder(Proposal).decode
 
 
-def folded(name: str) -> str:
-    """A name as it is compared: whatever its case, its accents' spelling and the space around it."""
-    return unicodedata.normalize("NFC", " ".join(name.split()).casefold())
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of the journal."""
+
+    number: int
+    action: Action
+    undone_at: float = 0.0  # seconds since the epoch; 0: it holds
+
+
+class Said(NamedTuple):
+    """All that people said, as it holds now."""
+
+    version: int
+    persons: dict[int, Person]  # with those that were merged into others
+    pins: list[Claim]
+    anchors: list[Claim]
+    refusals: list[Claim]
+    forgotten: frozenset[bytes]
+
+
+class Imported(NamedTuple):
+    """What became of the actions of a file."""
+
+    entry: Entry | None  # None: there was nothing new in it
+    known: int  # that were said here already
+    left_out: tuple[str, ...]  # why some can't be said here
+
+
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_effects = msgspec.msgpack.Decoder(tuple[Effect, ...]).decode
+NOTHING_SAID = Said(0, {}, [], [], [], frozenset())
+
+
+def new_action_id() -> str:
+    """Unique on all machines."""
+    return uuid.uuid4().hex
+
+
+def new_person_id() -> int:
+    """Unique on all machines, as far as that goes with a number that JSON holds."""
+    return 1 + secrets.randbelow(MADE_IDS_END - 1)
 
 
 class UserData:
     """The user data of one catalog. Use it as a context manager, or `close` it; safe from any thread."""
 
-    def __init__(self, catalog_folder: Path) -> None:
-        """Opens it, and makes it where there is none."""
-        self._environment = acquire(catalog_folder / "user", True, FIRST_MAP_BYTES, TABLES)
+    def __init__(self, catalog_folder: Path, write: bool = True) -> None:
+        """Opens it, and makes it where there is none; without `write` raises CatalogMissingError then."""
+        self._environment = acquire(catalog_folder / "user", write, FIRST_MAP_BYTES, TABLES)
         self._closed = False
 
     def __enter__(self) -> UserData:
@@ -104,3 +192,255 @@ class UserData:
         return self._environment.write(
             lambda transaction: sum([Tables(transaction).delete("proposals", key) for key in keys])
         )
+
+    # -- people ----------------------------------------------------------------------------------
+
+    def act(self, action: Action) -> Entry | None:
+        """Let an action hold, and note it in the journal; None when it changes nothing.
+
+        Raises UsageError (NameTakenError where a name is another person's) with nothing changed.
+        """
+
+        def work(tables: Tables) -> Entry | None:
+            number, at = _next(tables)
+            dated = msgspec.structs.replace(action, at=max(action.at, at))
+            rows = Rows(tables)
+            apply(rows, dated)
+            return _noted(tables, rows, Entry(number, dated), [dated.action_id])
+
+        return self._write(work)
+
+    def undo(self, count: int = 1) -> list[Entry]:
+        """Take back the last actions that hold, up to `count`; returns them, the last one first.
+
+        What was said before something was erased can't be taken back.
+        """
+
+        def work(tables: Tables) -> list[Entry]:
+            entries = [entry for entry in reversed(_entries(tables)) if not entry.undone_at]
+            able = _while_undoable(tables, entries)
+            return [_turned(tables, entry, time.time()) for entry, _ in zip(able, range(count), strict=False)]
+
+        return self._write(work)
+
+    def redo(self, count: int = 1) -> list[Entry]:
+        """Let what was taken back last hold again; nothing when something was said since."""
+
+        def work(tables: Tables) -> list[Entry]:
+            waiting: list[Entry] = []
+            for entry in reversed(_entries(tables)):
+                if not entry.undone_at or tables.get("effects", id_bytes(entry.number)) is None:
+                    break
+                waiting.insert(0, entry)
+            return [_turned(tables, entry, 0.0) for entry in waiting[:count]]
+
+        return self._write(work)
+
+    def erase(self, person_id: int, name: str = "") -> None:
+        """Take a person out of all that is kept here, the journal too. This can't be taken back.
+
+        `name`: of somebody whom only files name. What hides it there is a hash of it.
+        """
+        self._write(lambda tables: _erase(tables, person_id, name))
+
+    def journal(self) -> list[Entry]:
+        """All actions, the first one first."""
+        with self._read() as tables:
+            return _entries(tables)
+
+    def said(self) -> Said:
+        """All that people said, as it holds now."""
+        with self._read() as tables:
+            if not tables.has("numbers"):
+                return NOTHING_SAID
+            persons = [decode_person(value) for _, value in tables.rows("persons")]
+            pins, anchors, refusals = (_claims(tables, table) for table in CLAIMS)
+            forgotten = frozenset(key for key, _ in tables.rows("forgotten"))
+            by_id = {person.person_id: person for person in persons}
+            return Said(_version(tables), by_id, pins, anchors, refusals, forgotten)
+
+    def version(self) -> int:
+        """Another number whenever anything was said or taken back."""
+        with self._read() as tables:
+            return _version(tables) if tables.has("numbers") else 0
+
+    def person(self, person_id: int) -> Person | None:
+        """The person, or whoever it was merged into."""
+        with self._read() as tables:
+            return Rows(tables).person(person_id) if tables.has("persons") else None
+
+    def named(self, name: str) -> list[Person]:
+        """Who has this name or alias: one, or several that differ from it in accents alone."""
+        with self._read() as tables:
+            if not tables.has("names"):
+                return []
+            found = (Rows(tables).person(found) for found in persons_named(tables.get, tables, name))
+            return [person for person in found if person is not None]
+
+    def exported(self) -> list[Action]:
+        """The actions that hold, in order, for another catalog to import."""
+        held = (entry.action for entry in self.journal() if not entry.undone_at)
+        said = (part for action in held for part in (action.parts if action.kind == "import" else (action,)))
+        return [action for action in said if action.kind in RULES]
+
+    def import_actions(self, actions: Sequence[Action]) -> Imported:
+        """Say here what was said in another catalog, as one action; what is known here is left out.
+
+        A person whose name somebody has here is that person. Nothing newer that was said here is overruled.
+        """
+
+        def work(tables: Tables) -> Imported:
+            number, at = _next(tables)
+            new = [action for action in actions if tables.get("known", action.action_id.encode()) is None]
+            rows = Rows(tables)
+            taken, left_out = _import(rows, new)
+            action = Action(new_action_id(), max(time.time(), at), "import", parts=tuple(taken))
+            entry = _noted(tables, rows, Entry(number, action), [part.action_id for part in taken])
+            return Imported(entry, len(actions) - len(new), tuple(left_out))
+
+        return self._write(work)
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[Tables]:
+        with self._environment.read() as transaction:
+            yield Tables(transaction)
+
+    def _write(self, work: Callable[[Tables], Result]) -> Result:
+        return self._environment.write(lambda transaction: work(Tables(transaction)))
+
+
+def _version(tables: Tables) -> int:
+    return int.from_bytes(tables.get("numbers", b"version") or b"", "big")
+
+
+def _changed(tables: Tables) -> None:
+    tables.put("numbers", b"version", id_bytes(_version(tables) + 1))
+
+
+def _entries(tables: Tables) -> list[Entry]:
+    rows = tables.rows("journal") if tables.has("journal") else ()
+    return [_decode_entry(value) for _, value in rows]
+
+
+def _next(tables: Tables) -> tuple[int, float]:
+    """The number of the next entry, and when it is said at the earliest."""
+    last = tables.last("journal")
+    if last is None:
+        return 1, time.time()
+    entry = _decode_entry(last[1])
+    return entry.number + 1, max(time.time(), entry.action.at + SOONEST_S)
+
+
+def _noted(tables: Tables, rows: Rows, entry: Entry, action_ids: Iterable[str]) -> Entry | None:
+    """The entry, with what undoes it, where anything changed."""
+    if not rows.effects():
+        return None
+    for action_id in action_ids:
+        rows.set("known", action_id.encode(), id_bytes(entry.number))
+    tables.put("journal", id_bytes(entry.number), encode(entry))
+    tables.put("effects", id_bytes(entry.number), encode(rows.effects()))
+    _changed(tables)
+    return entry
+
+
+def _while_undoable(tables: Tables, entries: Iterable[Entry]) -> Iterator[Entry]:
+    return itertools.takewhile(
+        lambda entry: tables.get("effects", id_bytes(entry.number)) is not None, entries
+    )
+
+
+def _turned(tables: Tables, entry: Entry, undone_at: float) -> Entry:
+    """The entry taken back, or (0) holding again, with all the rows that it changed."""
+    effects = _decode_effects(tables.get("effects", id_bytes(entry.number)) or b"\x90")
+    for effect in effects:
+        value = effect.before if undone_at else effect.after
+        if value is None:
+            tables.delete(effect.table, effect.key)
+        else:
+            tables.put(effect.table, effect.key, value)
+    turned = msgspec.structs.replace(entry, undone_at=undone_at)
+    tables.put("journal", id_bytes(entry.number), encode(turned))
+    _changed(tables)
+    return turned
+
+
+def _import(rows: Rows, actions: Sequence[Action]) -> tuple[list[Action], list[str]]:
+    """The actions that could be said, and why the others could not."""
+    taken, left_out = [], []
+    for action in actions:
+        try:
+            _import_one(rows, action)
+        except UsageError as error:
+            left_out.append(f"{action.kind} {action.name}".strip() + f": {error}")
+        else:
+            taken.append(action)
+    return taken, left_out
+
+
+def _import_one(rows: Rows, action: Action) -> None:
+    """Say it; who gets a name that somebody has here is that person from now on."""
+    try:
+        apply(rows, action)
+    except NameTakenError as error:
+        part = next((part for part in (*action.parts, action) if part.name), action)
+        if rows.person(part.person) is not None or part.kind not in ("name", "split"):
+            raise
+        rows.put_person(Person(part.person, into=error.person_id, made_at=part.at))
+        apply(rows, msgspec.structs.replace(action, name="" if part is action else action.name))
+
+
+def _erase(tables: Tables, person_id: int, name: str) -> None:
+    persons = {found.person_id: found for found in map(decode_person, _values(tables, "persons"))}
+    gone = _merged_into(persons, person_id)
+    names = {known for found in gone.values() for known in (found.name, *found.aliases)} | {name}
+    rows = Rows(tables)
+    for found in gone.values():
+        rows.put_person(msgspec.structs.replace(found, name="", aliases=()))
+        rows.set("persons", id_bytes(found.person_id), None)
+    for table in CLAIMS:
+        for key, value in list(tables.rows(table)):
+            if decode_claim(value).person in gone:
+                tables.delete(table, key)
+    entries = _entries(tables)
+    names |= {entry.action.former for entry in entries if entry.action.person in gone}
+    for known in filter(None, names):
+        tables.put("forgotten", forgotten_key(known), b"")
+    for entry in entries:
+        _redact(tables, entry, set(gone), {folded(known) for known in names if known})
+    tables.clear("effects")
+    _changed(tables)
+
+
+def _redact(tables: Tables, entry: Entry, gone: set[int], names: set[str]) -> None:
+    """Take what speaks of these persons out of an entry; that it was said is known still."""
+
+    def is_of_them(action: Action) -> bool:
+        said = {folded(name) for name in (action.name, action.former) if name}
+        return bool({action.person, action.other} & gone or said & names)
+
+    def redacted(action: Action) -> Action:
+        if not is_of_them(action) and not any(map(is_of_them, action.parts)):
+            return action
+        if action.kind == "import":
+            return msgspec.structs.replace(action, parts=tuple(map(redacted, action.parts)))
+        return Action(action.action_id, action.at, "erased")
+
+    action = redacted(entry.action)
+    if action != entry.action:
+        tables.put("journal", id_bytes(entry.number), encode(msgspec.structs.replace(entry, action=action)))
+
+
+def _merged_into(persons: Mapping[int, Person], person_id: int) -> dict[int, Person]:
+    """The person with all that were merged into it, one after the other."""
+    found = {person_id} & persons.keys()
+    while more := {other for other, person in persons.items() if person.into in found} - found:
+        found |= more
+    return {other: persons[other] for other in found}
+
+
+def _claims(tables: Tables, table: str) -> list[Claim]:
+    return [decode_claim(value) for _, value in tables.rows(table)]
+
+
+def _values(tables: Tables, table: str) -> list[bytes]:
+    return [value for _, value in tables.rows(table)]
