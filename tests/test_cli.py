@@ -74,7 +74,7 @@ def test_a_query_finds_the_photo_and_says_why(library: tuple[Path, Path]) -> Non
     folder, catalog = library
     found = rows(catalogd("query", "a", "cat", "--json", catalog=catalog))
     assert found[0]["path"] == str(folder / "chelsea.png")
-    assert set(found[0]) == {"path", "photo_id", "score", "signals"}
+    assert set(found[0]) == {"path", "photo_id", "score", "found", "signals"}
     names = {signal["name"] for signal in found[0]["signals"]}  # type: ignore[attr-defined]
     assert names == {"meaning", "words"}
 

@@ -13,9 +13,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "catalogd"
 LAYERS = [
     {"cli"},
-    {"terminal", "doctor", "demo"},
+    {"terminal", "doctor", "demo", "sheets", "terminal_images"},
     {"daemon"},
-    {"web"},
+    {"web", "service"},
     {"pipeline", "query", "sync"},
     {"images", "thumbnails", "metadata", "models", "catalog"},
     {"settings", "records", "_native"},
@@ -26,6 +26,7 @@ LAYERS = [
 SIDEWAYS = {
     ("images", "metadata"),
     ("thumbnails", "images"),
+    ("terminal_images", "sheets"),
     ("query", "models"),
     ("records", "errors"),
     ("settings", "errors"),
@@ -40,10 +41,11 @@ HOMES = {
     "lmdb": {"catalog"},
     "tantivy": {"catalog"},
     "annoy": {"catalog"},
+    "faiss": {"catalog"},
     "click": {"cli"},
     "watchfiles": {"daemon"},
     "rich": {"terminal", "cli"},
-    "PIL": {"images", "metadata", "thumbnails"},
+    "PIL": {"images", "metadata", "thumbnails", "sheets", "terminal_images"},
     "pillow_heif": {"images"},
     "av": {"images"},
     "pylibjxl": {"images"},

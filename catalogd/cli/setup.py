@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from catalogd.cli.base import LoadSettings, cli, console, open_catalog, print_json, text_encoder
-from catalogd.cli.query import print_hits
+from catalogd.cli.base import LoadSettings, cli, console, print_json
+from catalogd.cli.hits import NO_OUTPUTS, show_results
 from catalogd.cli.run import run_library
 
 if TYPE_CHECKING:
@@ -79,20 +79,18 @@ def demo(load: LoadSettings, as_json: bool) -> None:
     import dataclasses
     import tempfile
 
-    from catalogd import query as search_photos
     from catalogd.demo import DEMO_QUERIES, demo_photos
+    from catalogd.query.searcher import Searcher
 
     with tempfile.TemporaryDirectory(prefix="catalogd-demo-") as folder:
         photos = demo_photos(Path(folder) / "photos")
         settings = dataclasses.replace(load(), catalog=Path(folder) / "catalog")
         code = run_library(settings, [os.fsencode(photos)], as_json=False, once=True)
-        encoder = text_encoder(settings, True)
-        with open_catalog(settings) as catalog:
+        with Searcher(settings) as searcher:
             for text in DEMO_QUERIES:
-                hits = list(search_photos.search(catalog, search_photos.parse(text, limit=3), encoder).hits)
                 if not as_json:
                     click.secho(f"\n$ catalogd query {text!r} -n 3", bold=True)
-                print_hits(hits, as_json, False, False)
+                show_results(settings, searcher.search(text, 3), text, {**NO_OUTPUTS, "as_json": as_json})
     sys.exit(code)
 
 

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 import xxhash
 
 from catalogd.catalog import Catalog
+from catalogd.daemon.searching import SearcherKeeper
 from catalogd.daemon.sidecars import Keeper
 from catalogd.daemon.status import (
     Lock,
@@ -105,6 +106,7 @@ class Daemon:
         self._inline = inline
         self._write_sidecars = sidecars
         self._keeper: Keeper | None = None
+        self._searcher: SearcherKeeper | None = None
         catalog = os.path.realpath(os.fsencode(settings.catalog))
         self._rules = Rules(PHOTO_EXTENSIONS, include, exclude, settings.follow_symlinks, catalog)
         self._report = report or (lambda progress: None)
@@ -168,6 +170,9 @@ class Daemon:
             if self._write_sidecars:
                 self._keeper = Keeper(self._settings, self._catalog)
                 stack.callback(self._keeper.stop)
+            if not self._once and not self._inline:
+                self._searcher = SearcherKeeper(self._settings)
+                stack.callback(self._searcher.close)
             self._loop()
             if self._stops > 1:
                 self._writer.abandon()
@@ -190,6 +195,8 @@ class Daemon:
             self._writer.turn(self._settings.commit_wait_s, flush=self._idle)
             self._notice_commits()
             self._settle_sidecars()
+            if self._searcher is not None:
+                self._searcher.turn()
             self._scanner.look_again({os.path.dirname(path) for path in self._unsettled.take_quiet()})
             self._tell(self._state())
             if self._stops and self._writer.full:  # what can't be committed is found by the next run
