@@ -1,6 +1,7 @@
 """The catalog: the one door to everything catalogd knows of a library.
 
     Catalog ── Store            LMDB, the truth: records, embeddings, failures, files
+            ├─ Columns          what filters ask for, of all photos, as arrays
             ├─ Timeline         stacks, bursts, sessions and trips, in tables of the store
             ├─ TextIndex        Tantivy, follows by commit number
             └─ EmbeddingIndex   Annoy generations and an exact tail, one a space, follow too
@@ -11,21 +12,24 @@ the time line can be deleted and are built again from the store.
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from catalogd.catalog.columns import Columns, ColumnsReader
 from catalogd.catalog.consistency import Difference, check_tables, check_text, check_timeline
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.environment import Ids
 from catalogd.catalog.sealing import Sealing
+from catalogd.catalog.selection import Selection, Selector, Sources, in_order
 from catalogd.catalog.store import (
     FILE_ENTRY_PHOTO,
     SIDECAR_ENTRY,
@@ -34,13 +38,13 @@ from catalogd.catalog.store import (
     FileEntry,
     Store,
 )
-from catalogd.catalog.text_index import MARK, TextFollower, TextHit, TextIndex
-from catalogd.catalog.timeline import Timeline, TimelineFollower
+from catalogd.catalog.text_index import MARK, Expand, TextFollower, TextHit, TextIndex
+from catalogd.catalog.timeline import ARRANGED, Timeline, TimelineFollower
 from catalogd.errors import CatalogDamagedError, CatalogError
 from catalogd.records import Change, Clause, Failure, Record, Stat
 from catalogd.settings import Settings
 
-__all__ = ["Catalog", "Counts", "Difference", "FileEntry", "TextHit", "Timeline"]
+__all__ = ["Catalog", "Columns", "Counts", "Difference", "FileEntry", "Selection", "TextHit", "Timeline"]
 
 PAGE_RECORDS = 1000  # of a walk over all photos; each page is a short read of its own
 MAINTAIN_EVERY_S = 60.0  # a reader that died in a transaction keeps every page written meanwhile
@@ -78,6 +82,8 @@ class Catalog:
         self._maintained_s = time.monotonic()
         self._looked_s = -math.inf  # when it was last asked whether a generation is wanted
         self._searching = threading.RLock()
+        self._columns = ColumnsReader(store)
+        self._selector = Selector()
         if write:
             self._follower = TextFollower(store, self._text_folder, settings)
             self._timeline_follower = TimelineFollower(store, settings)
@@ -133,11 +139,18 @@ class Catalog:
         if time.monotonic() - self._maintained_s >= MAINTAIN_EVERY_S:
             self.maintain()
             self._maintained_s = time.monotonic()
+        self.follow_columns(force)
         self.follow_text(force)
         self.follow_timeline(idle, force)
         if force or time.monotonic() - self._looked_s >= SEAL_EVERY_S:
             self._follow_embeddings(idle or force)
             self._looked_s = time.monotonic()
+
+    def follow_columns(self, force: bool = False) -> None:
+        """Make the rows of a page of photos that have none yet, or of all: an older catalogd made none."""
+        self._writer()
+        while self._store.make_columns() and force:
+            pass
 
     def follow_text(self, force: bool = False) -> None:
         """Let the text index follow, on its own clock (settings.text_commit_…) or, forced, now."""
@@ -316,23 +329,77 @@ class Catalog:
 
     # -- searching -------------------------------------------------------------------------------
 
-    def search_text(self, words: str, conditions: Sequence[Clause] = (), limit: int = 100) -> list[TextHit]:
-        """The photos with these words that satisfy all conditions, best first. Raises QueryError."""
-        with self._searching:
-            text = self._fresh_text()
-            return text.search(words, conditions, limit) if text else []
+    def columns(self) -> Columns:
+        """What filters ask for, of all photos as of the last commit, as arrays."""
+        return self._columns.columns()
 
-    def matching(self, conditions: Sequence[Clause]) -> Ids:
-        """The photos that satisfy all conditions, sorted: int64[n]. Raises QueryError."""
-        with self._searching:
-            text = self._fresh_text()
-            return text.matching(conditions) if text else np.empty(0, np.int64)
+    def select(
+        self,
+        clauses: Sequence[Clause],
+        *,
+        columns: Columns | None = None,
+        person_ids: Callable[[str], Ids | None] | None = None,
+        album_ids: Callable[[str], Ids | None] | None = None,
+    ) -> Selection:
+        """The photos that satisfy all clauses. Raises QueryError, which names the key and its place.
 
-    def newest(self, conditions: Sequence[Clause], limit: int) -> list[int]:
-        """Up to `limit` photos that satisfy all conditions, taken last first. Raises QueryError."""
-        with self._searching:
-            text = self._fresh_text()
-            return text.newest(conditions, limit) if text else []
+        `columns` are those of another selection that this one shall be combined with. `person_ids`
+        gives the photos of a person by name, "*" those of any; `album_ids` those of an album: None
+        where there is none.
+        """
+        sources = self._sources()
+        if person_ids is not None:
+            sources = sources._replace(person=person_ids)
+        if album_ids is not None:
+            sources = sources._replace(album=album_ids)
+        return self._selector.select(columns or self.columns(), clauses, sources)
+
+    def ordered(self, selection: Selection, order: str, limit: int) -> list[int]:
+        """The first `limit` photos by date, added, size, quality or name; "-date": the last one first.
+
+        Those whose date is not known come last either way. By name is by folder and then by file name.
+        """
+        if order.lstrip("-") == "name":
+            return list(itertools.islice(self._by_name(selection, order.startswith("-")), max(limit, 0)))
+        return in_order(selection, order, limit)
+
+    def _by_name(self, selection: Selection, reverse: bool) -> Iterator[int]:
+        """Folder by folder: only those that are looked at cost anything."""
+        folders, names = selection.columns.folder, selection.columns.terms("folder")
+        selected = folders[selection.mask]
+        for code in sorted(np.unique(selected).tolist(), key=names.__getitem__, reverse=reverse):
+            ids = selection.columns.ids[selection.mask & (folders == code)].tolist()
+            paths = self._store.paths(ids)
+            yield from sorted(paths, key=paths.__getitem__, reverse=reverse)
+
+    def search_text(
+        self,
+        words: str,
+        selection: Selection | None = None,
+        limit: int = 100,
+        expand: Expand | None = None,
+    ) -> list[TextHit]:
+        """The photos of `selection` (None: all) with these words, best first.
+
+        Words in double quotes are a phrase. `expand` tells what else may stand for a word.
+        """
+        text = self._fresh_text()
+        return text.search(words, selection, limit, expand) if text else []
+
+    def matching(self, clauses: Sequence[Clause]) -> Ids:
+        """The photos that satisfy all clauses, sorted: int64[n]. Raises QueryError."""
+        return self.select(clauses).ids
+
+    def _sources(self) -> Sources:
+        text = self._fresh_text()
+        with self._store.snapshot() as reading:
+            arranged = reading.number(ARRANGED)
+        return Sources(
+            text=text.photos_with if text else lambda condition: np.empty(0, np.int64),
+            text_version=text.version if text else 0,
+            members=self.timeline.members,
+            members_version=arranged,
+        )
 
     def search_embeddings(
         self, space: str, query: npt.NDArray[np.float32], k: int, allowed: Ids | None = None
@@ -356,17 +423,18 @@ class Catalog:
 
     def _fresh_text(self) -> TextIndex | None:
         """The text index at its newest commit; None when it is not there yet."""
-        if self._follower is not None:
-            return self._follower.index
-        if self._text is None:
-            if not TextIndex.is_usable(self._text_folder):
-                return None
-            self._text = TextIndex(self._text_folder, self._settings.text_heap_bytes)
-        mark = self._store.mark(MARK)
-        if mark != self._text_mark:
-            self._text.refresh()
-            self._text_mark = mark
-        return self._text
+        with self._searching:
+            if self._follower is not None:
+                return self._follower.index
+            if self._text is None:
+                if not TextIndex.is_usable(self._text_folder):
+                    return None
+                self._text = TextIndex(self._text_folder, self._settings.text_heap_bytes)
+            mark = self._store.mark(MARK)
+            if mark != self._text_mark:
+                self._text.refresh()
+                self._text_mark = mark
+            return self._text
 
     def _embedding_index(self, space: str) -> EmbeddingIndex:
         index = self._embedding_indexes.get(space)

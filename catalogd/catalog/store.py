@@ -15,6 +15,8 @@ own mark and can be built again from the tables.
     spaces      space key                   → name, dimension
     meta        name                        → u64: format, commit, trimmed, marks
     sidecars    folder hash + file name     → size, mtime_ns
+    columns     photo_id                    → ROW: what filters ask for (catalogd.catalog.photo_row)
+    terms       kind + code, kind + hash    → string, code (catalogd.catalog.terms)
     moments, members, groups, sessions      the time line: catalogd.catalog.timeline
 
 docs/formats.md has every byte. No transaction outlives the call that opened it, and an environment
@@ -48,6 +50,8 @@ from catalogd.catalog.environment import (
     no_catalog,
     release,
 )
+from catalogd.catalog.photo_row import ROW_VERSION, row_of
+from catalogd.catalog.terms import TermCodes
 from catalogd.errors import (
     CatalogDamagedError,
     CatalogError,
@@ -95,6 +99,8 @@ LATER_TABLES = (
     "groups",
     "sessions",
     "sidecars",
+    "columns",
+    "terms",
 )  # made by the first writer that knows them
 
 # A file entry: size, mtime_ns, photo_id (0: the photo failed at this size and time), profile key.
@@ -114,10 +120,25 @@ PASSING_REASONS = frozenset(  # what a file is not at fault for, or what does no
 
 LARGEST_ID = (1 << 53) - 1  # the largest that readers of JSON (JavaScript, jq, Lua) do not round
 LONGEST_NAME_BYTES = 503  # an LMDB key holds 511 bytes, the folder hash takes 8
+COLUMNS_PAGE = 1000  # photos whose rows are made in one transaction: 50 ms
 KEPT_COMMITS = 64  # of the change log behind the slowest mark: readers that follow lag by seconds
 JOINT = "#joint"  # ends the name of the space that text embeddings share
 
+# Numbers of `meta`: by which version the rows of `columns` are, the photo up to which those of an older
+# catalog have theirs, and the last commit of a writer that makes them.
+COLUMNS_BY, COLUMNS_TO, COLUMNS_COMMIT = "columns_by", "columns_to", "columns_commit"
+_ALL_PHOTOS = (1 << 63) - 1
+
 _U64 = struct.Struct(">Q")
+
+
+class _Path(msgspec.Struct, gc=False):
+    """Of a Record, where the photo is."""
+
+    path: bytes
+
+
+_decode_path = msgspec.msgpack.Decoder(_Path).decode
 
 
 class ChangesTrimmedError(LookupError):
@@ -250,6 +271,16 @@ class Store:
         now = time.time()
         return self.write(lambda reading: _Commit(reading, profile_key, now).apply_all(changes))
 
+    def make_columns(self) -> bool:
+        """Make the rows of one page of photos that have none yet; False when all have theirs.
+
+        A catalog that another version wrote is taken in so, page by page, while it is used.
+        """
+        with self.snapshot() as reading:
+            if columns_are_complete(reading):
+                return False
+        return self.write(_make_columns_page)
+
     def purge_missing(self, before: float, most: int = 1000) -> int:
         """Forget up to `most` photos that have been missing since before `before`; returns how many."""
 
@@ -332,6 +363,15 @@ class Store:
     def records_after(self, photo_id: int, limit: int) -> list[Record]:
         """Up to `limit` photos with a larger photo_id, in that order: a page of a walk over all."""
         return [_record(value) for _, value in self.encoded_after(photo_id, limit)]
+
+    def paths(self, photo_ids: Iterable[int]) -> dict[int, bytes]:
+        """The path of each of these photos that there are: a tenth of the cost of their records."""
+        with self.snapshot() as reading:
+            values = ((photo_id, reading.get("photos", id_bytes(photo_id))) for photo_id in photo_ids)
+            try:
+                return {photo_id: _decode_path(value).path for photo_id, value in values if value is not None}
+            except msgspec.DecodeError as error:
+                raise _damaged("a record", error) from error
 
     def encoded_photos(self, photo_ids: Ids) -> list[tuple[int, bytes | None]]:
         """Each photo with its record as it is stored, None where there is no such photo."""
@@ -562,6 +602,7 @@ class _Commit:
         self._touched: set[int] = set()
         self._known_folders: set[bytes] = set()
         self._left_folders: set[bytes] = set()
+        self._codes = TermCodes(reading)
 
     def apply_all(self, changes: Sequence[Change]) -> int:
         for change in changes:
@@ -591,6 +632,7 @@ class _Commit:
         for photo_id in sorted(self._touched):
             self._tables.put("commits", number + id_bytes(photo_id), b"")
         self._tables.put("meta", b"commit", number)
+        self._tables.put("meta", COLUMNS_COMMIT.encode(), number)
         return commit
 
     # -- the six changes -------------------------------------------------------------------------
@@ -702,6 +744,7 @@ class _Commit:
                 self._tables.delete("embeddings", space_key(space) + id_bytes(photo_id))
         self._tables.delete("photos", id_bytes(photo_id))
         self._tables.delete("missing", id_bytes(photo_id))
+        self._tables.delete("columns", id_bytes(photo_id))
         self._touched.add(photo_id)
 
     def touch(self, photo_id: int) -> None:
@@ -732,7 +775,15 @@ class _Commit:
     def put_photo(self, record: Record) -> None:
         self._tables.put("photos", id_bytes(record.photo_id), encode(record))
         self._tables.put("contents", content_key(record), b"")
+        self.put_row(record)
         self._touched.add(record.photo_id)
+
+    def put_row(self, record: Record) -> None:
+        """What filters ask for; a missing photo is not found, and so has none."""
+        if record.missing_since is None:
+            self._tables.put("columns", id_bytes(record.photo_id), row_of(record, self._codes.code))
+        else:
+            self._tables.delete("columns", id_bytes(record.photo_id))
 
     def put_file(self, path: bytes, stat: Stat, photo_id: int, profile_key: bytes) -> None:
         key = file_key(path)
@@ -812,10 +863,11 @@ class _Repair:
 
     def run(self) -> None:
         failures = list(self._tables.rows("failures"))
-        for table in ("files", "folders", "contents", "missing", "failures"):
+        for table in ("files", "folders", "contents", "missing", "failures", "columns", "terms"):
             self._tables.clear(table)
         for key in [key for key, _ in self._tables.rows("photos")]:
             self._photo(key)
+        _set_columns(self._tables, _ALL_PHOTOS)
         for key, value in failures:
             self._failure(key, value)
         for key in [key for key, _ in self._tables.rows("embeddings")]:
@@ -966,9 +1018,45 @@ def _matrix(rows: list[tuple[bytes, bytes]], dimension: int) -> tuple[Ids, Halve
 
 
 def _prepare(reading: Reading) -> None:
-    """Give a new store its format version."""
+    """Give a new store its format version, and begin the rows that this version makes."""
     if reading.number("format") == 0:
-        reading.put("meta", b"format", _U64.pack(FORMAT_VERSION))
+        reading.set_number("format", FORMAT_VERSION)
+    made_by = reading.number(COLUMNS_BY), reading.number(COLUMNS_COMMIT)
+    if reading.number("format") <= FORMAT_VERSION and made_by != (ROW_VERSION, reading.number("commit")):
+        reading.clear("columns")
+        reading.clear("terms")
+        _set_columns(reading, 0 if reading.entries("photos") else _ALL_PHOTOS)
+
+
+def _set_columns(reading: Reading, made_to: int) -> None:
+    """The rows are by this version and of the last commit, for photos up to `made_to`."""
+    reading.set_number(COLUMNS_BY, ROW_VERSION)
+    reading.set_number(COLUMNS_TO, made_to)
+    reading.set_number(COLUMNS_COMMIT, reading.number("commit"))
+
+
+def columns_are_complete(reading: Reading) -> bool:
+    """Whether every photo has a row that this version reads."""
+    return (
+        reading.has("columns")
+        and reading.number(COLUMNS_BY) == ROW_VERSION
+        and reading.number(COLUMNS_TO) == _ALL_PHOTOS
+        and reading.number(COLUMNS_COMMIT) == reading.number("commit")
+    )
+
+
+def _make_columns_page(reading: Reading) -> bool:
+    """The rows of the photos that follow the last one that has its; False when there are no more."""
+    ids = reading.ids_after("photos", reading.number(COLUMNS_TO), COLUMNS_PAGE)
+    commit = _Commit(reading, STALE_PROFILE, time.time())
+    for photo_id in ids.tolist():
+        try:
+            record = decode_record(reading.get("photos", id_bytes(photo_id)) or b"")
+        except msgspec.DecodeError:  # `check` tells of it
+            continue
+        commit.put_row(record)
+    reading.set_number(COLUMNS_TO, int(ids[-1]) if len(ids) else _ALL_PHOTOS)
+    return len(ids) > 0
 
 
 def _trim(reading: Reading) -> None:

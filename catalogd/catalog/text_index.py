@@ -1,34 +1,33 @@
 """The words of a catalog: one Tantivy index, derived from the store.
 
 The writer process replaces documents and commits; any process searches, each against the commit it
-last refreshed to. A photo is one document: its id, the words of each field, and the numbers that
-conditions ask for. What a person types is cut into words and never read as a query language.
+last refreshed to. A photo is one document: its id and the words of each field. What a person types is
+cut into words and phrases and never read as a query language.
 
     tags, text, objects      of models, stemmed: `cats` finds `tabby cat`
     keywords, caption        of people, stemmed; caption with the title
     people, place, creator   as they are, and so are
-    marks, camera, path      marks with the colour label; path words also split at digits and capitals
-    lens                     as it is, for conditions alone: free words find it in camera
-    type, keyword, label     exact, whatever the case: format and extension; each keyword as a whole
-    iso, taken, faces, rating  numbers
+    marks, camera, path      marks with the colour label, camera with the lens; path words also split at
+                             digits and capitals
+    title                    stemmed, for conditions alone: free words find it in caption
+    keyword, name            exact, whatever the case: each keyword as a whole, the file's name
     id, digest               whose document it is, and what it was made from
+
+What is no word (numbers, dates, which camera) is asked of `catalogd.catalog.columns`.
 """
 
 from __future__ import annotations
 
-import calendar
 import contextlib
-import datetime
 import errno
 import functools
+import itertools
 import logging
-import math
 import os
 import re
 import shutil
 import time
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,10 +35,24 @@ import msgspec
 import numpy as np
 import tantivy
 import xxhash
-from tantivy import FieldType, Filter, Occur, Query, TextAnalyzerBuilder, Tokenizer
+from tantivy import Occur, Query
 
 from catalogd.catalog.environment import Ids
+from catalogd.catalog.selection import Selection
 from catalogd.catalog.store import ChangesTrimmedError, Store
+from catalogd.catalog.words import (
+    MOST_QUERY_WORDS,
+    Item,
+    analyzers,
+    composed,
+    folded,
+    folded_word,
+    items_of,
+    pattern_of,
+    plain_words,
+    spaced,
+    valid,
+)
 from catalogd.errors import (
     CatalogDamagedError,
     CatalogError,
@@ -47,12 +60,12 @@ from catalogd.errors import (
     CatalogLockedError,
     QueryError,
 )
-from catalogd.records import Clause, Condition, Group
+from catalogd.records import Condition
 from catalogd.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2  # of the fields below; another one on disk means: build again
+FORMAT_VERSION = 3  # of the fields below; another one on disk means: build again
 VERSION_FILE = "version"
 MARK = "text"  # in the store: the commit that the index has reached
 PAGE_RECORDS = 2000  # read from the store at a time: 8 MB
@@ -60,30 +73,43 @@ PAGE_RECORDS = 2000  # read from the store at a time: 8 MB
 STEMMED_FIELDS = ("tags", "text", "objects", "keywords", "caption")
 PLAIN_FIELDS = ("path", "camera", "people", "place", "creator", "marks")
 WORD_FIELDS = STEMMED_FIELDS + PLAIN_FIELDS  # that free words are looked for in
-FILTER_FIELDS = ("lens",)  # words too, but only for conditions
-EXACT_FIELDS = ("type", "keyword", "label")
-NUMBER_FIELDS = ("iso", "taken", "faces", "rating")
+FILTER_FIELDS = ("title",)  # stemmed words too, but only for conditions
+EXACT_FIELDS = ("keyword", "name")
+# What people call a field → its names here.
+CONDITION_FIELDS = {
+    "text": ("text",),
+    "caption": ("caption",),
+    "title": ("title",),
+    "tag": ("tags",),
+    "object": ("objects",),
+    "person": ("people",),
+    "keyword": ("keyword",),
+    "name": ("name",),
+    "any": WORD_FIELDS,
+}
+# Where a phrase is its words in a row; elsewhere it is all of its words. Of names and sentences, not of tags.
+_POSITIONED = frozenset(
+    ("text", "keywords", "caption", "title", "path", "camera", "people", "place", "creator")
+)
 # A word in a tag says more of a photo than the same word in its path. By BM25 the rarest word of 500,000
 # photos scores 13 times this.
 _BOOSTS = {"tags": 2.0, "objects": 2.0, "text": 1.0, "path": 1.0, "camera": 1.0}
 # What is written in few photos scores by itself: BM25 would compare its length with the mean of all photos,
 # next to nothing, and find it far too long. What a person said counts before what a model saw.
 _SCORES = {"keywords": 30.0, "people": 30.0, "caption": 20.0, "place": 20.0, "creator": 10.0, "marks": 10.0}
-_WORDED_FIELDS = (*WORD_FIELDS, *FILTER_FIELDS, *EXACT_FIELDS)
-# What people call a field → its name here.
-_CONDITION_FIELDS = {"date": "taken", "person": "people"}
-_SAME_TYPE = {"jpg": "jpeg", "tif": "tiff"}
 
-_LONGEST_WORD_BYTES = 64  # longer ones are not words: base64, hashes
 _DEEPEST_KEYWORD = 16  # levels of a keyword's path that count; nobody files deeper
-_MOST_QUERY_WORDS = 32  # of a query; one pasted page must not hold up the server
-_I64 = (-(1 << 63), (1 << 63) - 1)
-_NONE = _I64[0] + 1  # before all dates; may be negated
+_LONGEST_PATTERN = 64  # letters of a word with wildcards
+# A selection so small is asked for photo by photo; of a larger one the best hits of all are looked through.
+_FEW_PHOTOS = 1000
+_FIRST_HITS = 512
+_MORE_HITS = 8  # times as many, when too few of them are selected
 
+Expand = Callable[[str], Sequence[tuple[str, float]]]  # word → synonyms, each with a weight in 0…1
+
+_versions = itertools.count(1)
 _WORD = re.compile(r"[^\W_]+")
 _BREAK = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|(?<=[a-z])(?=[A-Z])")
-# Scripts written without spaces: every character is a word.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 class TextHit(NamedTuple):
@@ -92,6 +118,17 @@ class TextHit(NamedTuple):
     photo_id: int
     score: float
     fields: tuple[str, ...]
+
+
+class _Part(NamedTuple):
+    """A part of a query: a word or a phrase, and what may stand for it."""
+
+    item: Item
+    synonyms: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def ways(self) -> list[Item]:
+        return [self.item, *[Item(word) for word, _ in self.synonyms]]
 
 
 class _NamedObject(msgspec.Struct, gc=False):
@@ -110,7 +147,6 @@ class _Words(msgspec.Struct, gc=False):
     """Of an Output, what the text index reads."""
 
     tags: list[_Tag] = []
-    faces: list[msgspec.Raw] = []
     text_lines: list[_Line] = []
     objects: list[_NamedObject] = []
 
@@ -127,18 +163,14 @@ class _Region(msgspec.Struct, gc=False):
 
 
 class _Facts(msgspec.Struct, gc=False):
-    format: str
     camera: str | None = None
     lens: str | None = None
-    iso: int | None = None
-    taken_at: str | None = None
     place: _Place | None = None
     title: str | None = None
     caption: str | None = None
     creator: str | None = None
     keywords: tuple[str, ...] = ()
     keyword_paths: tuple[str, ...] = ()
-    rating: int | None = None
     label: str | None = None
     people: list[str] = []
     regions: list[_Region] = []
@@ -165,14 +197,13 @@ def document_of(photo: Indexed) -> dict[str, Any]:
     document: dict[str, Any] = {
         "id": photo.photo_id,
         "tags": " ".join([tag.name for output in outputs for tag in output.tags]),
-        "text": _spaced(" ".join([line.text for output in outputs for line in output.text_lines])),
+        "text": spaced(" ".join([line.text for output in outputs for line in output.text_lines])),
         "objects": " ".join(sorted({found.name for output in outputs for found in output.objects})),
         "path": _path_words(photo.path),
-        "type": _types(facts.format, photo.path),
-        "faces": sum([len(output.faces) for output in outputs]),
+        "name": folded(photo.path.rpartition(b"/")[2].decode("utf-8", "replace")),
     }
-    for field, value in (*_words_of(facts), *_numbers_of(facts)):
-        if value or value == 0:
+    for field, value in _words_of(facts):
+        if value:
             document[field] = value
     document["digest"] = xxhash.xxh3_64_intdigest(msgspec.msgpack.encode(document)) >> 1
     return document
@@ -181,9 +212,10 @@ def document_of(photo: Indexed) -> dict[str, Any]:
 def _words_of(facts: _Facts) -> Iterator[tuple[str, str | list[str]]]:
     """Field and words of what the file and its sidecars say."""
     yield "camera", _joined((facts.camera, facts.lens))
-    yield "lens", _joined((facts.lens,))
+    if facts.title:
+        yield "title", spaced(facts.title)
     if facts.title or facts.caption:
-        yield "caption", _spaced(f"{facts.title or ''} {facts.caption or ''}")
+        yield "caption", spaced(f"{facts.title or ''} {facts.caption or ''}")
     if facts.people or facts.regions:
         yield "people", _joined((*facts.people, *[region.name for region in facts.regions]))
     if place := facts.place:
@@ -192,18 +224,10 @@ def _words_of(facts: _Facts) -> Iterator[tuple[str, str | list[str]]]:
         yield "creator", _joined((facts.creator,))
     if facts.marks or facts.label:
         yield "marks", _joined((facts.label, *facts.marks))
-    if facts.label:
-        yield "label", _folded(facts.label)
     if facts.keywords or facts.keyword_paths:
         names, terms = _keywords(facts.keywords, facts.keyword_paths)
         yield "keywords", names
         yield "keyword", terms
-
-
-def _numbers_of(facts: _Facts) -> Iterator[tuple[str, int | None]]:
-    yield "iso", None if facts.iso is None else max(_I64[0], min(_I64[1], facts.iso))
-    yield "taken", _local_seconds(facts.taken_at)
-    yield "rating", facts.rating
 
 
 def document_of_encoded(record: bytes | None) -> dict[str, Any] | None:
@@ -237,8 +261,8 @@ class TextIndex:
             raise _explained(error, folder) from error
         self._schema = self._index.schema
         self._index.config_reader(reload_policy="manual")
-        self._analyzers = _analyzers()
-        for name, analyzer in self._analyzers.items():
+        self.version = 0  # of what is searched: another one after every refresh, of all indexes of a process
+        for name, analyzer in analyzers().items():
             self._index.register_tokenizer(name, analyzer)
         self.refresh()
 
@@ -276,6 +300,7 @@ class TextIndex:
         try:
             self._index.reload()
             self._searcher = self._index.searcher()
+            self.version = next(_versions)
         except ValueError as error:
             raise _explained(error, self._folder) from error
 
@@ -318,39 +343,38 @@ class TextIndex:
 
     # -- searching -------------------------------------------------------------------------------
 
-    def search(self, words: str, conditions: Sequence[Clause] = (), limit: int = 100) -> list[TextHit]:
-        """The photos with these words that satisfy all conditions, best first.
+    def search(
+        self, words: str, selection: Selection | None = None, limit: int = 100, expand: Expand | None = None
+    ) -> list[TextHit]:
+        """The photos of `selection` (None: all) with these words, best first.
 
-        Photos with all the words come before those with some of them. Any text is a valid `words`;
-        raises QueryError for a condition on a field that there is not.
+        Photos with all the words come before those with some of them. Words in double quotes count as
+        one; `*` and `?` stand for other letters. `expand` tells what else may stand for a word. Any
+        text is a valid `words`.
         """
-        every_word = [self._word_query(word) for word in _query_words(words)]
-        if not every_word or limit < 1:
+        parts = _parts_of(words, expand)
+        if not parts or limit < 1 or (selection is not None and not len(selection)):
             return []
-        filters = self._filters(conditions)
-        found = self._run(Query.boolean_query([(Occur.Must, word) for word in every_word] + filters), limit)
-        if len(found) < limit and len(every_word) > 1:
-            any_word = Query.boolean_query([(Occur.Should, word) for word in every_word])
-            some = self._run(Query.boolean_query([(Occur.Must, any_word), *filters]), limit)
+        queries = [self._part_query(part) for part in parts]
+        every = Query.boolean_query([(Occur.Must, query) for query in queries])
+        found = self._best(every, selection, limit)
+        if len(found) < limit and len(queries) > 1:
+            some = self._best(
+                Query.boolean_query([(Occur.Should, query) for query in queries]), selection, limit
+            )
             found = {**found, **{photo_id: some[photo_id] for photo_id in some if photo_id not in found}}
         ids = list(found)[:limit]
-        fields = self._fields_matched(_query_words(words), ids)
+        fields = self._fields_matched(parts, ids)
         return [TextHit(photo_id, found[photo_id], fields[photo_id]) for photo_id in ids]
 
-    def matching(self, conditions: Sequence[Clause]) -> Ids:
-        """The photos that satisfy all conditions, sorted: int64[n]. Raises QueryError as `search`."""
-        return np.sort(self._columns(self._conditions_query(conditions), "id")[0])
-
-    def newest(self, conditions: Sequence[Clause], limit: int) -> list[int]:
-        """Up to `limit` photos that satisfy all conditions, taken last first; those without a date last."""
-        query = self._conditions_query(conditions)
-        ids, taken = self._columns(query, "id", "taken")
-        order = np.lexsort((ids, -taken))
-        return [int(photo_id) for photo_id in ids[order[:limit]]]
+    def photos_with(self, condition: Condition) -> Ids:
+        """The photos whose words satisfy a condition, sorted: int64[n]. Raises QueryError."""
+        query = Query.const_score_query(self._condition_query(condition), 1.0)
+        return np.sort(self._columns(query, "id")[0])
 
     def ids(self) -> Ids:
         """The ids of all documents, sorted: int64[n]."""
-        return self.matching(())
+        return np.sort(self._columns(Query.all_query(), "id")[0])
 
     def digests(self) -> dict[int, int]:
         """photo_id → digest of the document it has."""
@@ -367,41 +391,56 @@ class TextIndex:
         ids = searcher.fast_field_values("id", [address for _, address in hits])
         return {int(photo_id or 0): score for photo_id, (score, _) in zip(ids, hits, strict=True)}
 
-    def _conditions_query(self, conditions: Sequence[Clause]) -> Query:
-        everything: list[tuple[Occur, Query]] = [(Occur.Must, Query.all_query())]
-        return Query.const_score_query(Query.boolean_query(everything + self._filters(conditions)), 1.0)
+    def _best(self, query: Query, selection: Selection | None, limit: int) -> dict[int, float]:
+        """photo_id → score of the best that are selected, best first."""
+        if selection is None or selection.is_all:
+            return self._run(query, limit)
+        if len(selection) <= _FEW_PHOTOS:
+            among = Query.const_score_query(self._photos(selection.ids.tolist()), 0.0)
+            return self._run(Query.boolean_query([(Occur.Must, query), (Occur.Must, among)]), limit)
+        return self._best_of_many(query, selection, limit)
+
+    def _best_of_many(self, query: Query, selection: Selection, limit: int) -> dict[int, float]:
+        """The same, by looking through ever more hits until enough of them are selected."""
+        share = len(selection) / max(selection.columns.count, 1)
+        wanted = max(_FIRST_HITS, int(2 * limit / share))
+        while True:
+            hits = self._run(query, wanted)
+            selected = selection.contains(np.fromiter(hits, np.int64, len(hits)))
+            if np.count_nonzero(selected) >= limit or len(hits) < wanted:
+                both = zip(hits.items(), selected.tolist(), strict=True)
+                return dict(itertools.islice((hit for hit, is_selected in both if is_selected), limit))
+            wanted *= _MORE_HITS
+
+    def _photos(self, ids: Iterable[int]) -> Query:
+        """These photos. A term query an id, because a term set walks every segment's dictionary."""
+        return Query.boolean_query(
+            [(Occur.Should, Query.term_query(self._schema, "id", photo_id)) for photo_id in ids]
+        )
 
     def _columns(self, query: Query, *fields: str) -> list[Ids]:
-        """The numbers of all documents that match, `_NONE` where there is none: int64[n] a field."""
+        """The numbers of all documents that match: int64[n] a field."""
         searcher = self._searcher
         if searcher.num_docs == 0:
             return [np.empty(0, np.int64) for _ in fields]
         hits = searcher.search(query, searcher.num_docs, count=False).hits
         addresses = [address for _, address in hits]
         columns = (searcher.fast_field_values(field, addresses) for field in fields)
-        return [
-            np.array([_NONE if value is None else value for value in column], np.int64) for column in columns
-        ]
+        return [np.array(column, np.int64) for column in columns]
 
-    def _fields_matched(self, words: list[str], ids: list[int]) -> dict[int, tuple[str, ...]]:
-        """For each photo, the fields that hold at least one of the words.
+    def _fields_matched(self, parts: list[_Part], ids: list[int]) -> dict[int, tuple[str, ...]]:
+        """For each photo, the fields that hold at least one of the parts.
 
-        One search tells all: each field that matches adds its own power of two to a photo's score. A
-        term query an id, because a term set walks every segment's dictionary: 50 times the CPU.
+        One search tells all: each field that matches adds its own power of two to a photo's score.
         """
         if not ids:
             return {}
-        photos = Query.boolean_query(
-            [(Occur.Should, Query.term_query(self._schema, "id", photo_id)) for photo_id in ids]
-        )
-        clauses = [(Occur.Must, Query.const_score_query(photos, 0.0))]
+        clauses = [(Occur.Must, Query.const_score_query(self._photos(ids), 0.0))]
         for bit, field in enumerate(WORD_FIELDS):
-            terms = {term for word in words for way in self._ways(field, word) for term in way}
-            if terms:
-                holds = Query.boolean_query(
-                    [(Occur.Should, Query.term_query(self._schema, field, term)) for term in sorted(terms)]
-                )
-                clauses.append((Occur.Should, Query.const_score_query(holds, float(1 << bit))))
+            holds = [(Occur.Should, query) for query in self._held_in(field, parts)]
+            if holds:
+                score = Query.const_score_query(Query.boolean_query(holds), float(1 << bit))
+                clauses.append((Occur.Should, score))
         scores = self._run(Query.boolean_query(clauses), len(ids))
         return {
             photo_id: tuple(
@@ -410,10 +449,19 @@ class TextIndex:
             for photo_id in ids
         }
 
+    def _held_in(self, field: str, parts: list[_Part]) -> list[Query]:
+        """What shows that a field holds any of the parts: of words each of their terms counts."""
+        words = [item for part in parts for item in part.ways if not item.is_phrase and not item.is_wild]
+        terms = {term for item in words for way in self._ways(field, item.text) for term in way}
+        rest = [part.item for part in parts if part.item.is_phrase or part.item.is_wild]
+        return [Query.term_query(self._schema, field, term) for term in sorted(terms)] + [
+            query for item in rest for query in self._item_queries(field, item)
+        ]
+
     def _terms(self, field: str, text: str) -> list[str]:
         """The terms that `text` has in the index of `field`."""
-        name = "stemmed" if field in STEMMED_FIELDS else "plain"
-        terms: list[str] = self._analyzers[name].analyze(text)
+        name = "stemmed" if field in STEMMED_FIELDS + FILTER_FIELDS else "plain"
+        terms: list[str] = analyzers()[name].analyze(text)
         return terms
 
     def _ways(self, field: str, word: str) -> list[list[str]]:
@@ -422,65 +470,103 @@ class TextIndex:
         parts = self._terms(field, _BREAK.sub(" ", word)) if field == "path" else whole
         return [terms for terms in ([whole] if parts == whole else [whole, parts]) if terms]
 
-    def _word_query(self, word: str) -> Query:
-        """One word in any field; the best field counts, the others a little."""
+    def _part_query(self, part: _Part) -> Query:
+        """A part in any field; a synonym of it counts less."""
+        own = self._anywhere(part.item)
+        if not part.synonyms:
+            return own
+        others = [
+            Query.boost_query(self._anywhere(Item(word, " " in word)), weight)
+            for word, weight in part.synonyms
+        ]
+        return Query.disjunction_max_query([own, *others], 0.0)
+
+    def _anywhere(self, item: Item) -> Query:
+        """One word or phrase in any field; the best field counts, the others a little."""
         fields = [
-            _weighted(field, self._all_terms(field, terms))
-            for field in WORD_FIELDS
-            for terms in self._ways(field, word)
+            _weighted(field, query) for field in WORD_FIELDS for query in self._item_queries(field, item)
         ]
         return Query.disjunction_max_query(fields, 0.1)
 
+    def _item_queries(self, field: str, item: Item) -> list[Query]:
+        """The ways in which a field may hold a word, a phrase, or a word with wildcards."""
+        if item.is_wild:
+            return self._wild_queries(field, item.text)
+        if item.is_phrase:
+            terms = self._terms(field, spaced(item.text))[:MOST_QUERY_WORDS]
+            return [self._row_of_terms(field, terms)] if terms else []
+        return [self._all_terms(field, terms) for terms in self._ways(field, spaced(item.text))]
+
+    def _row_of_terms(self, field: str, terms: list[str]) -> Query:
+        if field in _POSITIONED and len(terms) > 1:
+            return Query.phrase_query(self._schema, field, list(terms))
+        return self._all_terms(field, terms)
+
     def _all_terms(self, field: str, terms: list[str]) -> Query:
-        queries = [Query.term_query(self._schema, field, term, "freq") for term in terms]
+        queries = [Query.term_query(self._schema, field, term, "freq") for term in terms[:MOST_QUERY_WORDS]]
         if len(queries) == 1:
             return queries[0]
         return Query.boolean_query([(Occur.Must, query) for query in queries])
 
-    def _filters(self, conditions: Iterable[Clause]) -> list[tuple[Occur, Query]]:
-        """The conditions as clauses that add nothing to a score."""
-        return [
-            (
-                Occur.MustNot if condition.negated else Occur.Must,
-                Query.const_score_query(self._condition_query(condition), 0.0),
+    def _wild_queries(self, field: str, text: str) -> list[Query]:
+        """Terms with any letters for `*` and any one for `?`: of a stemmed field also the stem itself."""
+        wild = folded_word(text)
+        if not wild.strip("*?"):
+            return []
+        queries = [self._pattern(field, pattern_of(wild))]
+        if field in STEMMED_FIELDS + FILTER_FIELDS and not re.search(r"[*?]", wild.rstrip("*")):
+            queries += [self._all_terms(field, way) for way in self._ways(field, wild.rstrip("*"))]
+        return queries
+
+    def _pattern(self, field: str, pattern: str) -> Query:
+        """The terms that a regular expression describes as a whole."""
+        try:
+            if len(pattern) > 2 * _LONGEST_PATTERN:
+                raise ValueError("too long")
+            return Query.regex_query(self._schema, field, pattern)
+        except ValueError as error:
+            raise QueryError(
+                f"a word with wildcards can't be looked for ({error}): make it simpler"
+            ) from error
+
+    def _condition_query(self, condition: Condition) -> Query:
+        fields = CONDITION_FIELDS.get(condition.field)
+        if fields is None:
+            known = ", ".join(sorted(CONDITION_FIELDS))
+            raise QueryError(
+                f"no words are kept of {condition.field!r}; there are: {known}", condition.position
             )
-            for condition in conditions
-        ]
+        words = valid(condition.words or "")
+        if condition.field == "keyword":
+            return self._keyword_query(folded(words.replace('"', "")))
+        if condition.field == "name":
+            return self._name_query(folded(words.replace('"', "")))
+        wholes = [self._any_field(fields, item) for item in items_of(words)]
+        if not wholes:
+            return Query.empty_query()
+        return Query.boolean_query([(Occur.Must, whole) for whole in wholes])
 
-    def _condition_query(self, condition: Clause) -> Query:
-        if isinstance(condition, Group):
-            return self._group_query(condition)
-        field = _CONDITION_FIELDS.get(condition.field, condition.field)
-        if field in NUMBER_FIELDS:
-            return self._range_query(field, condition)
-        if field not in _WORDED_FIELDS:
-            known = ", ".join(sorted((*_WORDED_FIELDS, *NUMBER_FIELDS, *_CONDITION_FIELDS)))
-            raise QueryError(f"there is no field {condition.field!r}; there are: {known}")
-        if condition.words is None:
-            raise QueryError(f"{condition.field}: takes words, not a range of numbers")
-        if field == "type":
-            return self._type_query(condition.words)
-        if field in EXACT_FIELDS:
-            return Query.term_query(self._schema, field, _folded(_valid(condition.words)))
-        terms = self._terms(field, _spaced(_valid(condition.words)))
-        return self._all_terms(field, terms[:_MOST_QUERY_WORDS]) if terms else Query.empty_query()
+    def _any_field(self, fields: tuple[str, ...], item: Item) -> Query:
+        queries = [query for field in fields for query in self._item_queries(field, item)]
+        if not queries:
+            return Query.empty_query()
+        return Query.boolean_query([(Occur.Should, query) for query in queries])
 
-    def _group_query(self, group: Group) -> Query:
-        parts = self._filters(group.parts)
-        if not group.any:
-            return Query.boolean_query([(Occur.Must, Query.all_query()), *parts])
-        wholes = [Query.boolean_query([(Occur.Must, Query.all_query()), part]) for part in parts]
-        return Query.boolean_query([(Occur.Should, whole) for whole in wholes])
+    def _keyword_query(self, keyword: str) -> Query:
+        """A keyword as a whole, or a level of a hierarchy: `travel/norway` is `travel|norway`, too."""
+        levels = "|".join(level.strip() for level in re.split(r"[/|]", keyword))
+        ways = dict.fromkeys((keyword, levels))
+        return Query.boolean_query([(Occur.Should, self._exact("keyword", way)) for way in ways])
 
-    def _type_query(self, words: str) -> Query:
-        types = [_type(word) for word in _valid(words).split()][:_MOST_QUERY_WORDS]
-        return Query.term_set_query(self._schema, "type", types) if types else Query.empty_query()
+    def _exact(self, field: str, value: str) -> Query:
+        if Item(value).is_wild:
+            return self._pattern(field, pattern_of(value))
+        return Query.term_query(self._schema, field, value)
 
-    def _range_query(self, field: str, condition: Condition) -> Query:
-        low, high = _whole(condition.low, math.ceil), _whole(condition.high, math.floor)
-        if low is None and high is None:
-            raise QueryError(f"{condition.field}: takes a number or a range of numbers")
-        return Query.range_query(self._schema, field, FieldType.Integer, low, high)
+    def _name_query(self, name: str) -> Query:
+        """A file's name, with or without its extension; without wildcards also a part of it."""
+        pattern = pattern_of(name if Item(name).is_wild else f"*{name}*")
+        return self._pattern("name", pattern + r"(\.[^.]*)?")
 
 
 class TextFollower:
@@ -577,15 +663,17 @@ def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_integer_field("id", stored=False, indexed=True, fast=True)
     builder.add_integer_field("digest", stored=False, indexed=False, fast=True)
-    for field in STEMMED_FIELDS:
-        builder.add_text_field(field, tokenizer_name="stemmed", index_option="freq")
-    for field in PLAIN_FIELDS + FILTER_FIELDS:
-        builder.add_text_field(field, tokenizer_name="plain", index_option="freq")
+    for field in STEMMED_FIELDS + FILTER_FIELDS:
+        builder.add_text_field(field, tokenizer_name="stemmed", index_option=_indexed(field))
+    for field in PLAIN_FIELDS:
+        builder.add_text_field(field, tokenizer_name="plain", index_option=_indexed(field))
     for field in EXACT_FIELDS:
         builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
-    for field in NUMBER_FIELDS:
-        builder.add_integer_field(field, stored=False, indexed=True, fast=True)
     return builder.build()
+
+
+def _indexed(field: str) -> str:
+    return "position" if field in _POSITIONED else "freq"
 
 
 def _weighted(field: str, query: Query) -> Query:
@@ -594,58 +682,26 @@ def _weighted(field: str, query: Query) -> Query:
     return Query.boost_query(query, _BOOSTS[field])
 
 
-@functools.cache
-def _analyzers() -> dict[str, Any]:
-    """Tokenizer name → analyzer, and `query`, which only cuts what a person typed."""
-
-    def words() -> TextAnalyzerBuilder:
-        cut = TextAnalyzerBuilder(Tokenizer.simple()).filter(Filter.remove_long(_LONGEST_WORD_BYTES))
-        return cut.filter(Filter.lowercase()).filter(Filter.ascii_fold())
-
-    return {
-        "plain": words().build(),
-        "stemmed": words().filter(Filter.stemmer("english")).build(),
-        "query": words().filter(Filter.stopword("english")).build(),
-    }
-
-
-def terms_of(field: str, text: str) -> list[str]:
-    """The terms that `text` has in the index of `field`; in a path those of its parts too."""
-    name = "stemmed" if field in STEMMED_FIELDS else "plain"
-    terms: list[str] = _analyzers()[name].analyze(_split_words(text) if field == "path" else _spaced(text))
-    return terms
-
-
-def query_words(text: str) -> list[str]:
-    """The distinct words that free words are looked for by, in order."""
-    return _query_words(text)
-
-
-def _query_words(text: str) -> list[str]:
-    """The distinct words of a query, in order; `a`, `on`, `the` only when there are no others."""
-    cut = _spaced(_valid(text))
-    words = _analyzers()["query"].analyze(cut) or _analyzers()["plain"].analyze(cut)
-    return list(dict.fromkeys(words))[:_MOST_QUERY_WORDS]
-
-
-def _valid(text: str) -> str:
-    """Text that UTF-8 can hold."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _spaced(text: str) -> str:
-    return text if text.isascii() else _UNSPACED.sub(r" \g<0> ", _composed(text))
-
-
-def _composed(text: str) -> str:
-    """Accents as part of their letters: macOS parts them in file names, and words would end there."""
-    return unicodedata.normalize("NFC", text)
+def _parts_of(text: str, expand: Expand | None) -> list[_Part]:
+    """What a person typed, in order; `a`, `on`, `the` only when there is nothing else."""
+    parts: list[_Part] = []
+    little: list[_Part] = []
+    for item in items_of(text):
+        if item.is_phrase or (item.is_wild and item.text.strip("*?")):
+            parts.append(_Part(item))
+            continue
+        words = [Item(word) for word in plain_words(item.text)]
+        counting = set(analyzers()["query"].analyze(spaced(item.text)))
+        for word in words:
+            synonyms = tuple(expand(word.text)) if expand else ()
+            (parts if word.text in counting else little).append(_Part(word, synonyms))
+    return list(dict.fromkeys(parts or little))[:MOST_QUERY_WORDS]
 
 
 @functools.lru_cache(maxsize=256)  # the photos of a day share them
 def _joined(texts: tuple[str | None, ...]) -> str:
     """The texts as words of one field, each text once."""
-    return _spaced(" ".join(dict.fromkeys(filter(None, texts))))
+    return spaced(" ".join(dict.fromkeys(filter(None, texts))))
 
 
 @functools.lru_cache(maxsize=256)
@@ -654,15 +710,11 @@ def _keywords(keywords: tuple[str, ...], paths: tuple[str, ...]) -> tuple[str, l
     levels = [path.split("|")[:_DEEPEST_KEYWORD] for path in paths]
     names = (*keywords, *[name for parts in levels for name in parts])
     down_to = ["|".join(parts[:depth]) for parts in levels for depth in range(2, len(parts) + 1)]
-    return _joined(names), sorted({_folded(term) for term in (*names, *down_to)} - {""})
-
-
-def _folded(text: str) -> str:
-    return _composed(text.strip().casefold())
+    return _joined(names), sorted({folded(term) for term in (*names, *down_to)} - {""})
 
 
 def _path_words(path: bytes) -> str:
-    folder, _, name = _composed(path.decode("utf-8", "replace")).rpartition("/")
+    folder, _, name = composed(path.decode("utf-8", "replace")).rpartition("/")
     return f"{_folder_words(folder)} {_split_words(name)}"
 
 
@@ -677,39 +729,7 @@ def _split_words(text: str) -> str:
     for word in _WORD.findall(text):
         parts = _BREAK.sub(" ", word)
         words.append(word if parts == word else f"{word} {parts}")
-    return _spaced(" ".join(words))
-
-
-def _types(file_format: str, path: bytes) -> tuple[str, ...]:
-    name = path[path.rfind(b"/") + 1 :]
-    return _types_of(file_format, name[name.rfind(b".") + 1 :] if b"." in name else b"")
-
-
-@functools.lru_cache(maxsize=1024)
-def _types_of(file_format: str, extension: bytes) -> tuple[str, ...]:
-    words = {_type(word) for word in (file_format, extension.decode("utf-8", "replace")) if word}
-    return tuple(sorted(words))
-
-
-def _type(word: str) -> str:
-    word = word.lower().lstrip(".")
-    return _SAME_TYPE.get(word, word)
-
-
-def _local_seconds(taken_at: str | None) -> int | None:
-    """Seconds since 1970 of the camera's own clock, whatever its zone."""
-    try:
-        return calendar.timegm(datetime.datetime.fromisoformat(taken_at or "").timetuple())
-    except ValueError:
-        return None
-
-
-def _whole(number: float | None, rounded: Any) -> int | None:
-    if number is None or math.isinf(number):
-        return None
-    if math.isnan(number):
-        raise QueryError("not a number")
-    return max(_I64[0], min(_I64[1], int(rounded(number))))
+    return spaced(" ".join(words))
 
 
 def _sweep(folder: Path) -> None:

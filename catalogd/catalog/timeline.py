@@ -23,7 +23,6 @@ import datetime
 import functools
 import itertools
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -49,6 +48,7 @@ from catalogd.catalog.arrangement import (
     rules_key,
 )
 from catalogd.catalog.environment import Ids, id_bytes
+from catalogd.catalog.stems import stem_of
 from catalogd.catalog.store import ChangesTrimmedError, Halves, Reading, Store, folder_hash, space_key
 from catalogd.errors import CatalogDamagedError
 from catalogd.settings import Settings
@@ -67,12 +67,6 @@ KINDS = {"stack": b"s", "burst": b"b", "session": b"t"}  # field of MEMBER → f
 MOST_PLACES = 3  # towns, and countries, that name an outing
 FILM_EXTENSIONS = (b"MOV", b"mov", b"MP4", b"mp4")
 
-# What programs do to the name of an edited copy: Apple's IMG_E1234, Lightroom's -Edit, Google's
-# -edited and ~2. The two files of a Pixel's RAW + JPEG end in .RAW-01.COVER and .RAW-02.ORIGINAL.
-_PIXEL = b".raw-0"
-_MARKS = re.compile(
-    rb"(?<=^img_)e(?=\d)|-edit(?:ed)?(?:-\d+)?$|~\d+$|\.raw-0\d(?:\.mp)?\.(?:cover|original)$"
-)
 _EPOCH = datetime.datetime(1970, 1, 1)
 
 
@@ -181,7 +175,7 @@ def _photo(record: bytes | None) -> _Photo | None:
 def _row(photo: _Photo) -> tuple[object, ...]:
     facts, place = photo.facts, photo.facts.place
     folder, _, name = photo.path.rpartition(b"/")
-    stem, is_edited = _stem(name)
+    stem, is_edited = stem_of(name)
     return (
         clock_s(facts.taken_at),
         _hash(facts.camera, facts.camera_serial) if facts.camera else 0,
@@ -218,15 +212,6 @@ def _hash(*words: str | None) -> int:
 @functools.lru_cache(maxsize=4096)
 def _folder(folder: bytes) -> int:
     return int.from_bytes(folder_hash(folder), "big")
-
-
-def _stem(name: bytes) -> tuple[bytes, bool]:
-    """The name that the files of one picture share, and whether this one is an edited copy."""
-    whole = name.lower()
-    dot = whole.rfind(b".")
-    stem = whole[:dot] if dot > 0 else whole
-    original = _MARKS.sub(b"", stem) or stem
-    return original, original != stem and _PIXEL not in stem
 
 
 def _add_sketches(reading: Reading, rows: Rows, ids: list[int], photos: list[_Photo]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from catalogd.catalog import Catalog, arrangement, timeline
+from catalogd.catalog.stems import stem_of
 from catalogd.catalog.store import KEPT_COMMITS, Store, id_bytes
 from catalogd.records import Change, Facts, Missing, Moved, Output, Place, Quality, Record, Stat
 from catalogd.settings import Settings
@@ -321,7 +322,7 @@ def test_a_moment_of_an_older_version_of_a_photo_is_seen_by_a_deep_check(
     ],
 )
 def test_the_files_of_one_picture_share_a_stem(name: bytes, stem: bytes, is_edited: bool) -> None:
-    assert timeline._stem(name) == (stem, is_edited)
+    assert stem_of(name) == (stem, is_edited)
 
 
 @pytest.mark.parametrize(
