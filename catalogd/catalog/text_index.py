@@ -5,6 +5,7 @@ last refreshed to. A photo is one document: its id and the words of each field. 
 cut into words and phrases and never read as a query language.
 
     tags, text, objects      of models, stemmed: `cats` finds `tabby cat`
+    kinds                    what tags and objects are, stemmed: `animal` finds `tabby cat`
     keywords, caption        of people, stemmed; caption with the title
     people, place, creator   as they are, and so are
     marks, camera, path      marks with the colour label, camera with the lens; path words also split at
@@ -37,6 +38,7 @@ import tantivy
 import xxhash
 from tantivy import Occur, Query
 
+from catalogd.catalog import kinds
 from catalogd.catalog.environment import Ids
 from catalogd.catalog.selection import Selection
 from catalogd.catalog.store import ChangesTrimmedError, Store
@@ -65,12 +67,12 @@ from catalogd.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 3  # of the fields below; another one on disk means: build again
+FORMAT_VERSION = 4  # of the fields below; another one on disk means: build again
 VERSION_FILE = "version"
 MARK = "text"  # in the store: the commit that the index has reached
 PAGE_RECORDS = 2000  # read from the store at a time: 8 MB
 
-STEMMED_FIELDS = ("tags", "text", "objects", "keywords", "caption")
+STEMMED_FIELDS = ("tags", "text", "objects", "kinds", "keywords", "caption")
 PLAIN_FIELDS = ("path", "camera", "people", "place", "creator", "marks")
 WORD_FIELDS = STEMMED_FIELDS + PLAIN_FIELDS  # that free words are looked for in
 FILTER_FIELDS = ("title",)  # stemmed words too, but only for conditions
@@ -93,7 +95,7 @@ _POSITIONED = frozenset(
 )
 # A word in a tag says more of a photo than the same word in its path. By BM25 the rarest word of 500,000
 # photos scores 13 times this.
-_BOOSTS = {"tags": 2.0, "objects": 2.0, "text": 1.0, "path": 1.0, "camera": 1.0}
+_BOOSTS = {"tags": 2.0, "objects": 2.0, "kinds": 1.5, "text": 1.0, "path": 1.0, "camera": 1.0}
 # What is written in few photos scores by itself: BM25 would compare its length with the mean of all photos,
 # next to nothing, and find it far too long. What a person said counts before what a model saw.
 _SCORES = {"keywords": 30.0, "people": 30.0, "caption": 20.0, "place": 20.0, "creator": 10.0, "marks": 10.0}
@@ -118,6 +120,7 @@ class TextHit(NamedTuple):
     photo_id: int
     score: float
     fields: tuple[str, ...]
+    share: float = 1.0  # of the query's words and phrases
 
 
 class _Part(NamedTuple):
@@ -199,6 +202,7 @@ def document_of(photo: Indexed) -> dict[str, Any]:
         "tags": " ".join([tag.name for output in outputs for tag in output.tags]),
         "text": spaced(" ".join([line.text for output in outputs for line in output.text_lines])),
         "objects": " ".join(sorted({found.name for output in outputs for found in output.objects})),
+        "kinds": _kinds(outputs),
         "path": _path_words(photo.path),
         "name": folded(photo.path.rpartition(b"/")[2].decode("utf-8", "replace")),
     }
@@ -207,6 +211,12 @@ def document_of(photo: Indexed) -> dict[str, Any]:
             document[field] = value
     document["digest"] = xxhash.xxh3_64_intdigest(msgspec.msgpack.encode(document)) >> 1
     return document
+
+
+def _kinds(outputs: Iterable[_Words]) -> str:
+    """What the tags and objects of a photo stand for."""
+    names = {named.name for output in outputs for named in (*output.tags, *output.objects)}
+    return kinds.words_of(tuple(sorted(names)))
 
 
 def _words_of(facts: _Facts) -> Iterator[tuple[str, str | list[str]]]:
@@ -358,14 +368,18 @@ class TextIndex:
         queries = [self._part_query(part) for part in parts]
         every = Query.boolean_query([(Occur.Must, query) for query in queries])
         found = self._best(every, selection, limit)
-        if len(found) < limit and len(queries) > 1:
+        whole = len(found)
+        if whole < limit and len(queries) > 1:
             some = self._best(
                 Query.boolean_query([(Occur.Should, query) for query in queries]), selection, limit
             )
             found = {**found, **{photo_id: some[photo_id] for photo_id in some if photo_id not in found}}
         ids = list(found)[:limit]
         fields = self._fields_matched(parts, ids)
-        return [TextHit(photo_id, found[photo_id], fields[photo_id]) for photo_id in ids]
+        shares = self._shares_matched(queries, ids[whole:])
+        return [
+            TextHit(photo_id, found[photo_id], fields[photo_id], shares.get(photo_id, 1.0)) for photo_id in ids
+        ]
 
     def photos_with(self, condition: Condition) -> Ids:
         """The photos whose words satisfy a condition, sorted: int64[n]. Raises QueryError."""
@@ -448,6 +462,15 @@ class TextIndex:
             )
             for photo_id in ids
         }
+
+    def _shares_matched(self, queries: list[Query], ids: list[int]) -> dict[int, float]:
+        """For each photo, the share of the queries that it satisfies: each counts one."""
+        if not ids:
+            return {}
+        clauses = [(Occur.Must, Query.const_score_query(self._photos(ids), 0.0))]
+        clauses += [(Occur.Should, Query.const_score_query(query, 1.0)) for query in queries]
+        scores = self._run(Query.boolean_query(clauses), len(ids))
+        return {photo_id: scores.get(photo_id, 0.0) / len(queries) for photo_id in ids}
 
     def _held_in(self, field: str, parts: list[_Part]) -> list[Query]:
         """What shows that a field holds any of the parts: of words each of their terms counts."""
