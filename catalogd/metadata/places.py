@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from catalogd.metadata.folding import fold
 from catalogd.records import Facts, Place
 
 EMBEDDED = Path(__file__).with_name("data") / "places.bin"
@@ -72,6 +73,15 @@ def name_place(latitude: float, longitude: float) -> Place | None:
     (docs/formats.md says how often).
     """
     return _embedded().place_at(latitude, longitude)
+
+
+@functools.lru_cache(maxsize=256)
+def find_place(name: str) -> tuple[float, float] | None:
+    """Latitude and longitude in degrees of the largest place of this name; None when there is none.
+
+    Case and accents don't count: `tromso` is Tromsø.
+    """
+    return _embedded().find(name)
 
 
 def with_place(facts: Facts) -> Facts:
@@ -131,6 +141,31 @@ class Gazetteer:
             if len(near) and squares[first := squares.argmin()] <= radius_km**2:
                 return self._named(near, squares, first)
         return None
+
+    def find(self, name: str) -> tuple[float, float] | None:
+        """As `find_place`: 1 ms for a name as the gazetteer spells it, a pass over all names for others."""
+        same = self._spelled(name) or self._spelled(name.title())
+        if not same:
+            wanted = fold(name)
+            same = [place for place in range(len(self)) if fold(self._name(place)) == wanted]
+        if not same:
+            return None
+        x, y, z = self._points[:, max(same, key=lambda place: float(self._sizes[place]))].tolist()
+        # A name stands for a town, not for a spot of metres.
+        return round(math.degrees(math.atan2(z, math.hypot(x, y))), 4), round(
+            math.degrees(math.atan2(y, x)), 4
+        )
+
+    def _spelled(self, name: str) -> list[int]:
+        """The places that are called so, to the letter."""
+        names, wanted, found = bytes(self._names), name.encode("utf-8", "replace"), []
+        start = names.find(wanted) if wanted else -1
+        while start >= 0:
+            place = int(np.searchsorted(self._name_starts, start, side="right")) - 1
+            if (self._name_starts[place], self._name_starts[place + 1]) == (start, start + len(wanted)):
+                found.append(place)
+            start = names.find(wanted, start + 1)
+        return found
 
     def _around(self, latitude: float, longitude: float, radius_km: float) -> tuple[Indices, Squares]:
         """All places in a circle, and some beyond it, with the squares of their distances."""
