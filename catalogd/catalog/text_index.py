@@ -215,8 +215,9 @@ def document_of(photo: Indexed) -> dict[str, Any]:
 
 def _kinds(outputs: Iterable[_Words]) -> str:
     """What the tags and objects of a photo stand for."""
-    names = {named.name for output in outputs for named in (*output.tags, *output.objects)}
-    return kinds.words_of(tuple(sorted(names)))
+    tags = {tag.name for output in outputs for tag in output.tags}
+    objects = {found.name for output in outputs for found in output.objects}
+    return kinds.words_of(tuple(sorted(tags | objects)))
 
 
 def _words_of(facts: _Facts) -> Iterator[tuple[str, str | list[str]]]:
