@@ -83,3 +83,24 @@ def shrink_planes(
 
 def quality(frame: NDArray[np.uint8]) -> QualityFields:
     """Measure the technical quality of `frame: uint8[H, W, 3]` in one read of it."""
+
+def dot_rows(
+    vectors: NDArray[np.int16],
+    rows: NDArray[np.int64] | None,
+    query: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Dot products of `query: float32[D]` with rows of `vectors: int16[N, D]`, the bits of float16.
+
+    `out: float32[n]` gets that of `rows[i]` at i, `rows: int64[n]`, or of all N rows without. The
+    product of a row is the same number wherever it stands, on one machine. Raises IndexError when a
+    row is none of `vectors`, ValueError when lengths differ.
+    """
+
+def dot_rows_portable(
+    vectors: NDArray[np.int16],
+    rows: NDArray[np.int64] | None,
+    query: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """`dot_rows` without the instructions that only newer CPUs have; differs in the last bits."""

@@ -16,6 +16,7 @@
 #include "planes.h"
 #include "quality.h"
 #include "resize.h"
+#include "vectors.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -28,6 +29,10 @@ using Planes = nb::ndarray<float, nb::shape<3, -1, -1>, nb::c_contig, nb::device
 using Curves = nb::ndarray<const float, nb::shape<3, 256>, nb::c_contig, nb::device::cpu>;
 using Matrix = nb::ndarray<const float, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
 using Triple = std::tuple<float, float, float>;
+using Halves = nb::ndarray<const std::int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using RowNumbers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Query = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Scores = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <typename Level>
 using Levels = nb::ndarray<const Level, nb::ndim<2>, nb::device::cpu>;
 
@@ -148,13 +153,34 @@ nb::dict quality(const Pixels &frame) {
     fields["noise"] = found.noise;
     fields["colourfulness"] = found.colourfulness;
     fields["dominant_colours"] = nb::tuple(colours);
+    fields["sharpness_tiles"] =
+        nb::bytes(reinterpret_cast<const char *>(found.sharpness_tiles.data()), found.sharpness_tiles.size());
     return fields;
+}
+
+void check_rows(const RowNumbers &rows, std::size_t count) {
+    const std::int64_t *numbers = rows.data();
+    bool inside = true;
+    for (std::size_t i = 0; i < rows.shape(0); ++i) inside &= static_cast<std::uint64_t>(numbers[i]) < count;
+    if (!inside) throw std::out_of_range("rows must be numbers of rows of vectors");
+}
+
+template <decltype(&catalogd::dot_rows) Dot>
+void dot_rows(const Halves &vectors, std::optional<RowNumbers> rows, const Query &query, const Scores &out) {
+    if (query.shape(0) != vectors.shape(1)) throw std::invalid_argument("query must be as long as a row");
+    const std::size_t count = rows ? rows->shape(0) : vectors.shape(0);
+    if (out.shape(0) != count) throw std::invalid_argument("out must hold one number a row");
+    const auto *bits = reinterpret_cast<const std::uint16_t *>(vectors.data());
+    const catalogd::HalfRows source{bits, vectors.shape(0), vectors.shape(1)};
+    nb::gil_scoped_release release;
+    if (rows) check_rows(*rows, source.count);
+    Dot(source, rows ? rows->data() : nullptr, count, query.data(), out.data());
 }
 
 }  // namespace
 
 NB_MODULE(_native, module) {
-    module.doc() = "Frame kernels: resizing, orientation, colour and the quality pass. Stateless; the GIL is released.";
+    module.doc() = "Kernels: frames (resizing, orientation, colour, quality) and exact scans. Stateless; the GIL is released.";
     module.def("resize", &resize, "source"_a.noconvert(), "target"_a.noconvert(), "orientation"_a = 1,
                "extent"_a = nb::none());
     module.def("resize_to_tensor", &resize_to_tensor, "source"_a.noconvert(), "target"_a.noconvert(),
@@ -165,4 +191,8 @@ NB_MODULE(_native, module) {
     define_shrink_planes<std::uint8_t>(module);
     define_shrink_planes<std::uint16_t>(module);
     module.def("quality", &quality, "frame"_a.noconvert());
+    module.def("dot_rows", &dot_rows<&catalogd::dot_rows>, "vectors"_a.noconvert(), "rows"_a.noconvert().none(),
+               "query"_a.noconvert(), "out"_a.noconvert());
+    module.def("dot_rows_portable", &dot_rows<&catalogd::dot_rows_portable>, "vectors"_a.noconvert(),
+               "rows"_a.noconvert().none(), "query"_a.noconvert(), "out"_a.noconvert());
 }

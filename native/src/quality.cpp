@@ -16,6 +16,7 @@ constexpr double kNoiseGain = 20 * 1.1 * 1.1;
 constexpr double kSharpestShare = 0.1;
 constexpr double kFlattestShare = 0.1;
 constexpr int kRun = 8192;  // pixels of a row whose squares (up to 510 * 510) sum in 32 bits
+constexpr int kParts = 8;   // a side: an eighth of the frame tells a face from its surroundings
 constexpr int kColours = 5;
 constexpr int kBins = 512;  // 3 bits a channel: a named colour, not a shade
 
@@ -147,6 +148,22 @@ void rate_sharpness(const std::vector<Tile> &tiles, Quality &quality) {
     quality.sharpness_mean = sum / static_cast<double>(scores.size());
 }
 
+// The sharpest tile that lies in each of 8 x 8 parts of the frame, wholly or not.
+void map_sharpness(const std::vector<Tile> &tiles, int across, Quality &quality) {
+    const int down = static_cast<int>(tiles.size()) / across;
+    for (int part = 0; part < kParts * kParts; ++part) {
+        const int row = part / kParts, column = part % kParts;
+        double sharpest = 0.0;
+        for (int y = row * down / kParts; y * kParts < (row + 1) * down; ++y) {
+            for (int x = column * across / kParts; x * kParts < (column + 1) * across; ++x) {
+                const Tile &tile = tiles[static_cast<std::size_t>(y) * across + x];
+                if (tile.count > 0) sharpest = std::max(sharpest, tile_sharpness(tile, quality.noise));
+            }
+        }
+        quality.sharpness_tiles[part] = static_cast<std::uint8_t>(std::lround(sharpest * 2.55));
+    }
+}
+
 void rate_exposure(const std::array<std::int64_t, 256> &histogram, double pixels, Quality &quality) {
     double sum = 0.0, squared = 0.0;
     for (int level = 0; level < 256; ++level) {
@@ -203,6 +220,7 @@ Quality measure_quality(const std::uint8_t *pixels, int height, int width) {
     Quality quality{};
     quality.noise = estimate_noise(tiles);
     rate_sharpness(tiles, quality);
+    map_sharpness(tiles, tiles_across, quality);
     rate_exposure(histogram, count, quality);
     quality.colourfulness = colourfulness(sums, count);
     quality.dominant_colours = dominant(bins);

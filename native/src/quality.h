@@ -21,6 +21,7 @@ struct Quality {
     double clipped_high;
     double noise;           // 8-bit levels
     double colourfulness;
+    std::array<std::uint8_t, 64> sharpness_tiles;  // 8 x 8 by rows, 0…255: the sharpest tile of each part
     std::vector<Colour> dominant_colours;  // at most 5, the largest share first
 };
 

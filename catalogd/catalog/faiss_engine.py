@@ -1,0 +1,186 @@
+"""faiss as the engine of a generation: inverted lists of float16 vectors (`IVF…,SQfp16`). An extra.
+
+The vectors are divided among lists by the nearest of as many centres, and a search looks at the
+lists whose centres are nearest to the query. The lists hold the vectors as they are stored, so that
+what faiss ranks by is the cosine.
+
+Note [looking on]. No number of lists is enough for every query: a text lies off all photos, and a
+filter may leave nothing near the query, by chance or because it keeps one year and the query asks for
+another. So lists are looked at in steps, from the nearest centre outwards, a step being `STEP_ROWS`
+*open* vectors, those that may be found; the search ends after the first step that brought nothing
+new among the best.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from catalogd.catalog.manifest import HASH_BYTES, Manifest, require_space
+from catalogd.catalog.vectors import Bits, Floats, Mask, Rows, float32_of
+
+NAME = "faiss"
+LISTS_FILE = "lists.faiss"
+FILES = (LISTS_FILE,)
+
+# Chosen by bench/bench_vectors.py at 500,000 x 384.
+LIST_ROWS = 256  # vectors a list on average
+STEP_ROWS = 8_000  # open vectors that are compared with the query before looking back
+STEP_ROWS_PER_HIT = 30  # when more than a few hundred hits are asked for
+SETTLED = 0.01  # share of the hits that a step may bring, and be the last one: none below 100 hits
+EXACT_STEPS = 5  # rows of so many steps are looked at without lists: that costs no more
+SPARE = 16  # more hits than asked for: sums of another order may swap equals
+SAMPLE_ROWS_PER_LIST = 48  # the centres are found from
+ROUNDS = 8  # of k-means: more gain no recall
+SEED = 20_240  # of the centres: the same vectors give the same generation
+
+CHUNK_ROWS = 5_000  # rows added at a time: 8 MB as float32 at 384 dimensions
+ID_BYTES = 8  # of a row number in a list
+
+
+def is_installed() -> bool:
+    """Whether the extra is there and loads."""
+    if importlib.util.find_spec("faiss") is None:
+        return False
+    with contextlib.suppress(ImportError):
+        _faiss()
+        return True
+    return False
+
+
+def _faiss() -> Any:
+    """The library, late: it takes 50 ms. It uses one thread: the others belong to the readers and the run."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    return faiss
+
+
+def build(folder: Path, vectors: Bits, manifest: Manifest) -> Manifest:
+    """Write `FILES` of `vectors: int16[N, D]`; returns the manifest with what to know of them.
+
+    Raises CatalogFullError, or OSError when the disk fills meanwhile.
+    """
+    count, dimension = vectors.shape
+    lists = max(1, count // LIST_ROWS)
+    require_space(folder, count * (2 * dimension + ID_BYTES) + 4 * lists * dimension)
+    index = _trained(vectors, lists)
+    for start in range(0, count, CHUNK_ROWS):
+        index.add(float32_of(vectors[start : start + CHUNK_ROWS]))
+    _write(index, folder / LISTS_FILE)
+    return msgspec.structs.replace(
+        manifest, format=2, engine=NAME, lists=lists, metric="inner product", seed=SEED
+    )
+
+
+def _trained(vectors: Bits, lists: int) -> Any:
+    faiss, dimension = _faiss(), vectors.shape[1]
+    index = faiss.IndexIVFScalarQuantizer(
+        faiss.IndexFlatIP(dimension),
+        dimension,
+        lists,
+        faiss.ScalarQuantizer.QT_fp16,
+        faiss.METRIC_INNER_PRODUCT,
+        False,  # the vectors themselves, not what they differ from their centre by
+    )
+    index.cp.niter, index.cp.seed = ROUNDS, SEED
+    index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, SAMPLE_ROWS_PER_LIST
+    sample = min(len(vectors), lists * SAMPLE_ROWS_PER_LIST)
+    index.train(float32_of(vectors[np.linspace(0, len(vectors) - 1, sample).astype(np.int64)]))
+    return index
+
+
+def _write(index: Any, path: Path) -> None:
+    """Through a file of ours: faiss's own ignores a disk that fills as it closes."""
+    faiss, failed = _faiss(), []
+    with open(path, "wb") as file:
+
+        def write(block: bytes) -> int:
+            try:
+                return file.write(block)
+            except OSError as error:
+                failed.append(error)
+                raise
+
+        try:
+            faiss.write_index(index, faiss.PyCallbackIOWriter(write, HASH_BYTES))
+        except RuntimeError:
+            raise failed[0] if failed else RuntimeError from None
+
+
+def load(folder: Path, manifest: Manifest) -> InvertedLists:
+    """Map what `build` wrote; it must have been verified."""
+    return InvertedLists(folder / LISTS_FILE)
+
+
+class InvertedLists:
+    """The lists of one generation, mapped, and which rows they hold."""
+
+    def __init__(self, path: Path) -> None:
+        faiss = _faiss()
+        self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        self._centres: Floats = self._index.quantizer.reconstruct_n(0, self._index.nlist)
+        sizes, self._rows = self._read_lists()
+        self._lists = np.flatnonzero(sizes)  # those that hold anything
+        self._sizes = sizes[self._lists]
+        self._starts = np.cumsum(self._sizes) - self._sizes  # of the lists in `_rows`
+
+    def _read_lists(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """The size of each list, and the rows list by list."""
+        faiss, held = _faiss(), self._index.invlists
+        sizes = np.array([held.list_size(number) for number in range(self._index.nlist)], np.int64)
+        rows = [
+            faiss.rev_swig_ptr(held.get_ids(int(number)), int(sizes[number]))
+            for number in np.flatnonzero(sizes)
+        ]
+        return sizes, np.concatenate(rows).astype(np.int32)
+
+    def close(self) -> None:
+        """Unmap; nothing can be searched afterwards."""
+        del self._index
+
+    def candidates(self, query: Floats, k: int, open_rows: Mask, count: int) -> Rows | None:
+        """Rows with the k best of the `count` ones that are open; None: look at all of these instead."""
+        step = max(STEP_ROWS, STEP_ROWS_PER_HIT * k)
+        if count <= EXACT_STEPS * step:
+            return None
+        parameters, in_lists = {}, self._sizes
+        if count < len(open_rows):
+            parameters["sel"] = _faiss().IDSelectorBitmap(np.packbits(open_rows, bitorder="little"))
+            in_lists = np.add.reduceat(
+                open_rows.take(self._rows).view(np.uint8), self._starts, dtype=np.int64
+            )
+        order = np.argsort(-(self._centres[self._lists] @ query))
+        order = order[in_lists[order] > 0]
+        ends = np.searchsorted(np.cumsum(in_lists[order]), np.arange(step, count + step, step)) + 1
+        return self._look_on(query, k, np.split(self._lists[order], np.unique(ends)), parameters)
+
+    def _look_on(self, query: Floats, k: int, steps: list[Rows], parameters: dict[str, Any]) -> Rows:
+        """Note [looking on]."""
+        rows, scores = self._search(query, k + SPARE, steps[0], parameters)
+        for lists in steps[1:]:
+            if not len(lists):
+                break
+            more, more_scores = self._search(query, k + SPARE, lists, parameters)
+            least = np.partition(scores, len(scores) - k)[len(scores) - k] if len(scores) >= k else -np.inf
+            rows, scores = np.concatenate([rows, more]), np.concatenate([scores, more_scores])
+            if np.count_nonzero(more_scores > least) <= SETTLED * k:
+                break
+        return rows
+
+    def _search(self, query: Floats, k: int, lists: Rows, parameters: dict[str, Any]) -> tuple[Rows, Floats]:
+        """The k best open rows of `lists`, and their cosines."""
+        faiss = _faiss()
+        chosen = faiss.SearchParametersIVF(nprobe=len(lists), **parameters)
+        rows, scores = np.empty(k, np.int64), np.empty(k, np.float32)
+        of_centres = np.zeros(len(lists), np.float32)
+        pointers = [faiss.swig_ptr(array) for array in (query, lists, of_centres, scores, rows)]
+        self._index.search_preassigned_c(1, pointers[0], k, *pointers[1:], False, chosen)
+        found = rows >= 0
+        return rows[found], scores[found]
