@@ -24,7 +24,7 @@ from catalogd.settings import Settings
 if TYPE_CHECKING:
     from catalogd.models import Frame
 
-_STEP = 1  # of the native measures and of what this module makes of the weights
+_STEP = 2  # of the native measures and of what this module makes of the weights
 _BRISQUE_PARTS = (sources.BRISQUE_SVM, sources.BRISQUE_RANGES)
 _BRISQUE_EDGE_PX = 512  # long edge it is measured at: its training photos had that size
 _FEATURES = 36
