@@ -85,7 +85,7 @@ ROW = np.dtype(
     [
         ("photo_id", "<i8"),
         ("taken", "<f8"),  # whole seconds since 1970 on the camera's own clock; NaN: not known, as below
-        ("added", "<f8"),  # seconds since the epoch
+        ("added", "<f8"),  # whole seconds since the epoch
         ("size", "<i8"),  # bytes
         ("latitude", "<f8"),  # degrees, WGS 84
         ("longitude", "<f8"),
@@ -141,7 +141,7 @@ def row_of(record: Record, code: Coded) -> bytes:
     return _PACK(
         record.photo_id,
         seconds(facts.taken_at),
-        record.added_at,
+        float(math.floor(record.added_at)),
         record.stat.size,
         *_position(facts),
         _number(facts.altitude_m),
