@@ -28,10 +28,14 @@ from catalogd.catalog.columns import Columns, ColumnsReader
 from catalogd.catalog.consistency import Difference, check_tables, check_text, check_timeline
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.environment import Ids
+from catalogd.catalog.identity import NO_FACES
+from catalogd.catalog.people import People
 from catalogd.catalog.sealing import Sealing
+from catalogd.catalog.seeds import SeedFollower, differing_seeds
 from catalogd.catalog.selection import Selection, Selector, Sources, in_order
 from catalogd.catalog.store import (
     FILE_ENTRY_PHOTO,
+    JOINT,
     SIDECAR_ENTRY,
     ChangesTrimmedError,
     Counts,
@@ -84,9 +88,12 @@ class Catalog:
         self._searching = threading.RLock()
         self._columns = ColumnsReader(store)
         self._selector = Selector()
+        self._seed_follower: SeedFollower | None = None
+        self._people = People(store, folder, lambda: NO_FACES)
         if write:
             self._follower = TextFollower(store, self._text_folder, settings)
             self._timeline_follower = TimelineFollower(store, settings)
+            self._seed_follower = SeedFollower(store)
 
     @classmethod
     def open(cls, folder: Path, settings: Settings, write: bool = False) -> Catalog:
@@ -116,6 +123,7 @@ class Catalog:
             self._follower.close()
         with self._searching:
             self._close_embedding_indexes()
+        self._people.close()
         self._store.close()
 
     # -- writing ---------------------------------------------------------------------------------
@@ -141,6 +149,7 @@ class Catalog:
             self._maintained_s = time.monotonic()
         self.follow_columns(force)
         self.follow_text(force)
+        self.follow_names()
         self.follow_timeline(idle, force)
         if force or time.monotonic() - self._looked_s >= SEAL_EVERY_S:
             self._follow_embeddings(idle or force)
@@ -155,6 +164,12 @@ class Catalog:
     def follow_text(self, force: bool = False) -> None:
         """Let the text index follow, on its own clock (settings.text_commit_…) or, forced, now."""
         self._writer().follow(force)
+
+    def follow_names(self) -> None:
+        """Let the names that files give faces follow."""
+        self._writer()
+        assert self._seed_follower is not None
+        self._seed_follower.follow()
 
     def follow_timeline(self, idle: bool = False, force: bool = False) -> None:
         """Let the time line follow: when `idle`, with rests, or, forced, now."""
@@ -288,6 +303,11 @@ class Catalog:
         return self._store.failure(path)
 
     @property
+    def people(self) -> People:
+        """Who is who, and who is on which photo."""
+        return self._people
+
+    @property
     def timeline(self) -> Timeline:
         """Stacks, bursts, sessions and trips."""
         return Timeline(self._store)
@@ -417,9 +437,23 @@ class Catalog:
         present = self._store.has_photos(np.array([photo_id for photo_id, _ in found], np.int64))
         return [hit for hit, is_present in zip(found, present, strict=True) if is_present]
 
+    def embeddings(self, space: str, photo_ids: Ids) -> tuple[Ids, npt.NDArray[np.float16]]:
+        """The embeddings of those of these photos that have one: ids int64[n], float16[n, D]."""
+        return self._store.embeddings(space, photo_ids)
+
     def spaces(self) -> dict[str, int]:
         """Embedding space → dimension."""
         return self._store.spaces()
+
+    def picture_spaces(self) -> list[str]:
+        """The spaces that compare pictures with each other, not with words."""
+        return [space for space in self._store.spaces() if not space.endswith(JOINT)]
+
+    def embeddings_after(
+        self, space: str, photo_id: int, limit: int
+    ) -> tuple[Ids, npt.NDArray[np.float16]]:
+        """Up to `limit` embeddings with a larger photo_id, in that order: ids int64[n], float16[n, D]."""
+        return self._store.iter_embeddings(space, photo_id, limit)
 
     def _fresh_text(self) -> TextIndex | None:
         """The text index at its newest commit; None when it is not there yet."""
@@ -468,6 +502,8 @@ class Catalog:
             elif mark is not None or reading.entries("photos"):
                 differences.append(Difference("text", 0, "there is no text index"))
             differences += check_timeline(reading, self._settings, deep)
+            wrong = differing_seeds(reading) if deep else []
+            differences += [Difference("names", photo_id, "not what its file says") for photo_id in wrong]
         return differences + self._check_embeddings()
 
     def _check_embeddings(self) -> list[Difference]:
@@ -497,6 +533,7 @@ class Catalog:
             self.rebuild_embeddings()
         if stores:
             self.rebuild_timeline()
+            SeedFollower(self._store).rebuild()
 
     def rebuild_text(self) -> None:
         """Build the text index again from the records; the former one is searched meanwhile."""

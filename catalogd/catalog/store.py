@@ -15,6 +15,7 @@ own mark and can be built again from the tables.
     spaces      space key                   → name, dimension
     meta        name                        → u64: format, commit, trimmed, marks
     sidecars    folder hash + file name     → size, mtime_ns
+    seeds       photo_id                    → [Seed]: whom the file names (catalogd.catalog.seeds)
     columns     photo_id                    → ROW: what filters ask for (catalogd.catalog.photo_row)
     terms       kind + code, kind + hash    → string, code (catalogd.catalog.terms)
     moments, members, groups, sessions      the time line: catalogd.catalog.timeline
@@ -99,6 +100,7 @@ LATER_TABLES = (
     "groups",
     "sessions",
     "sidecars",
+    "seeds",
     "columns",
     "terms",
 )  # made by the first writer that knows them

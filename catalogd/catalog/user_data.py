@@ -13,6 +13,7 @@ process of the owner may write it at any time, one short durable transaction aft
     pins        photo_id + box             → Claim: this face is that person
     anchors     photo_id + box + person_id → Claim: this face was in the person's cluster
     refusals    photo_id + box + person_id → Claim: this face is not that person
+    seeds       source + "\0" + photo_id   → [Seed]: names that another program gives faces
     forgotten   hash of a name             → (nothing): no person, though files have the name
     numbers     name                       → u64: version
 
@@ -47,6 +48,7 @@ from catalogd.catalog.journal import (
     Action,
     Claim,
     Effect,
+    Mark,
     NameTakenError,
     Person,
     Rows,
@@ -57,6 +59,7 @@ from catalogd.catalog.journal import (
     forgotten_key,
     persons_named,
 )
+from catalogd.catalog.seeds import Seed, decode_seeds
 from catalogd.errors import UsageError
 from catalogd.records import Album, Proposal, encode
 
@@ -71,6 +74,7 @@ TABLES = TableNames(
         "pins",
         "anchors",
         "refusals",
+        "seeds",
         "forgotten",
         "numbers",
     ),
@@ -299,6 +303,41 @@ class UserData:
             return Imported(entry, len(actions) - len(new), tuple(left_out))
 
         return self._write(work)
+
+    def put_seeds(self, source: str, seeds: Mapping[int, Sequence[Seed]]) -> None:
+        """Keep what another program, the `source`, calls the people of these photos; no names: forget it.
+
+        Nobody said it here, so that it is in no journal and counts less than what was.
+        """
+
+        def work(tables: Tables) -> None:
+            for photo_id, given in seeds.items():
+                key = source.encode() + b"\0" + id_bytes(photo_id)
+                if given:
+                    tables.put("seeds", key, encode(tuple(given)))
+                else:
+                    tables.delete("seeds", key)
+            _changed(tables)
+
+        self._write(work)
+
+    def seeds(self) -> list[tuple[int, tuple[Seed, ...]]]:
+        """What other programs call the people of photos, by photo_id."""
+        with self._read() as tables:
+            rows = tables.rows("seeds") if tables.has("seeds") else ()
+            return [(int.from_bytes(key[-8:], "big"), decode_seeds(value)) for key, value in rows]
+
+    def put_anchors(self, anchors: Mapping[int, Sequence[Mark]]) -> None:
+        """Note more faces by which persons are found again. Says nothing new, so it is in no journal."""
+
+        def work(tables: Tables) -> None:
+            rows = Rows(tables)
+            for person_id, marks in anchors.items():
+                rows.anchor(marks, person_id, time.time())
+            if rows.effects():
+                _changed(tables)
+
+        self._write(work)
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[Tables]:
