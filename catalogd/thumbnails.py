@@ -219,6 +219,19 @@ def encode_thumbnail(frame: Pixels, settings: Settings) -> bytes:
     return _ENCODERS[settings.thumbnail_format](small, settings.thumbnail_quality)
 
 
+def decode_thumbnail(thumbnail: bytes, least_edge_px: int) -> Pixels:
+    """`uint8[H, W, 3]` of a thumbnail, perhaps smaller than it is, but no edge below `least_edge_px` for that.
+
+    Raises ValueError or OSError where it is damaged.
+    """
+    if thumbnail.startswith(b"RIFF"):
+        from PIL import Image
+
+        return np.asarray(Image.open(io.BytesIO(thumbnail)).convert("RGB"))
+    pixels: Pixels = simplejpeg.decode_jpeg(thumbnail, min_height=least_edge_px, min_width=least_edge_px)
+    return pixels
+
+
 def _jpeg(pixels: Pixels, quality: int) -> bytes:
     encoded: bytes = simplejpeg.encode_jpeg(pixels, quality=quality, colorsubsampling="420")
     return encoded

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catalogd.catalog.columns import Columns, ColumnsReader
-from catalogd.catalog.consistency import Difference, check_tables, check_text, check_timeline
+from catalogd.catalog.consistency import Difference, check_columns, check_tables, check_text, check_timeline
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.environment import Ids
 from catalogd.catalog.identity import NO_FACES
@@ -449,9 +449,7 @@ class Catalog:
         """The spaces that compare pictures with each other, not with words."""
         return [space for space in self._store.spaces() if not space.endswith(JOINT)]
 
-    def embeddings_after(
-        self, space: str, photo_id: int, limit: int
-    ) -> tuple[Ids, npt.NDArray[np.float16]]:
+    def embeddings_after(self, space: str, photo_id: int, limit: int) -> tuple[Ids, npt.NDArray[np.float16]]:
         """Up to `limit` embeddings with a larger photo_id, in that order: ids int64[n], float16[n, D]."""
         return self._store.iter_embeddings(space, photo_id, limit)
 
@@ -496,7 +494,7 @@ class Catalog:
         mark = self._store.mark(MARK)  # before the index is opened, and that before the snapshot
         text = TextIndex(self._text_folder, 0) if TextIndex.is_usable(self._text_folder) else None
         with self._store.snapshot() as reading:
-            differences = check_tables(reading, deep)
+            differences = check_tables(reading, deep) + check_columns(reading, deep)
             if mark is not None and text is not None:
                 differences += check_text(reading, text, mark, deep)
             elif mark is not None or reading.entries("photos"):
@@ -525,11 +523,14 @@ class Catalog:
         """
         self._writer()
         stores = {difference.store.split()[0] for difference in self.check(deep=True)}
-        if stores - {"text", "timeline"}:
+        derived = {"text", "timeline", "columns", "terms"}
+        if stores - derived:
             self._store.repair()
-        if stores - {"timeline"}:
+        elif stores & {"columns", "terms"}:
+            self.rebuild_columns()
+        if stores - (derived - {"text"}):
             self.rebuild_text()
-        if stores - {"text", "timeline"}:
+        if stores - derived:
             self.rebuild_embeddings()
         if stores:
             self.rebuild_timeline()
@@ -541,6 +542,12 @@ class Catalog:
         with self._searching:
             follower.rebuild()
         follower.follow(force=True)
+
+    def rebuild_columns(self) -> None:
+        """Make what filters ask for again from the records; readers make it for themselves meanwhile."""
+        self._writer()
+        self._store.clear_columns()
+        self.follow_columns(force=True)
 
     def rebuild_timeline(self) -> None:
         """Make stacks, bursts, sessions and trips again from the records."""

@@ -91,6 +91,14 @@ STARTER = {
         modules=("cv2",),
         note="technical quality, not beauty",
     ),
+    "signature": Entry(
+        job="signature of the picture, by which its copies are found",
+        made_by="catalogd.models.signature:SignatureModel",
+        needs=(),
+        better_with=(),
+        modules=(),
+        note="crops are found by their embedding instead",
+    ),
 }
 PROFILES: dict[str, dict[str, Entry]] = {"starter": STARTER}
 
