@@ -15,12 +15,14 @@ import numpy as np
 from catalogd.catalog import timeline
 from catalogd.catalog.arrangement import Rows, arrange
 from catalogd.catalog.environment import Ids, id_bytes
+from catalogd.catalog.photo_row import row_of
 from catalogd.catalog.store import (
     FILE_ENTRY,
     FILE_ENTRY_STAT,
     MISSING_ENTRY,
     ChangesTrimmedError,
     Reading,
+    columns_are_complete,
     content_key,
     entry_stat,
     file_key,
@@ -28,6 +30,7 @@ from catalogd.catalog.store import (
     space_key,
     spaces_of,
 )
+from catalogd.catalog.terms import TermCodes, wrong_terms
 from catalogd.catalog.text_index import TextIndex, document_of_encoded
 from catalogd.errors import CatalogDamagedError
 from catalogd.records import Record, decode_failure, decode_record, display_path
@@ -39,7 +42,7 @@ Kind = TypeVar("Kind")
 class Difference(NamedTuple):
     """One thing that two stores say differently. `photo_id` is 0 where none is concerned."""
 
-    store: str  # a table of LMDB, "text", "timeline", or "embeddings" with the space
+    store: str  # a table of LMDB, "text", "timeline", "names", or "embeddings" with the space
     photo_id: int
     text: str
 
@@ -74,6 +77,32 @@ def check_text(reading: Reading, text: TextIndex, mark: int, deep: bool = False)
             if document is not None and document["digest"] != digests[photo_id]:
                 differences.append(Difference("text", photo_id, "the text index has an older version"))
     return sorted(differences, key=lambda difference: difference.photo_id)
+
+
+def check_columns(reading: Reading, deep: bool = False) -> list[Difference]:
+    """Compare what filters ask for with the photos; `deep` makes every row again.
+
+    Rows that are still being made, of a catalog that another version wrote, are not looked at.
+    """
+    if not columns_are_complete(reading):
+        return []
+    present = np.setdiff1d(reading.ids("photos"), reading.ids("missing"))
+    found = reading.ids("columns")
+    differences = [
+        Difference("columns", int(photo_id), text)
+        for text, ids in (
+            ("no row for filters", np.setdiff1d(present, found)),
+            ("a row for filters of no photo", np.setdiff1d(found, present)),
+        )
+        for photo_id in ids
+    ]
+    differences += [Difference("terms", 0, text) for text in wrong_terms(reading)]
+    codes = TermCodes(reading)
+    for photo_id in np.intersect1d(present, found).tolist() if deep else ():
+        record = _decoded(decode_record, reading.get("photos", id_bytes(photo_id)) or b"")
+        if record is not None and row_of(record, codes.known) != reading.get("columns", id_bytes(photo_id)):
+            differences.append(Difference("columns", photo_id, "filters have an older version"))
+    return differences
 
 
 def check_timeline(reading: Reading, settings: Settings, deep: bool = False) -> list[Difference]:

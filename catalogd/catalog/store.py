@@ -283,6 +283,10 @@ class Store:
                 return False
         return self.write(_make_columns_page)
 
+    def clear_columns(self) -> None:
+        """Let `make_columns` make all rows again."""
+        self.write(_clear_columns)
+
     def purge_missing(self, before: float, most: int = 1000) -> int:
         """Forget up to `most` photos that have been missing since before `before`; returns how many."""
 
@@ -1025,9 +1029,13 @@ def _prepare(reading: Reading) -> None:
         reading.set_number("format", FORMAT_VERSION)
     made_by = reading.number(COLUMNS_BY), reading.number(COLUMNS_COMMIT)
     if reading.number("format") <= FORMAT_VERSION and made_by != (ROW_VERSION, reading.number("commit")):
-        reading.clear("columns")
-        reading.clear("terms")
-        _set_columns(reading, 0 if reading.entries("photos") else _ALL_PHOTOS)
+        _clear_columns(reading)
+
+
+def _clear_columns(reading: Reading) -> None:
+    reading.clear("columns")
+    reading.clear("terms")
+    _set_columns(reading, 0 if reading.entries("photos") else _ALL_PHOTOS)
 
 
 def _set_columns(reading: Reading, made_to: int) -> None:

@@ -89,6 +89,21 @@ def terms_from(tables: Tables, kind: str, first: int) -> Iterator[bytes]:
         yield term
 
 
+def wrong_terms(tables: Tables) -> Iterator[str]:
+    """What is wrong with the codes: a gap between them, or a string that does not lead back to its code."""
+    strings = 0
+    for kind, byte in TERM_KINDS.items():
+        for code, (key, term) in enumerate(tables.rows_with(TABLE, bytes([byte])), 1):
+            strings += 1
+            if key[1:] != _CODE.pack(code):
+                yield f"a code of {kind} is missing: {code}"
+                break
+            if tables.get(TABLE, _hash_key(kind, term)) != key[1:]:
+                yield f"the code of a {kind} is not found: {code}"
+    if tables.entries(TABLE) != 2 * strings:
+        yield "strings and their codes don't belong together"
+
+
 def _first_free(tables: Tables, kind: str) -> int:
     last = tables.last_before(TABLE, bytes([TERM_KINDS[kind] + 1]))
     return int(_CODE.unpack(last[1:])[0]) + 1 if last is not None and last[0] == TERM_KINDS[kind] else 1
