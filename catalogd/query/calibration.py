@@ -72,7 +72,8 @@ class Calibration:
         standing_out = np.maximum(cosines, 0) * np.maximum((cosines - mean) / spread, 0)
         larger = math.log(max(background.photos / self.usual.photos, 1.0))
         log_odds = self.bias + self.slope * standing_out - self.per_size * larger
-        return (1.0 / (1.0 + np.exp(-log_odds))).astype(np.float32)
+        chances: Cosines = (1.0 / (1.0 + np.exp(-log_odds))).astype(np.float32)
+        return chances
 
     def _blended(self, background: Background) -> tuple[float, float]:
         """Mean and spread: the fewer photos were looked at, the more they are the usual ones."""
