@@ -121,6 +121,12 @@ class Settings:
         "annoy, faiss (extra faiss) or auto: what bench_vectors.py found best of those installed, by size",
         choices=("auto", "annoy", "faiss"),
     )
+    weight_words: float = _setting(
+        1.5, "of words in the order of hits, beside weight_meaning: bench_quality.py found it best", least=0
+    )
+    weight_meaning: float = _setting(
+        1.0, "of meaning in the order of hits; 0 leaves the order to words", least=0
+    )
     missing_days: float = _setting(
         30.0, "how long what is known of a photo whose file is gone is kept for its return", least=0
     )

@@ -28,8 +28,7 @@ from catalogd.catalog.columns import Columns, ColumnsReader
 from catalogd.catalog.consistency import Difference, check_columns, check_tables, check_text, check_timeline
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.environment import Ids
-from catalogd.catalog.identity import NO_FACES
-from catalogd.catalog.people import People
+from catalogd.catalog.people import People, StoredFaces
 from catalogd.catalog.sealing import Sealing
 from catalogd.catalog.seeds import SeedFollower, differing_seeds
 from catalogd.catalog.selection import Selection, Selector, Sources, in_order
@@ -44,6 +43,7 @@ from catalogd.catalog.store import (
 )
 from catalogd.catalog.text_index import MARK, Expand, TextFollower, TextHit, TextIndex
 from catalogd.catalog.timeline import ARRANGED, Timeline, TimelineFollower
+from catalogd.catalog.vectors import Allowed
 from catalogd.errors import CatalogDamagedError, CatalogError
 from catalogd.records import Change, Clause, Failure, Record, Stat
 from catalogd.settings import Settings
@@ -89,7 +89,7 @@ class Catalog:
         self._columns = ColumnsReader(store)
         self._selector = Selector()
         self._seed_follower: SeedFollower | None = None
-        self._people = People(store, folder, lambda: NO_FACES)
+        self._people = People(store, folder, StoredFaces(store))
         if write:
             self._follower = TextFollower(store, self._text_folder, settings)
             self._timeline_follower = TimelineFollower(store, settings)
@@ -419,21 +419,31 @@ class Catalog:
             text_version=text.version if text else 0,
             members=self.timeline.members,
             members_version=arranged,
+            person=self._photos_of_person,
         )
 
+    def _photos_of_person(self, name: str) -> Ids | None:
+        people = self._people
+        if name == "*":
+            shown = [people.photos_of(person.person_id) for person in people.persons()]
+            return np.unique(np.concatenate([np.empty(0, np.int64), *shown]))
+        person = people.find(name)
+        return None if person is None else people.photos_of(person.person_id)
+
     def search_embeddings(
-        self, space: str, query: npt.NDArray[np.float32], k: int, allowed: Ids | None = None
+        self, space: str, query: npt.NDArray[np.float32], k: int, allowed: Selection | Ids | None = None
     ) -> list[tuple[int, float]]:
         """The k photos nearest to `query: float32[D]` in `space` as (photo_id, cosine), best first.
 
-        `allowed: int64[n], sorted` restricts the search to these photos.
+        `allowed`, a selection or `int64[n], sorted`, restricts the search to these photos.
         """
         if space not in self._store.spaces():
             return []
+        among = _allowed(allowed) if isinstance(allowed, Selection) else allowed
         with self._searching:
             index = self._embedding_index(space)
             index.refresh()
-            found = index.search(query, k, allowed)
+            found = index.search(query, k, among)
         present = self._store.has_photos(np.array([photo_id for photo_id, _ in found], np.int64))
         return [hit for hit, is_present in zip(found, present, strict=True) if is_present]
 
@@ -575,3 +585,11 @@ class Catalog:
                 f"the embedding index was not sealed, the log says why: {', '.join(sorted(self._pauses))}; "
                 "searches are right but slower; run `catalogd rebuild` again"
             )
+
+
+def _allowed(selection: Selection) -> Allowed | Ids | None:
+    """A selection as the embedding index takes it: a mask where the rows are in order."""
+    if selection.is_all:
+        return None
+    columns = selection.columns
+    return Allowed(columns.ids, selection.mask) if columns.is_sorted else selection.ids

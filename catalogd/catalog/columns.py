@@ -61,6 +61,11 @@ class Columns:
         """The photo of each row: int64[n], ascending but for photos that came since."""
         return self.arrays["photo_id"]
 
+    @property
+    def is_sorted(self) -> bool:
+        """Whether all rows are by photo_id."""
+        return self._sorted_rows == len(self)
+
     def __len__(self) -> int:
         """Rows, also those of no photo."""
         return len(self.alive)

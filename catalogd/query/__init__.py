@@ -8,13 +8,13 @@
                                                 │ calibration   how likely it is what was meant
                                                 └ reasons       what matched, and where in the picture
 
-Filters are applied inside every search. `Searcher` keeps warm what a search needs; `search` is one search on a
-catalog that is open already.
+Filters are applied inside every search. `Searcher` keeps warm what a search needs; `search` is one search
+on a catalog that is open already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from catalogd.query.language import KEYS, parse
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KEYS", "WEIGHTS", "TextEncoder", "parse", "search"]
 
-# Of each ranking in the fusion; settings weight_words and weight_meaning. On 130 labelled photos with 65 words
-# the reciprocal rank was 0.72, at equal weights 0.70 (docs/search-quality.md).
+# Of each ranking in the fusion; settings weight_words and weight_meaning. On 130 labelled photos with 65
+# words the reciprocal rank was 0.72, at equal weights 0.70 (docs/search-quality.md).
 WEIGHTS = {"meaning": 1.0, "words": 1.5}
 
 
@@ -40,7 +40,7 @@ class TextEncoder(Protocol):
     def space(self) -> str:
         """The fingerprint of the model whose joint embeddings its vectors are comparable with."""
 
-    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]: ...
+    def encode(self, texts: list[str]) -> npt.NDArray[np.float32]: ...
 
 
 def search(

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
 from catalogd.catalog import Catalog
-from catalogd.query import TextEncoder, parse, search
-from catalogd.records import Plan, Results
+from catalogd.catalog.environment import Ids
+from catalogd.query import TextEncoder, parse
+from catalogd.query.background import Backgrounds
+from catalogd.query.execution import execute, selected
+from catalogd.query.facets import Counts, Facets, divide
+from catalogd.query.names import known_names, understand
+from catalogd.query.pictures import PictureEncoder
+from catalogd.query.searches import Tools, album_of
+from catalogd.query.writing import render
+from catalogd.records import Branch, Example, Plan, Results
 from catalogd.settings import Settings
 
 if TYPE_CHECKING:
     from typing import Self
 
+KEPT_WORDS = 1024  # queries whose vectors are remembered: 1.5 MB; a text takes 6 ms to encode
+
+WORDS_ALONE = "searching by words only; `catalogd doctor` says what search by meaning needs"
+
 
 class Searcher:
-    """Searches of one catalog, from any thread. Use it as a context manager, or `close` it."""
+    """Searches of one catalog, from any thread. Use it as a context manager, or `close` it.
 
-    def __init__(self, settings: Settings) -> None:
+    It sees what a run commits meanwhile. Raises CatalogMissingError when there is no catalog.
+    """
+
+    def __init__(self, settings: Settings, encoder: TextEncoder | None = None) -> None:
+        """`encoder` stands for the profile's own text model, which is loaded by the first words."""
         self._settings = settings
         self._catalog = Catalog.open(settings.catalog, settings)
-        self._encoder: TextEncoder | None = None
-        self._has_encoder: bool | None = None  # None: not looked for yet
+        self._backgrounds = Backgrounds(self._catalog)
+        self._pictures = PictureEncoder(settings)
+        self._encoder = encoder
+        self._looked_for_encoder = encoder is not None
         self._loading = threading.Lock()
+        self._known: tuple[object, dict[str, str]] = (None, {})
+        self._vector = functools.lru_cache(KEPT_WORDS)(self._encoded)
 
     def __enter__(self) -> Self:
         return self
@@ -36,20 +62,127 @@ class Searcher:
 
     def warm(self) -> None:
         """Load what the first query needs."""
-        self._text_encoder()
+        self.search("photo", limit=1)
+
+    # -- questions -------------------------------------------------------------------------------
 
     def search(
-        self, query: str | Plan, limit: int = 20, min_score: float | None = None, explain: bool = False
+        self,
+        query: str | Plan,
+        limit: int = 20,
+        min_score: float | None = None,
+        explain: bool = False,
+        *,
+        without_stacks: bool = False,
     ) -> Results:
-        """The best photos of a query text, or of a plan that was read already. Raises QueryError."""
-        plan = parse(query, limit, min_score) if isinstance(query, str) else query
-        return search(self._catalog, plan, self._text_encoder() if plan.wants_meaning else None)
+        """The best photos of a query text, or of a plan that was read already. Raises QueryError.
+
+        `limit` and `min_score` count, whatever a plan says of them. `without_stacks` leaves out the other
+        files of the photos that `similar:` names.
+        """
+        plan = parse(query) if isinstance(query, str) else query
+        plan = msgspec.structs.replace(plan, limit=limit, min_score=min_score)
+        understood, first, lines = self._understood(plan)
+        tools = self._tools(understood)
+        results = execute(
+            tools,
+            understood,
+            first=first,
+            read_as=(*render(understood), *lines),
+            without_stacks=without_stacks,
+        )
+        notes = results.notes
+        if understood.wants_meaning and tools.encode is None:
+            notes = (*notes, WORDS_ALONE)
+        explanation = results.explanation if explain else None
+        return msgspec.structs.replace(results, notes=notes, explanation=explanation)
+
+    def similar(
+        self,
+        likes: Sequence[Example],
+        query: str | Plan = "",
+        limit: int = 20,
+        min_score: float | None = None,
+        explain: bool = False,
+        *,
+        without_stacks: bool = False,
+    ) -> Results:
+        """The photos most like the examples, of those that a query finds by its filters, near its words too.
+
+        Raises QueryError for an example that is no photo, UsageError for a file that can't be read.
+        """
+        plan = parse(query) if isinstance(query, str) and query.strip() else query
+        if isinstance(plan, str):
+            plan = Plan((Branch(),))
+        branches = tuple(
+            msgspec.structs.replace(branch, examples=(*branch.examples, *likes)) for branch in plan.branches
+        )
+        whole = msgspec.structs.replace(plan, branches=branches)
+        return self.search(whole, limit, min_score, explain, without_stacks=without_stacks)
+
+    def count(self, query: str | Plan) -> int:
+        """How many photos a query finds; with free words at most `execution.MOST_CANDIDATES` a branch."""
+        plan, first, _ = self._understood(parse(query) if isinstance(query, str) else query)
+        return len(selected(self._tools(plan), plan, first)[0])
+
+    def facets(self, query: str | Plan, names: Iterable[str]) -> dict[str, Counts]:
+        """How the photos that a query finds divide by `facets.NAMES`: value and photos, most first."""
+        return self.divided(query, names).counts
+
+    def divided(self, query: str | Plan, names: Iterable[str]) -> Facets:
+        """The same, with how many photos there are and what was counted on some of them only."""
+        plan, first, _ = self._understood(parse(query) if isinstance(query, str) else query)
+        selection, is_whole = selected(self._tools(plan), plan, first)
+        found = divide(self._catalog, selection, names, self._photos_by_person)
+        if is_whole:
+            return found
+        return found._replace(notes=(*found.notes, f"of the best {len(selection):,} photos"))
+
+    # -- what they need --------------------------------------------------------------------------
+
+    def _understood(self, plan: Plan) -> tuple[Plan, frozenset[Branch], tuple[str, ...]]:
+        """The plan with its names understood, the branches that came of names, and what to say of them."""
+        understood, lines = understand(plan, self._names())
+        return understood, frozenset(understood.branches) - frozenset(plan.branches), lines
+
+    def _tools(self, plan: Plan) -> Tools:
+        encoder = self._text_encoder() if plan.wants_meaning else None
+        return Tools(
+            catalog=self._catalog,
+            backgrounds=self._backgrounds,
+            weights={"meaning": self._settings.weight_meaning, "words": self._settings.weight_words},
+            space=encoder.space if encoder is not None else "",
+            encode=self._vector if encoder is not None else None,
+            embed=self._pictures,
+            album=functools.partial(album_of, self._settings.catalog),
+            faces_of=self._catalog.people.faces_of,
+        )
+
+    def _encoded(self, words: str) -> npt.NDArray[np.float32]:
+        encoder = self._text_encoder()
+        assert encoder is not None
+        return np.asarray(encoder.encode([words])[0], np.float32)
 
     def _text_encoder(self) -> TextEncoder | None:
         from catalogd.models.registry import text_encoder
 
         with self._loading:
-            if self._has_encoder is None:
+            if not self._looked_for_encoder:
                 self._encoder = text_encoder(self._settings.profile, self._settings)
-                self._has_encoder = self._encoder is not None
+                self._looked_for_encoder = self._encoder is not None
             return self._encoder
+
+    def _names(self) -> Mapping[str, str]:
+        """Folded name → name of a person; made again when somebody was named."""
+        identities = self._catalog.people.identities()
+        with self._loading:
+            if self._known[0] is not identities:
+                people = {
+                    person.name: person.aliases for person in identities.persons.values() if person.name
+                }
+                self._known = identities, known_names(people)
+            return self._known[1]
+
+    def _photos_by_person(self) -> Mapping[str, Ids]:
+        people = self._catalog.people
+        return {person.name: people.photos_of(person.person_id) for person in people.persons() if person.name}

@@ -1,0 +1,309 @@
+"""Carrying out a plan: from a query that was read to the photos of one page, with their reasons.
+
+::
+
+    branch ─▶ filters ─▶ selection ┬─▶ meaning: joint embeddings ┐
+                                   ├─▶ words: text index         ├─▶ fused by rank ─▶ scored ─┐
+                                   └─▶ similar: picture embedding┘                            │
+    every branch alike ──────────────────────────────────────────────▶ best of all, in order ◀┘
+                                                        found enough? ─▶ one page ─▶ reasons
+
+Each search is asked for its best photos within the selection (`DEPTH`), so that a filter never empties a
+page. What one of them found, the others are asked about too: a photo's rank is then nearly what it would
+be if every search told all it knows (bench/bench_search.py: recall against that).
+
+A score is calibrated (`catalogd.query.calibration`), an order is not: hits stand by fused rank, and a photo
+counts as found by its score. `docs/search.md` says it for people.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from catalogd.catalog.selection import Selection, everything, selection_of
+from catalogd.query import calibration, examples
+from catalogd.query.albums import Albums
+from catalogd.query.ranking import Floats, Ids, Ranking, by_place, fuse
+from catalogd.query.reasons import Place, Reasons, query_terms
+from catalogd.query.searches import ALL_WORDS, Searches, Tools
+from catalogd.records import Branch, Explanation, Hit, Plan, Record, Results, Step
+
+DEPTH = 4  # photos a search is asked for, as a multiple of the limit: fusion reorders the ends
+LEAST_DEPTH = 200  # bench/bench_search.py: recall@10 against unlimited depth
+MOST_CANDIDATES = 10_000  # of a branch: what is counted, divided and put in another order than by score
+NEAREST = 5  # photos that are shown when nothing matches well
+# What an order means without a "-": the newest and the best first, names from A.
+_DIRECTIONS = {"date": "-date", "added": "-added", "quality": "-quality", "name": "name"}
+
+
+class Found(NamedTuple):
+    """What one branch found, best first."""
+
+    ids: Ids
+    values: Floats  # 0…1, by rank: compares with those of other branches
+    scores: Floats  # 0…1, calibrated
+    rankings: tuple[Ranking, ...]
+    reasons: Reasons
+    total: int | None  # photos in all, where that is known
+
+
+class Merged(NamedTuple):
+    """What all branches found, best first: the photos, their scores and the branch that found each best."""
+
+    ids: Ids
+    scores: Floats
+    branches: npt.NDArray[np.int64]
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Merged:
+        return Merged(self.ids[mask], self.scores[mask], self.branches[mask])
+
+    def at(self, places: npt.NDArray[np.int64]) -> Merged:
+        return Merged(self.ids[places], self.scores[places], self.branches[places])
+
+
+def execute(
+    tools: Tools,
+    plan: Plan,
+    *,
+    first: frozenset[Branch] = frozenset(),
+    read_as: Sequence[str] = (),
+    without_stacks: bool = False,
+) -> Results:
+    """The best `plan.limit` photos with the reasons of each. Raises QueryError.
+
+    What the branches `first` find stands before the rest. `without_stacks` leaves out other files of the
+    example photos. The explanation is always made: it costs nothing beside a search.
+    """
+    started = time.perf_counter()
+    run = _Run(tools, plan, first, without_stacks)
+    hits, nearest, total = run.page()
+    took_ms = (time.perf_counter() - started) * 1000
+    explanation = Explanation(tuple(read_as), tuple(run.steps))
+    return Results(
+        hits, nearest, total, took_ms=round(took_ms, 2), notes=tuple(run.notes), explanation=explanation
+    )
+
+
+def selected(tools: Tools, plan: Plan, first: frozenset[Branch] = frozenset()) -> tuple[Selection, bool]:
+    """All photos that a plan finds, and whether they are all: of words, the best `MOST_CANDIDATES`."""
+    run = _Run(tools, plan, first, False)
+    return run.everything_found()
+
+
+class _Run:
+    """One execution of one plan, all of it on the same commit's columns."""
+
+    def __init__(self, tools: Tools, plan: Plan, first: frozenset[Branch], without_stacks: bool) -> None:
+        self.steps: list[Step] = []
+        self.notes: list[str] = []
+        self._tools = tools
+        self._catalog = tools.catalog
+        self._plan = plan
+        self._first = first
+        self._without_stacks = without_stacks
+        self._columns = tools.catalog.columns()
+        self._albums = Albums(tools.album, self._ids_of_query)
+
+    # -- the page --------------------------------------------------------------------------------
+
+    def page(self) -> tuple[tuple[Hit, ...], tuple[Hit, ...], int | None]:
+        """Hits, the nearest when there are none, and how many there are in all where that is known."""
+        branches = self._branches(self._depth())
+        merged = self._merged(branches)
+        found = self._in_order(merged.where(merged.scores >= self._threshold()))
+        hits = self._hits(found, branches, self._plan.limit)
+        total = branches[0].total if len(branches) == 1 else None
+        if hits or not len(merged.ids):
+            return hits, (), total
+        nearest = merged.at(np.argsort(-merged.scores, kind="stable"))
+        return (), self._hits(nearest, branches, min(NEAREST, self._plan.limit)), total
+
+    def everything_found(self) -> tuple[Selection, bool]:
+        """As a selection, and whether nothing was cut off."""
+        filtered = [branch for branch in self._plan.branches if not _is_ranked(branch)]
+        whole = [self._selected(branch) for branch in filtered]
+        ranked = [branch for branch in self._plan.branches if _is_ranked(branch)]
+        found = [self._ranked(branch, MOST_CANDIDATES) for branch in ranked]
+        ids = [each.ids[each.scores >= self._threshold()] for each in found]
+        selections = [*whole, *(selection_of(self._columns, np.unique(some)) for some in ids)]
+        is_whole = all(len(each.ids) < MOST_CANDIDATES for each in found)
+        return functools.reduce(lambda one, other: one | other, selections), is_whole
+
+    def _ids_of_query(self, text: str) -> Ids:
+        """The photos of a smart album: what its query finds, read as the query itself is."""
+        from catalogd.query.language import parse
+
+        inner = _Run(self._tools, parse(text), frozenset(), False)
+        inner._columns = self._columns
+        inner._albums = self._albums
+        return inner.everything_found()[0].ids
+
+    def _depth(self) -> int:
+        if _orders(self._plan) != ["score"] and any(map(_is_ranked, self._plan.branches)):
+            return MOST_CANDIDATES
+        return min(max(LEAST_DEPTH, DEPTH * self._plan.limit), MOST_CANDIDATES)
+
+    def _threshold(self) -> float:
+        """The score from which a photo is a hit. Whoever gives an example wants the most similar ones."""
+        if self._plan.min_score is not None:
+            return self._plan.min_score
+        return 0.0 if any(branch.examples for branch in self._plan.branches) else calibration.FOUND
+
+    def _branches(self, depth: int) -> list[Found]:
+        return [
+            self._ranked(branch, depth) if _is_ranked(branch) else self._filtered(branch, depth)
+            for branch in self._plan.branches
+        ]
+
+    def _merged(self, branches: Sequence[Found]) -> Merged:
+        """Each photo once, by the branch where it stands best; what branches of `first` found comes first."""
+        numbers = np.repeat(np.arange(len(branches)), [len(found.ids) for found in branches])
+        ids = np.concatenate([found.ids for found in branches])
+        values = np.concatenate([found.values for found in branches])
+        scores = np.concatenate([found.scores for found in branches])
+        is_first = np.array([branch in self._first for branch in self._plan.branches])[numbers]
+        is_first &= scores >= self._threshold()
+        order = np.lexsort((-scores, -values, ~is_first))
+        _, places = np.unique(ids[order], return_index=True)
+        return Merged(ids, scores, numbers).at(order[np.sort(places)])
+
+    def _in_order(self, found: Merged) -> Merged:
+        """The hits in the order that was asked for; the next order decides where one leaves them equal."""
+        orders = _orders(self._plan)
+        if orders == ["score"] or not any(map(_is_ranked, self._plan.branches)):
+            return found
+        keys = [self._keys(order, found) for order in reversed(orders)]
+        return found.at(np.lexsort((np.arange(len(found.ids)), *keys)))
+
+    def _keys(self, order: str, found: Merged) -> Floats:
+        """float64[n]: what sorts ascending into an order."""
+        if order.lstrip("-") == "score":
+            places = np.arange(len(found.ids), dtype=float)
+            return -places if order.startswith("-") else places
+        everything_there = selection_of(self._columns, found.ids)
+        ordered = self._catalog.ordered(everything_there, _directed(order), len(found.ids))
+        rank = {photo_id: place for place, photo_id in enumerate(ordered)}
+        return np.array([rank.get(photo_id, math.inf) for photo_id in found.ids.tolist()])
+
+    def _hits(self, found: Merged, branches: Sequence[Found], limit: int) -> tuple[Hit, ...]:
+        started = time.perf_counter()
+        records = self._present(found.ids, limit)
+        shown = {photo_id: place for place, photo_id in enumerate(found.ids[: limit + _SLACK].tolist())}
+        hits = []
+        for record in records:
+            place = shown.get(record.photo_id)
+            at = int(np.flatnonzero(found.ids == record.photo_id)[0]) if place is None else place
+            branch = branches[int(found.branches[at])]
+            signals = branch.reasons.signals(record, _places(branch.rankings, record.photo_id))
+            hits.append(Hit(record.photo_id, record.path, round(float(found.scores[at]), 4), signals))
+        self._note("records and reasons", len(hits), started)
+        return tuple(hits)
+
+    def _present(self, ids: Ids, limit: int) -> list[Record]:
+        """The first `limit` that are there: an index may lag behind photos that went missing."""
+        found: list[Record] = []
+        for start in range(0, len(ids), max(limit, 1)):
+            if len(found) >= limit:
+                break
+            page = self._catalog.records(ids[start : start + limit].tolist())
+            found += [record for record in page if record is not None and record.missing_since is None]
+        return found[:limit]
+
+    # -- one branch ------------------------------------------------------------------------------
+
+    def _selected(self, branch: Branch) -> Selection:
+        """The photos that its filters leave."""
+        started = time.perf_counter()
+        if not branch.filters:
+            return everything(self._columns)
+        selection = self._catalog.select(branch.filters, columns=self._columns, album_ids=self._albums.ids)
+        self.steps += selection.steps
+        share = len(selection) / max(self._columns.count, 1)
+        self._note("filters", len(selection), started, f"{100 * share:.3g} % of the library")
+        return selection
+
+    def _filtered(self, branch: Branch, depth: int) -> Found:
+        """A branch without words: all that its filters leave, the newest first or as was asked for."""
+        selection = self._selected(branch)
+        started = time.perf_counter()
+        ids = self._first_of(selection, max(depth, self._plan.limit + _SLACK))
+        self._note("order", len(ids), started, _orders(self._plan)[0])
+        reasons = Reasons(branch, frozenset(), (), self._tools.faces_of)
+        return Found(ids, by_place(len(ids)), np.ones(len(ids)), (), reasons, len(selection))
+
+    def _first_of(self, selection: Selection, limit: int) -> Ids:
+        orders = [order for order in _orders(self._plan) if order.lstrip("-") != "score"] or ["date"]
+        if len(orders) == 1:
+            return np.array(self._catalog.ordered(selection, _directed(orders[0]), limit), np.int64)
+        ids = selection.ids
+        merged = Merged(ids, np.ones(len(ids)), np.zeros(len(ids), np.int64))
+        keys = [self._keys(order, merged) for order in reversed(orders)]
+        first: Ids = ids[np.lexsort(keys)[:limit]]
+        return first
+
+    def _ranked(self, branch: Branch, depth: int) -> Found:
+        """A branch with words or examples: its searches, fused and scored."""
+        looks = examples.looks_of(self._catalog, branch.examples, self._tools.embed)
+        self.notes += [f"{look.name}: {look.note}" for look in looks if look.note]
+        selection = self._without(self._selected(branch), looks)
+        searches = Searches(self._tools, branch, selection, depth, looks, self._note)
+        rankings = searches.rankings() if len(selection) else ()
+        started = time.perf_counter()
+        fused = fuse(rankings, self._tools.weights)
+        scores = searches.scores(rankings, fused.ids)
+        self._note("fusion", len(fused.ids), started, ", ".join(ranking.name for ranking in rankings))
+        terms = query_terms(branch.words, self._tools.expand) if branch.words else frozenset()
+        likes = [look.name for look in looks if not look.negated]
+        reasons = Reasons(branch, terms, likes, self._tools.faces_of)
+        return Found(fused.ids, fused.values, scores, rankings, reasons, None)
+
+    def _without(self, selection: Selection, looks: Sequence[examples.Look]) -> Selection:
+        """The examples themselves are none of what is like them."""
+        ids = {look.photo_id for look in looks} - {0}
+        if self._without_stacks:
+            stacks = [self._catalog.timeline.stack_of(photo_id) for photo_id in ids]
+            ids |= {photo_id for stack in stacks if stack is not None for photo_id in stack.photo_ids}
+        if not ids:
+            return selection
+        return selection & ~selection_of(self._columns, np.array(sorted(ids), np.int64))
+
+    def _note(self, name: str, photos: int | None, started: float, note: str = "") -> None:
+        self.steps.append(Step(name, photos, round((time.perf_counter() - started) * 1000, 3), note))
+
+
+_SLACK = 100  # more ids than a page takes: some may have gone missing since
+
+
+def _is_ranked(branch: Branch) -> bool:
+    return bool(branch.words or branch.examples)
+
+
+def _orders(plan: Plan) -> list[str]:
+    """The orders that were asked for, the first one first; by score when there are none."""
+    return [order for order in plan.order.split(",") if order] or ["score"]
+
+
+def _directed(order: str) -> str:
+    """An order of the query language as the catalog understands it."""
+    direction = _DIRECTIONS[order.lstrip("-")]
+    if not order.startswith("-"):
+        return direction
+    return direction[1:] if direction.startswith("-") else f"-{direction}"
+
+
+def _places(rankings: Sequence[Ranking], photo_id: int) -> dict[str, Place]:
+    """Where a photo stands in each ranking that knows it."""
+    places = {}
+    for ranking in rankings:
+        score = ranking.scores_of(np.array([photo_id]))
+        if not np.isnan(score[0]):
+            shown = float(score[0]) - (ALL_WORDS if score[0] >= ALL_WORDS else 0)
+            places[ranking.name] = Place(int(ranking.ranks_of(score)[0]), shown)
+    return places

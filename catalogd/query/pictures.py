@@ -1,0 +1,54 @@
+"""What a file outside the library looks like: read and embedded on the spot, never kept."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from catalogd.errors import PhotoError, UsageError
+from catalogd.records import Output
+from catalogd.settings import Settings
+
+if TYPE_CHECKING:
+    from catalogd.models import Model
+
+
+class PictureEncoder:
+    """The profile's embedding model, loaded when the first file is asked for. Safe from any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._model: Model | None = None
+        self._loading = threading.Lock()
+
+    def __call__(self, path: bytes) -> Output:
+        """The embeddings of the photo at `path`. Raises UsageError that says why there are none."""
+        import numpy as np
+
+        from catalogd.images import read_frame
+
+        slot = np.empty(self._settings.frame_edge_px**2 * 3, np.uint8)
+        try:
+            reading = read_frame(path, slot, self._settings)
+        except PhotoError as error:
+            raise UsageError(f"{os.fsdecode(path)}: {error}") from None
+        shape = (reading.height, reading.width, 3)
+        (output,) = self._loaded().run([slot[: math.prod(shape)].reshape(shape)])
+        if output.error is not None:
+            raise UsageError(f"{os.fsdecode(path)}: {output.error}")
+        return output
+
+    def _loaded(self) -> Model:
+        from catalogd.models.registry import profile_models
+
+        with self._loading:
+            if self._model is None:
+                models = profile_models(self._settings.profile, self._settings, 0)
+                model = next((model for model in models if model.name == "embedding"), None)
+                if model is None:
+                    raise UsageError("there is no model that compares pictures: see `catalogd doctor`")
+                model.load()
+                self._model = model
+            return self._model

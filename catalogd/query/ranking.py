@@ -1,0 +1,90 @@
+"""Rankings of photos, and several of them fused into one.
+
+Fusion is by reciprocal rank (Cormack, Clarke and Büttcher 2009): scores of different searches can't be
+compared, ranks can. A photo counts in a ranking with weight / (60 + rank), its rank being one more than the
+number of photos that score higher there. So photos that a search can't tell apart share a rank, and the other
+searches decide between them: half a library may hold the same tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+RRF_K = 60  # the paper's constant: how much the first ranks outweigh the next
+
+
+class Ranking(NamedTuple):
+    """What one search says of photos: their scores, in no order.
+
+    `sample` holds the scores of some of all `photos` that were searched, picked blindly: from them the ranks
+    are guessed of photos below the best, which are all that a search tells of itself.
+    """
+
+    name: str  # of its Signal
+    ids: Ids
+    scores: Floats
+    sample: Floats = np.empty(0)
+    photos: int = 0
+
+    def scores_of(self, ids: Ids) -> Floats:
+        """float64[n], NaN where the search knows nothing of a photo."""
+        found = np.full(len(ids), np.nan)
+        if len(self.ids):
+            order = np.argsort(self.ids)
+            at = np.minimum(np.searchsorted(self.ids, ids, sorter=order), len(order) - 1)
+            known = self.ids[order[at]] == ids
+            found[known] = self.scores[order[at[known]]]
+        return found
+
+    def ranks_of(self, scores: Floats) -> Floats:
+        """float64[n]: the rank that each score has; NaN stays NaN."""
+        ranks = _above(self.scores, scores) + 1.0
+        if len(self.sample) and self.photos > len(self.ids):
+            guessed = _above(self.sample, scores) * (self.photos / len(self.sample))
+            ranks = np.maximum(ranks, guessed)
+        ranks[np.isnan(scores)] = np.nan
+        return ranks
+
+
+class Fused(NamedTuple):
+    """Photos by several rankings, best first."""
+
+    ids: Ids
+    values: Floats  # 0…1; 1 is first in every ranking that found anything
+
+
+def fuse(rankings: Sequence[Ranking], weights: Mapping[str, float]) -> Fused:
+    """All photos of all rankings. `weights` by ranking name; one that is not there counts 1."""
+    found = [ranking for ranking in rankings if len(ranking.ids)]
+    if not found:
+        return Fused(np.empty(0, np.int64), np.empty(0))
+    ids: Ids = np.unique(np.concatenate([ranking.ids for ranking in found]))
+    values = np.zeros(len(ids))
+    best = 0.0
+    for ranking in found:
+        weight = weights.get(ranking.name, 1.0)
+        ranks = ranking.ranks_of(ranking.scores_of(ids))
+        values += np.nan_to_num(weight / (RRF_K + ranks))
+        best += weight / (RRF_K + 1)
+    order = np.lexsort((ids, -values))
+    return Fused(ids[order], values[order] / best if best else values)
+
+
+def by_place(count: int) -> Floats:
+    """float64[n]: what photos that were put in order by something else are worth beside fused ones."""
+    value: Floats = (RRF_K + 1) / (RRF_K + np.arange(1.0, count + 1))
+    return value
+
+
+def _above(known: Floats, scores: Floats) -> Floats:
+    """How many of the `known` scores are higher than each of `scores`."""
+    ordered = np.sort(known)
+    counts: Floats = (len(ordered) - np.searchsorted(ordered, scores, side="right")).astype(float)
+    return counts

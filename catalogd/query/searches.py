@@ -1,0 +1,216 @@
+"""The searches of one branch of a query: by meaning, by words, by likeness.
+
+Each is asked for its best photos within the selection, then for its opinion of those that the others found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from catalogd.catalog.selection import Selection, selection_of
+from catalogd.catalog.store import JOINT
+from catalogd.catalog.text_index import Expand, TextHit
+from catalogd.catalog.user_data import UserData
+from catalogd.errors import CatalogMissingError
+from catalogd.query import calibration
+from catalogd.query.background import Backgrounds
+from catalogd.query.examples import Embed, Look, joint_direction, picture_direction
+from catalogd.query.ranking import Floats, Ids, Ranking
+from catalogd.records import Album, Box, Branch
+
+if TYPE_CHECKING:
+    from catalogd.catalog import Catalog
+    from catalogd.query import TextEncoder
+
+ALL_WORDS = 10_000.0  # added to the score of a photo with all the words: above what words score
+
+_MARKS = str.maketrans('"*?', "   ")
+
+Vector = npt.NDArray[np.float32]
+Encode = Callable[[str], Vector]
+Named = Callable[[int], Sequence[tuple[int, Box, str | None]]]
+Note = Callable[[str, int | None, float, str], None]  # of a step: its name, photos, start, what else
+
+
+def _no_album(name: str) -> Album | None:
+    return None
+
+
+def _no_faces(photo_id: int) -> Sequence[tuple[int, Box, str | None]]:
+    return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Tools:
+    """What a search works with; `catalogd.query.searcher.Searcher` keeps it warm."""
+
+    catalog: Catalog
+    backgrounds: Backgrounds
+    weights: Mapping[str, float]  # of each ranking in the fusion
+    space: str = ""  # of the vectors that `encode` makes
+    encode: Encode | None = None  # words → unit vector; None: words alone count
+    embed: Embed | None = None  # a file → its embeddings
+    album: Callable[[str], Album | None] = _no_album
+    expand: Expand | None = None  # a word → what else may stand for it
+    faces_of: Named = _no_faces  # photo_id → its faces: index, box, name
+
+
+def tools_for(catalog: Catalog, encoder: TextEncoder | None, weights: Mapping[str, float]) -> Tools:
+    """What a search needs at least. Without an encoder it goes by words alone."""
+    return Tools(
+        catalog=catalog,
+        backgrounds=Backgrounds(catalog),
+        weights=weights,
+        space=encoder.space if encoder is not None else "",
+        encode=None if encoder is None else lambda words: np.asarray(encoder.encode([words])[0], np.float32),
+        album=functools.partial(album_of, catalog.folder),
+        faces_of=catalog.people.faces_of,
+    )
+
+
+def album_of(catalog_folder: Path, name: str) -> Album | None:
+    """The album of this name, as the user data has it now."""
+    try:
+        with UserData(catalog_folder, write=False) as user_data:
+            return user_data.album(name)
+    except CatalogMissingError:  # nobody told catalogd anything yet
+        return None
+
+
+class Searches:
+    """The searches of one branch, carried out once."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        branch: Branch,
+        selection: Selection,
+        depth: int,
+        looks: Sequence[Look],
+        note: Note,
+    ) -> None:
+        self._tools = tools
+        self._catalog = tools.catalog
+        self._words = branch.words
+        self._selection = selection
+        self._depth = depth
+        self._looks = looks
+        self._note = note
+        self._word_chances = Ranking("words", np.empty(0, np.int64), np.empty(0))
+
+    def rankings(self) -> tuple[Ranking, ...]:
+        """What the searches found that there are for this branch."""
+        nearest = [ranking for ranking in (self._similar(), self._meaning()) if ranking is not None]
+        if not self._words:
+            return tuple(ranking for ranking, _ in nearest)
+        words = self._by_words([ranking.ids for ranking, _ in nearest])
+        everyone = np.unique(np.concatenate([words.ids, *(ranking.ids for ranking, _ in nearest)]))
+        known = [self._with_all(ranking, vector, everyone) for ranking, vector in nearest]
+        return (*known, words)
+
+    def scores(self, rankings: Sequence[Ranking], ids: Ids) -> Floats:
+        """float64[n] in 0…1: how likely each photo is what was meant, by all searches together."""
+        chances = [self._word_chances.scores_of(ids)]
+        for ranking in rankings:
+            if ranking.name == "similar" or (self._looks and ranking.name == "meaning"):
+                chances.append(np.clip(ranking.scores_of(ids), 0, 1))
+            elif ranking.name == "meaning":
+                chances.append(self._chances(ranking, ids))
+        if self._looks:
+            return np.nan_to_num(chances[1]) if len(chances) > 1 else np.zeros(len(ids))
+        missed: Floats = np.prod([1 - np.nan_to_num(some) for some in chances], axis=0)
+        return 1 - missed
+
+    def _chances(self, ranking: Ranking, ids: Ids) -> Floats:
+        """How likely the cosines of a text are right."""
+        background = calibration.Background.of(ranking.sample.astype(np.float32), ranking.photos)
+        known = calibration.for_space(self._tools.space)
+        chances: Floats = np.empty(len(ids))
+        chances[:] = known.probability(ranking.scores_of(ids).astype(np.float32), background)
+        return chances
+
+    # -- by vectors ------------------------------------------------------------------------------
+
+    def _similar(self) -> tuple[Ranking, _Asked] | None:
+        """By likeness to the examples."""
+        direction = picture_direction(self._looks)
+        return None if direction is None else self._nearest("similar", *direction)
+
+    def _meaning(self) -> tuple[Ranking, _Asked] | None:
+        """By the words' vector, turned towards the examples."""
+        space = self._tools.space + JOINT
+        if not self._words or self._tools.encode is None or space not in self._catalog.spaces():
+            return None
+        started = time.perf_counter()
+        vector = joint_direction(self._looks, space, self._tools.encode(_spoken(self._words)))
+        self._note("words to a vector", None, started, "")
+        return None if vector is None else self._nearest("meaning", space, vector)
+
+    def _nearest(self, name: str, space: str, vector: Vector) -> tuple[Ranking, _Asked]:
+        started = time.perf_counter()
+        k = min(self._depth, len(self._selection))
+        found = self._catalog.search_embeddings(space, vector, k, self._selection)
+        sample = self._tools.backgrounds.cosines(space, vector).astype(float)
+        ids = np.array([photo_id for photo_id, _ in found], np.int64)
+        cosines = np.array([cosine for _, cosine in found], float)
+        self._note(name, len(ids), started, f"the nearest of {len(self._selection):,}")
+        return Ranking(name, ids, cosines, sample, len(self._selection)), _Asked(space, vector)
+
+    def _with_all(self, ranking: Ranking, asked: _Asked, everyone: Ids) -> Ranking:
+        """The ranking with the cosines of those, too, that only other searches found."""
+        missing = np.setdiff1d(everyone, ranking.ids, assume_unique=True)
+        ids, halves = self._catalog.embeddings(asked.space, missing)
+        if not len(ids):
+            return ranking
+        cosines = halves.astype(np.float32) @ asked.vector
+        return ranking._replace(
+            ids=np.concatenate([ranking.ids, ids]), scores=np.concatenate([ranking.scores, cosines])
+        )
+
+    # -- by words --------------------------------------------------------------------------------
+
+    def _by_words(self, others: Sequence[Ids]) -> Ranking:
+        """By the text index. Beside examples, words only choose among what is like them."""
+        started = time.perf_counter()
+        found_by_others = np.unique(np.concatenate([*others, np.empty(0, np.int64)]))
+        hits: list[TextHit] = []
+        if not self._looks:
+            hits = self._found_by_words(self._selection, self._depth)
+        if self._looks or len(hits) >= self._depth:
+            rest = np.setdiff1d(found_by_others, [hit.photo_id for hit in hits])
+            some = selection_of(self._selection.columns, rest)
+            hits += self._found_by_words(some, len(rest)) if len(rest) else []
+        self._note("words", len(hits), started, "")
+        ids = np.array([hit.photo_id for hit in hits], np.int64)
+        chances = [calibration.word_probability(hit.fields, hit.share) for hit in hits]
+        self._word_chances = Ranking("words", ids, np.array(chances, float))
+        return Ranking("words", ids, np.array([_word_score(hit) for hit in hits], float))
+
+    def _found_by_words(self, selection: Selection, limit: int) -> list[TextHit]:
+        among = None if selection.is_all else selection
+        return self._catalog.search_text(self._words, among, limit, self._tools.expand)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What an embedding space was asked for."""
+
+    space: str
+    vector: Vector
+
+
+def _spoken(words: str) -> str:
+    """The words without the marks of a phrase or a wildcard."""
+    return " ".join(words.translate(_MARKS).split())
+
+
+def _word_score(hit: TextHit) -> float:
+    return hit.score + (ALL_WORDS if hit.share >= 1 else 0.0)
