@@ -253,6 +253,17 @@ def test_a_negated_filter_is_no_option(library: tuple[Path, Path], form: tuple[s
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [("type:png", "-cat"), ("type:png", "-(cat OR -type:png)"), ("-n20", "--", "type:png", "-cat")],
+)
+def test_a_negated_word_is_no_option(library: tuple[Path, Path], arguments: tuple[str, ...]) -> None:
+    """`catalogd query beach -blurry` was answered with `No such option '-b'`."""
+    found = catalogd("query", "--paths", *arguments, catalog=library[1]).stdout
+    assert found
+    assert "chelsea.png" not in found
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("--pahts",), "No such option '--pahts'"),
@@ -280,6 +291,13 @@ def test_a_mistyped_option_of_a_query_is_named(
         (("iso:>=100 cat",), "iso:>=100 cat"),
         (("type:png cat",), "type:png cat"),
         (("a cat", "camera: z6"), "a cat camera: z6"),
+        (("album:best of 2023", "-in:2023/new york"), 'album:"best of 2023" -in:"2023/new york"'),
+        (("similar:my photo.jpg",), 'similar:"my photo.jpg"'),
+        (("near:60.39, 5.32, 10km",), 'near:"60.39, 5.32, 10km"'),
+        (("date:last summer",), "date:last summer"),
+        (("camera:nikon OR beach",), "camera:nikon OR beach"),
+        (("camera:nikon -blurry",), "camera:nikon -blurry"),
+        (("camera:(sony nikon)",), "camera:(sony nikon)"),
     ],
 )
 def test_the_quotes_that_the_shell_took_come_back(words: tuple[str, ...], text: str) -> None:

@@ -60,18 +60,23 @@ def echo(line: str, err: bool = False) -> None:
 
 
 class QueryCommand(click.Command):
-    """Takes `-camera:nikon` for a negated filter, not for the options -c, -a, -m …"""
+    """Takes `-camera:nikon` and `-blurry` for what photos must not have, not for the options -c, -b …
+
+    Behind `--` everything is a part of the query.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [_NO_OPTION + arg if _NEGATED.match(arg) else arg for arg in args])
 
 
-_NEGATED = re.compile(r"-[^\W\d]\w*:")
+# -camera:…, -iso>=400, -"…", -(…), and a word of two letters or more; -n20 and -0 are options
+_NEGATED = re.compile(r"-(?:[^\W\d]\w*[:<>=≤≥]|[(\"“]|[^\W\d_]{2})")
 _NO_OPTION = "\0"  # no argument holds one: hides a filter's "-" from the option parser
-# camera:nikon z6, given as one argument; not several filters; values of other keys hold no space
+# camera:nikon z6, given as one argument; not several filters, or words with an operator between them
 _SPACED_FILTER = re.compile(
-    r"(-?(?:camera|lens|text|place|person|keyword|label):)(?!.*\s-?[^\W\d]\w*:)([^\s\"][^\"]*\s[^\"]*)",
-    re.IGNORECASE | re.DOTALL,
+    r"(?P<key>-?(?P<name>[^\W\d]\w*):)"
+    r"(?!.*\s(?:-\S|[^\W\d]\w*:|(?:OR|AND|NOT|\|)\s))(?P<value>[^\s\"(][^\"]*\s[^\"]*)",
+    re.DOTALL,
 )
 
 
@@ -167,10 +172,20 @@ def console() -> Any:
 
 def query_text(words: tuple[str, ...]) -> str:
     """The arguments as one query; a value with spaces gets the quotes back that the shell took away."""
-    plain = (word.removeprefix(_NO_OPTION) for word in words)
-    return " ".join(
-        _SPACED_FILTER.sub(r'\1"\2"', word) if _SPACED_FILTER.fullmatch(word) else word for word in plain
-    )
+    return " ".join(_requoted(word.removeprefix(_NO_OPTION)) for word in words)
+
+
+def _requoted(word: str) -> str:
+    found = _SPACED_FILTER.fullmatch(word)
+    if found is None:
+        return word
+    from catalogd.query.keys import Kind, find_key
+
+    key = find_key(found["name"])
+    if key is None or key.kind not in (Kind.WORDS, Kind.NEAR, Kind.EXAMPLE):
+        return word
+    # Formats have no spaces in their names: `type:png cat` is the type png and a cat.
+    return word if key.name == "type" else f'{found["key"]}"{found["value"]}"'
 
 
 def text_encoder(settings: Settings, needed: bool) -> Any:

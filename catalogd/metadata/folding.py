@@ -12,8 +12,7 @@ _LETTERS = str.maketrans(
 
 def fold(text: str) -> str:
     """The text in lower case, without accents, one space between words."""
-    plain = " ".join(text.casefold().split())
-    if plain.isascii():
-        return plain
-    parted = unicodedata.normalize("NFKD", plain.translate(_LETTERS))
-    return "".join(letter for letter in parted if not unicodedata.combining(letter)).casefold()
+    if not text.isascii():
+        parted = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+        text = "".join(letter for letter in parted if not unicodedata.combining(letter)).translate(_LETTERS)
+    return " ".join(text.casefold().split())

@@ -41,6 +41,7 @@ _SEARCHED_KM = (CITY_KM, 80.0, FARTHEST_KM)  # around a position, until there is
 # The dense part of a town, as the square of its radius in km: its area grows with the two thirds power of its
 # people (Bettencourt 2013). The factor is that of Paris in its limits: 2.1 million people, 8 km.
 _SIZE_KM2 = 1 / 250
+_DIGITS = 4  # of a town's degrees: 11 m
 _LEAST_POPULATION = 500  # of a place whose population is not known
 
 _CELL_DEGREES = 0.5
@@ -143,29 +144,21 @@ class Gazetteer:
         return None
 
     def find(self, name: str) -> tuple[float, float] | None:
-        """As `find_place`: 1 ms for a name as the gazetteer spells it, a pass over all names for others."""
-        same = self._spelled(name) or self._spelled(name.title())
-        if not same:
-            wanted = fold(name)
-            same = [place for place in range(len(self)) if fold(self._name(place)) == wanted]
+        """As `find_place`: quick for a name as the gazetteer spells it; the first other one folds them all."""
+        same = self._spelled(name) or self._spelled(name.title()) or self._folded.places(fold(name))
         if not same:
             return None
         x, y, z = self._points[:, max(same, key=lambda place: float(self._sizes[place]))].tolist()
-        # A name stands for a town, not for a spot of metres.
-        return round(math.degrees(math.atan2(z, math.hypot(x, y))), 4), round(
-            math.degrees(math.atan2(y, x)), 4
-        )
+        north, east = math.atan2(z, math.hypot(x, y)), math.atan2(y, x)
+        return round(math.degrees(north), _DIGITS), round(math.degrees(east), _DIGITS)
+
+    @functools.cached_property
+    def _folded(self) -> _Names:
+        return _Names([fold(self._name(place)).encode() for place in range(len(self))])
 
     def _spelled(self, name: str) -> list[int]:
         """The places that are called so, to the letter."""
-        names, wanted, found = bytes(self._names), name.encode("utf-8", "replace"), []
-        start = names.find(wanted) if wanted else -1
-        while start >= 0:
-            place = int(np.searchsorted(self._name_starts, start, side="right")) - 1
-            if (self._name_starts[place], self._name_starts[place + 1]) == (start, start + len(wanted)):
-                found.append(place)
-            start = names.find(wanted, start + 1)
-        return found
+        return _places_named(name.encode("utf-8", "replace"), bytes(self._names), self._name_starts)
 
     def _around(self, latitude: float, longitude: float, radius_km: float) -> tuple[Indices, Squares]:
         """All places in a circle, and some beyond it, with the squares of their distances."""
@@ -219,6 +212,29 @@ class Gazetteer:
     def _name(self, place: int) -> str:
         start, end = int(self._name_starts[place]), int(self._name_starts[place + 1])
         return str(self._names[start:end], "utf-8")
+
+
+class _Names:
+    """The folded names of all places, one after the other: 3 MB."""
+
+    def __init__(self, names: list[bytes]) -> None:
+        self._all = b"".join(names)
+        self._starts = np.cumsum([0, *map(len, names)])
+
+    def places(self, name: str) -> list[int]:
+        return _places_named(name.encode("utf-8", "replace"), self._all, self._starts)
+
+
+def _places_named(name: bytes, names: bytes, starts: npt.NDArray[Any]) -> list[int]:
+    """Whose name it is as a whole."""
+    found: list[int] = []
+    start = names.find(name) if name else -1
+    while start >= 0:
+        place = int(np.searchsorted(starts, start, side="right")) - 1
+        if (starts[place], starts[place + 1]) == (start, start + len(name)):
+            found.append(place)
+        start = names.find(name, start + 1)
+    return found
 
 
 def write_gazetteer(path: Path, settlements: Iterable[Settlement]) -> None:

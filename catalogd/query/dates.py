@@ -1,7 +1,7 @@
 """Dates as people write them: `2023-06`, `june 2023`, `last summer`, `yesterday`, `7d`, `3 months ago`.
 
-Each stands for all of a stretch of days on the calendar. A week begins on Monday. The seasons are those of the
-north, by whole months: summer is June to August, and a winter belongs to the year in which it begins.
+Each stands for all of a stretch of days on the calendar. A week begins on Monday. The seasons are those of
+the north, by whole months: summer is June to August, and a winter belongs to the year in which it begins.
 What can be read in two ways (06/07/2023) is refused.
 
     an instant   2023-06-18T14:30[:05]                         that minute, that second
@@ -21,8 +21,11 @@ from typing import NamedTuple
 
 TAKES = "2023, 2023-06, 2023-06-18, june 2023, last summer, yesterday, 7d or a range of them"
 
-_MONTHS = "january february march april may june july august september october november december".split()
-_WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9, "winter": 12}  # first month, in the north
 _SEASON_MONTHS = 3
 _UNITS = {"d": "day", "w": "week", "mo": "month", "y": "year"}
@@ -138,7 +141,9 @@ def _named(text: str, today: datetime.date) -> Span | None:
     month = _month(months[0])
     years = [int(number) for number in numbers if len(number) == 4]
     days = [int(number) for number in numbers if len(number) <= 2]
-    if len(years) + len(days) != len(numbers) or len(years) > 1 or (years and words[-1] != str(years[0])):
+    if len(years) > 1 or len(days) > 1 or len(years) + len(days) != len(numbers):
+        return None
+    if years and words[-1] != str(years[0]):
         return None
     day = days[0] if days else None
     if years:

@@ -10,6 +10,8 @@ import difflib
 import enum
 import math
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from catalogd.errors import QueryError
@@ -102,7 +104,7 @@ class Key(NamedTuple):
     finds: str  # photos …
     aliases: tuple[str, ...] = ()
     unit: Unit | None = None
-    choices: dict[str, str] = {}
+    choices: Mapping[str, str] = MappingProxyType({})  # word → what it means
     has_bars: bool = False  # a "|" is a part of its value, not OR
 
 
@@ -147,7 +149,7 @@ TABLE = (
         "near",
         Kind.NEAR,
         "near:60.39,5.32,10km",
-        "taken around a position (latitude, longitude) or a place's name; the radius is 1 km where none is given",
+        "taken around a position (latitude, longitude) or a place's name; without a radius, within 1 km",
     ),
     _number("iso", units.ISO, "iso:>=1600", "taken at this sensitivity"),
     _number("f", units.APERTURE, "f:<2.8", "taken at this f-number", ("aperture",)),
@@ -259,6 +261,9 @@ def _numbers(key: Key, value: str, position: int) -> tuple[float | None, float |
 
 
 def _compared(unit: Unit, sign: str, number: float, slack: float) -> tuple[float | None, float | None]:
+    """Raises ValueError where nothing is so low or so high."""
+    if (sign, number) in ((">", unit.most), ("<", unit.least)):
+        raise ValueError
     match sign:
         case ">=":
             return number, None
@@ -355,6 +360,8 @@ def _near(key: Key, value: str, position: int) -> tuple[float, float, float]:
     """Latitude and longitude in degrees, radius in km."""
     parts = [part.strip() for part in value.split(",")]
     try:
+        if not parts[0]:
+            raise ValueError
         if _is_number(parts[0]):
             north, east, *rest = parts
             latitude, longitude = units.DEGREES_NORTH.read(north)[0], units.DEGREES_EAST.read(east)[0]
@@ -382,7 +389,7 @@ def _position_of(name: str, position: int) -> tuple[float, float]:
     found = find_place(name)
     if found is None:
         raise QueryError(
-            f"near: {_at(position)}: no place of the gazetteer is called {name or 'nothing'}; "
+            f"near: {_at(position)}: no place of the gazetteer is called {name}; "
             "write its position: near:60.39,5.32,10km",
             position,
         )

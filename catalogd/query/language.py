@@ -277,7 +277,8 @@ class _Parser:
             return self._free(token)
         if self._key is not None:
             raise QueryError(
-                f"{token.key.name}: {_at(token.start)} stands inside {self._key.name}:( … ), where only values do",
+                f"{token.key.name}: {_at(token.start)} stands inside {self._key.name}:( … ), "
+                "where there are only values",
                 token.start,
             )
         if not token.text:
@@ -334,7 +335,8 @@ class _Parser:
         assert key is not None
         if self._nested or not token.text or self._key is not None or negations > 1:
             raise QueryError(
-                f"{key.name}: {_at(position)} is said of the whole query: write it outside of parentheses and NOT",
+                f"{key.name}: {_at(position)} is said of the whole query: "
+                "write it outside of parentheses and NOT",
                 position,
             )
         if key.kind is Kind.EXAMPLE:
@@ -357,7 +359,8 @@ class _Parser:
     def _dangling(self, token: Token, where: str) -> QueryError:
         word = token.text
         return QueryError(
-            f'nothing {where} {word} {_at(token.start)}; put it in quotes, "{word}", if it is a word to look for',
+            f"nothing {where} {word} {_at(token.start)}; "
+            f'put it in quotes, "{word}", if it is a word to look for',
             token.start,
         )
 

@@ -26,8 +26,11 @@ _OF = re.compile(r"['’]s?$", re.IGNORECASE)  # anna's, james'
 # What is left over between and before names, and what a photo is called in a query for photos.
 _JOINTS = frozenset(("and", "&", "+", "with", "of", "by"))
 _PHOTO_WORDS = frozenset(
-    "a all an any every image images me my of photo photograph photographs photos pic pics picture pictures "
-    "shot shots show some that the with".split()
+    (
+        *("a", "all", "an", "any", "every", "me", "my", "of", "show", "some", "that", "the", "with"),
+        *("image", "images", "photo", "photos", "photograph", "photographs"),
+        *("pic", "pics", "picture", "pictures", "shot", "shots"),
+    )
 )
 
 
@@ -45,11 +48,11 @@ def known_names(people: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
     `people`: display name → aliases.
     """
-    known: dict[str, str] = {}
+    known = {fold(person): person for person in people}
     first_names: dict[str, set[str]] = {}
     for person, aliases in people.items():
-        for name in (person, *aliases):
-            known.setdefault(fold(name), person)
+        for alias in aliases:
+            known.setdefault(fold(alias), person)
         first_names.setdefault(fold(person).partition(" ")[0], set()).add(person)
     for name, bearers in first_names.items():
         if len(bearers) == 1:
@@ -107,7 +110,7 @@ def _with_people(branch: Branch, found: list[_Found]) -> Branch:
 
 
 def _without(words: str, found: list[_Found]) -> str:
-    """The words that are left, without those that only led to a name: `photos of anna and ben` leaves none."""
+    """The words that are left, without those that only led to a name: of `photos of anna and ben` none."""
     items: list[str | None] = list(_ITEM.findall(words))
     for name in found:
         items[name.start : name.end] = [None] * (name.end - name.start)

@@ -58,7 +58,7 @@ _KILO = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "k": 1e3, "m": 1e6
 _KIBI = {"kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}
 SCORE = Unit("a number from 0 to 100, such as 60", least=0, most=100)
 
-ISO = Unit("a sensitivity such as 400, 100..800 or >=1600", least=0, whole=True)
+ISO = Unit("a number such as 400, a range 100..800 or >=1600", least=0, whole=True)
 COUNT = Unit("a number such as 2, 2.. or >=3", least=0, whole=True)
 STARS = Unit("stars from 0 to 5, or -1 for rejected: 4, >=4 or 3..5", least=-1, most=5, whole=True)
 # Lenses are marked in tenths, and a shutter's 1/60 is anything from 1/58 to 1/64; a third of a stop is 26 %.

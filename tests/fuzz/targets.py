@@ -1,7 +1,7 @@
-"""What of ours parses bytes of a photo, one function a structure: each takes any bytes and must not raise.
+"""What of ours parses bytes of a photo, or a query: one function a structure, which takes any bytes.
 
-A `PhotoError` is an answer where the function says so; anything else that is raised is a bug, as is
-a parser that takes long. `python -m tests.fuzz NAME` hunts for such bytes.
+None must raise. A `PhotoError` or a `QueryError` is an answer where the function says so; anything else that
+is raised is a bug, as is a parser that takes long. `python -m tests.fuzz NAME` hunts for such bytes.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 
-from catalogd.errors import PhotoError
+from catalogd.errors import PhotoError, QueryError
 from catalogd.images import icc, jpeg, previews, psd, raw
 from catalogd.images.formats import sniff
 from catalogd.metadata import Blocks, Tiff, bmff, iptc, read_facts, xmp
 from catalogd.metadata.items import Items
 from catalogd.metadata.tags import list_tags
+from catalogd.query.language import MOST_CHARACTERS, parse
+from catalogd.query.writing import render, write
 from catalogd.settings import Settings
 
 LIMITS = Settings(frame_edge_px=64, max_decoded_pixels=1_000_000)
@@ -113,6 +115,13 @@ def signature(content: bytes) -> None:
         sniff(content, b"nef")
 
 
+def query(content: bytes) -> None:
+    with contextlib.suppress(QueryError):
+        plan = parse(content.decode("utf-8", "replace")[:MOST_CHARACTERS])
+        render(plan)
+        write(plan)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
@@ -129,5 +138,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         profile,
         photoshop,
         signature,
+        query,
     )
 }

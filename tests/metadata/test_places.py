@@ -20,6 +20,7 @@ from catalogd.metadata.places import (
     FARTHEST_KM,
     Gazetteer,
     Settlement,
+    find_place,
     name_place,
     with_place,
     write_gazetteer,
@@ -276,3 +277,21 @@ def test_the_nearest_place_is_that_of_a_search_through_all(latitude: float, long
     else:
         assert distances[found.nearest] == pytest.approx(least, abs=0.01)
         assert found.distance_km == pytest.approx(least, abs=0.07)
+
+
+@pytest.mark.parametrize(
+    ("name", "latitude", "longitude"),
+    [
+        ("Bergen", 60.39, 5.32),
+        ("bergen", 60.39, 5.32),
+        ("tromso", 69.65, 18.96),
+        ("Sao Paulo", -23.55, -46.64),
+    ],
+)
+def test_the_largest_place_of_a_name_is_found(name: str, latitude: float, longitude: float) -> None:
+    assert find_place(name) == (pytest.approx(latitude, abs=0.05), pytest.approx(longitude, abs=0.05))
+
+
+@pytest.mark.parametrize("name", ["", "Berg en", "erge", "Nowhereville", "\ud800"])
+def test_what_is_no_name_of_a_place_is_not_found(name: str) -> None:
+    assert find_place(name) is None
