@@ -34,9 +34,10 @@ from catalogd.catalog.journal import (
     forgotten_key,
 )
 from catalogd.catalog.seeds import Seed
+from catalogd.catalog.store import LARGEST_ID
 from catalogd.catalog.user_data import Said
 from catalogd.errors import UsageError
-from catalogd.records import Box
+from catalogd.records import Box, encode
 
 SEED_IOU = 0.3  # as in sync.regions: programs frame faces from chin to brow or with hair
 # A cluster is somebody's by its anchors when so many of its faces are: one that strayed there from another
@@ -54,6 +55,7 @@ class FaceTable(NamedTuple):
     boxes: Floats  # float32[n, 4]
     clusters: Ids  # int64[n]; 0: in none yet
     qualities: Floats  # float32[n]
+    made_for: Mapping[int, int] = {}  # cluster → whose pinned face began it
 
     def rows_in(self, photo_id: int) -> range:
         """The rows of one photo."""
@@ -126,6 +128,18 @@ def _overlaps(ones: Floats, others: Floats) -> Floats:
     return shares
 
 
+def versioned(
+    owner: Mapping[int, int],
+    pins: Mapping[FaceKey, int],
+    cannot: frozenset[tuple[FaceKey, int]],
+    merged: Mapping[int, int],
+) -> Constraints:
+    """The constraints with a version that is the same for the same ones, in any process."""
+    parts = [sorted(owner.items()), sorted(pins.items()), sorted(cannot), sorted(merged.items())]
+    version = xxhash.xxh3_64_intdigest(encode(parts)) & LARGEST_ID
+    return Constraints(owner, pins, cannot, merged, version if any(parts) else 0)
+
+
 class _Identification:
     """One working out: rows of faces stand for faces."""
 
@@ -164,7 +178,7 @@ class _Identification:
         for row, person_id in (seeds | words).items():
             person_of[row] = person_id
         key = self._faces.key
-        constraints = Constraints(
+        constraints = versioned(
             owner,
             {key(row): self._now[claim.person] for row, claim in pins.items()},
             frozenset((key(row), person_id) for row, person_id in refused_at),
@@ -286,7 +300,7 @@ class _Identification:
         """Cluster → owner, and cluster → the person, before merges, most of whose anchors are in it."""
         sizes = dict(zip(*map(list, np.unique(self._faces.clusters, return_counts=True)), strict=True))
         owner = self._owned_by_seeds(pins, anchors, seeds, sizes)
-        owner |= self._owned_by_pins(pins, sizes)
+        owner |= self._owned_by_pins(pins, sizes) | self._begun_by_pins(pins)
         by_anchors, votes = self._owned_by_anchors(pins, anchors, sizes)
         return {cluster: who for cluster, who in (owner | by_anchors).items() if who}, votes
 
@@ -317,6 +331,12 @@ class _Identification:
             (int(self._faces.clusters[row]), self._now[claim.person]) for row, claim in pins.items()
         )
         return {cluster: who for (cluster, who), n in counts.items() if cluster and 2 * n > sizes[cluster]}
+
+    def _begun_by_pins(self, pins: Mapping[int, Claim]) -> dict[int, int]:
+        """Clusters that a pinned face began, where one is still in it."""
+        there = {(int(self._faces.clusters[row]), self._now[claim.person]) for row, claim in pins.items()}
+        begun = ((cluster, self._now.get(who, 0)) for cluster, who in self._faces.made_for.items())
+        return {cluster: who for cluster, who in begun if (cluster, who) in there}
 
     def _owned_by_seeds(
         self,

@@ -13,25 +13,27 @@ from __future__ import annotations
 import difflib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from catalogd.catalog import seeds
+from catalogd.catalog import faces, seeds
 from catalogd.catalog.clustering import Constraints
 from catalogd.catalog.columns import Columns
 from catalogd.catalog.environment import Ids
-from catalogd.catalog.identity import FaceTable, Identities, identify
+from catalogd.catalog.identity import NO_FACES, FaceTable, Identities, identify
 from catalogd.catalog.journal import Mark, Person, folded, plain
 from catalogd.catalog.seeds import Seed, read_seeds
-from catalogd.catalog.store import Store
+from catalogd.catalog.store import Reading, Store
 from catalogd.catalog.user_data import NOTHING_SAID, UserData
 from catalogd.errors import UsageError
 from catalogd.records import Box
 
 MOST_ANCHORS = 200  # of one name given: enough to find a cluster again, and 20 kB in the journal
+KEPT_S = 5.0  # reading 200,000 faces and working out who they are takes half a second
 NEAR_NAMES = 3  # told for a name that nobody has
 
 _Versions = tuple[int, int, FaceTable]
@@ -64,6 +66,33 @@ class Somebody(NamedTuple):
         return self.person.name if self.person and self.person.name else f"person {self.number}"
 
 
+class StoredFaces:
+    """The faces of a store as a table, the same one until they change."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._version = -1
+        self._table = NO_FACES
+
+    def __call__(self) -> FaceTable:
+        with self._store.snapshot() as reading:
+            version = reading.number(faces.VERSION)
+            if version != self._version and reading.has("clusters"):
+                self._table, self._version = _read_table(reading), version
+        return self._table
+
+
+def _read_table(reading: Reading) -> FaceTable:
+    photo_ids, indices, rows = faces.read_faces(reading)
+    seen = (rows["flags"] & (faces.HIDDEN | faces.GONE)) == 0
+    photo_ids, indices, rows = photo_ids[seen], indices[seen], rows[seen]
+    ids, heads, _ = faces.read_clusters(reading)
+    begun = np.flatnonzero(heads["made_for"])
+    made_for = dict(zip(ids[begun].tolist(), heads["made_for"][begun].tolist(), strict=True))
+    boxes, clusters = rows["box"].astype(np.float32), rows["cluster"].astype(np.int64)
+    return FaceTable(photo_ids, indices, boxes, clusters, rows["quality"].astype(np.float32), made_for)
+
+
 class People:
     """See above. Safe from any thread; everybody is nobody where no faces were found yet."""
 
@@ -75,7 +104,7 @@ class People:
         self._user: UserData | None = None
         self._lock = threading.RLock()
         self._known: tuple[_Versions, Identities] | None = None
-        self._named_only: dict[int, Ids] = {}
+        self._kept_until_s = 0.0  # monotonic
 
     def close(self) -> None:
         """Let go of the user data. Twice is fine."""
@@ -89,24 +118,36 @@ class People:
     def identities(self) -> Identities:
         """Who each face is, as of now."""
         with self._lock:
-            faces = self._faces()
+            table = self._faces()
             user = self._opened()
             with self._store.snapshot() as reading:
                 names_version = reading.number(seeds.VERSION)
             version = user.version() if user else 0
-            if self._known is not None and _is_same(self._known[0], (version, names_version, faces)):
+            if self._known is not None and _is_same(self._known[0], (version, names_version, table)):
                 return self._known[1]
             said = user.said() if user else NOTHING_SAID
             with self._store.snapshot() as reading:
                 names_version, in_files = reading.number(seeds.VERSION), read_seeds(reading)
-            found = identify(faces, said, _with_others(in_files, user), self._copies)
-            self._known = (said.version, names_version, faces), found
-            self._named_only = {}
+            found = identify(table, said, _with_others(in_files, user), self._copies)
+            self._known = (said.version, names_version, table), found
             return found
 
     def constraints(self) -> Constraints:
-        """What clustering may not go against. Another version: something of it changed."""
-        return self.identities().constraints
+        """What clustering may not go against. Another version: something of it changed.
+
+        For the writer, whose faces change all the time: what nobody said anything new about is worked
+        out anew every KEPT_S at most.
+        """
+        with self._lock:
+            if self._known is not None and time.monotonic() < self._kept_until_s:
+                user = self._opened()
+                with self._store.snapshot() as reading:
+                    versions = user.version() if user else 0, reading.number(seeds.VERSION)
+                if versions == self._known[0][:2]:
+                    return self._known[1].constraints
+            found = self.identities().constraints
+            self._kept_until_s = time.monotonic() + KEPT_S
+            return found
 
     def persons(self) -> list[Person]:
         """Everybody who was named, or of whom something was said, by name."""
@@ -213,11 +254,11 @@ class People:
     def faces_of(self, photo_id: int) -> list[NamedFace]:
         """The faces of one photo, by index, with the names of those who have one."""
         identities = self.identities()
-        faces, found = identities.faces, []
-        for row in faces.rows_in(photo_id):
+        table, found = identities.faces, []
+        for row in table.rows_in(photo_id):
             person = identities.persons.get(int(identities.person_of[row]))
             name = person.name or None if person else None
-            found.append(NamedFace(int(faces.indices[row]), box_of(faces, row), name))
+            found.append(NamedFace(int(table.indices[row]), box_of(table, row), name))
         return found
 
     def names_on(self, photo_id: int) -> list[str]:
@@ -226,16 +267,16 @@ class People:
 
     def marks(self, rows: Iterable[int]) -> list[Mark]:
         """Faces, rows of the face table, so that they are found again anywhere."""
-        faces = self.identities().faces
+        table = self.identities().faces
         wanted = list(rows)
-        records = self._store.records([int(faces.photo_ids[row]) for row in wanted])
+        records = self._store.records([int(table.photo_ids[row]) for row in wanted])
         return [
             Mark(
                 record.photo_id,
                 record.stat.size,
                 record.content,
-                box_of(faces, row),
-                int(faces.clusters[row]),
+                box_of(table, row),
+                int(table.clusters[row]),
             )
             for row, record in zip(wanted, records, strict=True)
             if record is not None
@@ -292,13 +333,13 @@ def _cluster(identities: Identities, cluster: int, rows: Ids) -> Somebody:
     return Somebody(cluster, None, _best_first(identities.faces, rows), (cluster,), photos)
 
 
-def _best_first(faces: FaceTable, rows: Ids) -> Ids:
-    return rows[np.argsort(-faces.qualities[rows], kind="stable")]
+def _best_first(table: FaceTable, rows: Ids) -> Ids:
+    return rows[np.argsort(-table.qualities[rows], kind="stable")]
 
 
-def box_of(faces: FaceTable, row: int) -> Box:
+def box_of(table: FaceTable, row: int) -> Box:
     """The box of one face."""
-    x, y, width, height = faces.boxes[row].tolist()
+    x, y, width, height = table.boxes[row].tolist()
     return x, y, width, height
 
 

@@ -19,6 +19,7 @@ own mark and can be built again from the tables.
     columns     photo_id                    → ROW: what filters ask for (catalogd.catalog.photo_row)
     terms       kind + code, kind + hash    → string, code (catalogd.catalog.terms)
     moments, members, groups, sessions      the time line: catalogd.catalog.timeline
+    faces, face_vectors, clusters, face_log who may be who: catalogd.catalog.faces
 
 docs/formats.md has every byte. No transaction outlives the call that opened it, and an environment
 is never opened twice by one process nor used across a fork.
@@ -100,6 +101,10 @@ LATER_TABLES = (
     "groups",
     "sessions",
     "sidecars",
+    "faces",
+    "face_vectors",
+    "clusters",
+    "face_log",
     "seeds",
     "columns",
     "terms",
