@@ -99,10 +99,10 @@ class Columns:
         """The same, of photos that are gone too."""
         if not len(self):
             return np.full(len(ids), -1, np.int64)
-        rows = _find(self.ids[: self._sorted_rows], ids)
+        rows = find(self.ids[: self._sorted_rows], ids)
         if self._sorted_rows < len(self):
             order, newer = self._newer
-            place = _find(newer, ids)
+            place = find(newer, ids)
             rows = np.where(place >= 0, order[place], rows)
         return rows
 
@@ -243,8 +243,8 @@ def _columns_of(rows: Rows, capacity: int) -> dict[str, Array]:
     return columns
 
 
-def _find(ascending: Ids, ids: Ids) -> npt.NDArray[np.int64]:
-    """int64[m]: where each id stands, -1 where it does not."""
+def find(ascending: Ids, ids: Ids) -> npt.NDArray[np.int64]:
+    """int64[m]: where each id stands in ids that ascend, -1 where it does not."""
     if not len(ascending):
         return np.full(len(ids), -1, np.int64)
     places = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)

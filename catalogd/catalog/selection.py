@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catalogd.catalog.arrangement import BURST_COVER, EARTH_RADIUS_KM, STACK_COVER, Rows
-from catalogd.catalog.columns import Columns, Flags
+from catalogd.catalog.columns import Columns, Flags, find
 from catalogd.catalog.environment import Ids
 from catalogd.catalog.photo_row import NO_ISO, NO_RATING
 from catalogd.catalog.words import (
@@ -137,6 +137,7 @@ HAS_WORDS = frozenset(HAS_FLAGS)
 
 _SAME_TYPE = {"jpg": "jpeg", "tif": "tiff", "heic": "heif", "hif": "heif"}
 _REMEMBERED = 256  # answers of the text index, each a bit a photo: 16 MB of 500,000 photos
+_FEW_IDS = 20_000  # so many stay in a core's cache, and are looked through sooner than all photos
 _FEW_CODES = 3  # so many comparisons cost less than a look-up of every code
 _KM_PER_DEGREE = EARTH_RADIUS_KM * math.pi / 180
 _PARTS = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
@@ -169,6 +170,8 @@ class Selection:
 
     def contains(self, ids: Ids) -> Flags:
         """bool[m]: which of these photos are selected."""
+        if self._count <= _FEW_IDS:
+            return find(self.ids, ids) >= 0
         rows = self.columns.rows_of(ids)
         return (rows >= 0) & self.mask[rows] if len(self.mask) else rows >= 0
 

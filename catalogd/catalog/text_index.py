@@ -101,10 +101,12 @@ _BOOSTS = {"tags": 2.0, "objects": 2.0, "kinds": 1.5, "text": 1.0, "path": 1.0, 
 _SCORES = {"keywords": 30.0, "people": 30.0, "caption": 20.0, "place": 20.0, "creator": 10.0, "marks": 10.0}
 
 _DEEPEST_KEYWORD = 16  # levels of a keyword's path that count; nobody files deeper
-_LONGEST_PATTERN = 64  # letters of a word with wildcards
-# A selection so small is asked for photo by photo; of a larger one the best hits of all are looked through.
+_LONGEST_WILD = 32  # letters of a word with wildcards: an automaton is made of it
+# A selection so small is asked for photo by photo (3 us each); of a larger one the best hits of all are
+# looked through, 0.5 us each: bench/bench_select.py.
 _FEW_PHOTOS = 1000
 _FIRST_HITS = 512
+_MARGIN = 1.3  # on how many hits that takes on average
 _MORE_HITS = 8  # times as many, when too few of them are selected
 
 Expand = Callable[[str], Sequence[tuple[str, float]]]  # word → synonyms, each with a weight in 0…1
@@ -367,20 +369,26 @@ class TextIndex:
         if not parts or limit < 1 or (selection is not None and not len(selection)):
             return []
         queries = [self._part_query(part) for part in parts]
-        every = Query.boolean_query([(Occur.Must, query) for query in queries])
-        found = self._best(every, selection, limit)
-        whole = len(found)
-        if whole < limit and len(queries) > 1:
-            some = self._best(
-                Query.boolean_query([(Occur.Should, query) for query in queries]), selection, limit
-            )
-            found = {**found, **{photo_id: some[photo_id] for photo_id in some if photo_id not in found}}
+        found, whole = self._ranked(queries, selection, limit)
         ids = list(found)[:limit]
         fields = self._fields_matched(parts, ids)
         shares = self._shares_matched(queries, ids[whole:])
         return [
-            TextHit(photo_id, found[photo_id], fields[photo_id], shares.get(photo_id, 1.0)) for photo_id in ids
+            TextHit(photo_id, found[photo_id], fields[photo_id], shares.get(photo_id, 1.0))
+            for photo_id in ids
         ]
+
+    def _ranked(
+        self, queries: list[Query], selection: Selection | None, limit: int
+    ) -> tuple[dict[int, float], int]:
+        """photo_id → score, those first that satisfy all queries; and how many these are."""
+        every = Query.boolean_query([(Occur.Must, query) for query in queries])
+        found = self._best(every, selection, limit)
+        if len(found) >= limit or len(queries) == 1:
+            return found, len(found)
+        some = self._best(Query.boolean_query([(Occur.Should, query) for query in queries]), selection, limit)
+        rest = {photo_id: score for photo_id, score in some.items() if photo_id not in found}
+        return {**found, **rest}, len(found)
 
     def photos_with(self, condition: Condition) -> Ids:
         """The photos whose words satisfy a condition, sorted: int64[n]. Raises QueryError."""
@@ -401,10 +409,15 @@ class TextIndex:
 
     def _run(self, query: Query, limit: int) -> dict[int, float]:
         """photo_id → score, best first."""
+        ids, scores = self._hits(query, limit)
+        return dict(zip(ids, scores, strict=True))
+
+    def _hits(self, query: Query, limit: int) -> tuple[list[int], list[float]]:
+        """Photos and their scores, best first."""
         searcher = self._searcher  # another thread may refresh meanwhile
         hits = searcher.search(query, min(limit, max(searcher.num_docs, 1)), count=False).hits
-        ids = searcher.fast_field_values("id", [address for _, address in hits])
-        return {int(photo_id or 0): score for photo_id, (score, _) in zip(ids, hits, strict=True)}
+        ids: list[int] = searcher.fast_field_values("id", [address for _, address in hits])
+        return ids, [score for score, _ in hits]
 
     def _best(self, query: Query, selection: Selection | None, limit: int) -> dict[int, float]:
         """photo_id → score of the best that are selected, best first."""
@@ -418,13 +431,12 @@ class TextIndex:
     def _best_of_many(self, query: Query, selection: Selection, limit: int) -> dict[int, float]:
         """The same, by looking through ever more hits until enough of them are selected."""
         share = len(selection) / max(selection.columns.count, 1)
-        wanted = max(_FIRST_HITS, int(2 * limit / share))
+        wanted = max(_FIRST_HITS, int(_MARGIN * limit / share))
         while True:
-            hits = self._run(query, wanted)
-            selected = selection.contains(np.fromiter(hits, np.int64, len(hits)))
-            if np.count_nonzero(selected) >= limit or len(hits) < wanted:
-                both = zip(hits.items(), selected.tolist(), strict=True)
-                return dict(itertools.islice((hit for hit, is_selected in both if is_selected), limit))
+            ids, scores = self._hits(query, wanted)
+            selected = np.flatnonzero(selection.contains(np.array(ids, np.int64)))
+            if len(selected) >= limit or len(ids) < wanted:
+                return {ids[rank]: scores[rank] for rank in selected[:limit].tolist()}
             wanted *= _MORE_HITS
 
     def _photos(self, ids: Iterable[int]) -> Query:
@@ -545,7 +557,7 @@ class TextIndex:
     def _pattern(self, field: str, pattern: str) -> Query:
         """The terms that a regular expression describes as a whole."""
         try:
-            if len(pattern) > 2 * _LONGEST_PATTERN:
+            if len(pattern) > 4 * _LONGEST_WILD:
                 raise ValueError("too long")
             return Query.regex_query(self._schema, field, pattern)
         except ValueError as error:
@@ -711,7 +723,7 @@ def _parts_of(text: str, expand: Expand | None) -> list[_Part]:
     parts: list[_Part] = []
     little: list[_Part] = []
     for item in items_of(text):
-        if item.is_phrase or (item.is_wild and item.text.strip("*?")):
+        if item.is_phrase or (item.is_wild and 0 < len(item.text.strip("*?")) <= _LONGEST_WILD):
             parts.append(_Part(item))
             continue
         words = [Item(word) for word in plain_words(item.text)]
