@@ -144,7 +144,7 @@ class Gazetteer:
         return None
 
     def find(self, name: str) -> tuple[float, float] | None:
-        """As `find_place`: quick for a name as the gazetteer spells it; the first other one folds them all."""
+        """As `find_place`: quick for a name as it is spelled here; the first other one folds them all."""
         same = self._spelled(name) or self._spelled(name.title()) or self._folded.places(fold(name))
         if not same:
             return None
