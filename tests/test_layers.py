@@ -16,7 +16,7 @@ LAYERS = [
     {"terminal", "doctor", "demo", "sheets", "terminal_images"},
     {"daemon"},
     {"web", "service"},
-    {"pipeline", "query", "sync"},
+    {"pipeline", "query", "sync", "duplicates"},
     {"images", "thumbnails", "metadata", "models", "catalog"},
     {"settings", "records", "_native"},
     {"errors"},

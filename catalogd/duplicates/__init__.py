@@ -38,7 +38,7 @@ from catalogd.duplicates.judging import (
     Likeness,
     Photo,
 )
-from catalogd.duplicates.neighbours import neighbours
+from catalogd.duplicates.neighbours import close_pairs
 from catalogd.models.signature import TURNS, Turn, turned
 
 if TYPE_CHECKING:
@@ -103,6 +103,10 @@ class Duplicates:
         """How many photos can't be compared: no run has given them a signature yet, or they are blank."""
         return int(np.count_nonzero(~self._signatures(self._ids).any(axis=1)))
 
+    def unseen(self) -> int:
+        """How many photos could not be seen while `groups` ran: no thumbnail, and no file to be read."""
+        return len(self._judge.unseen)
+
     def groups(self) -> Iterator[Group]:
         """All groups, bursts last: the most alike first, then those that would save the most bytes."""
         found = self._groups_of_pairs()
@@ -147,7 +151,7 @@ class Duplicates:
             for turn in _ASKED_TURNS:
                 yield self._timely(ids, pairs_within(signatures, TURNED_BITS, turned(signatures, turn)))
             for space in self._catalog.picture_spaces():
-                yield neighbours(
+                yield close_pairs(
                     self._embeddings(space, ids), len(ids), self._times, _APART_S, NEAR_COSINE, self._folder
                 )
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from catalogd.catalog.arrangement import STACK_GAP_S
+from catalogd.catalog.stems import stem_of
 from catalogd.catalog.timeline import clock_s
 from catalogd.duplicates import pixels
 from catalogd.errors import PhotoError
@@ -216,9 +217,15 @@ def how_encoded(keeper: Photo, other: Photo) -> str:
 
 
 def is_raw_and_developed(a: Photo, b: Photo) -> bool:
-    """Whether one is a RAW and the other is not, and both say the same moment."""
+    """Whether one is a RAW and the other is not, of one moment, or of one name where that is not known."""
     apart = _apart_s(a.facts, b.facts)
-    return a.is_raw != b.is_raw and apart <= STACK_GAP_S
+    return a.is_raw != b.is_raw and (_place(a) == _place(b) if math.isnan(apart) else apart <= STACK_GAP_S)
+
+
+def _place(photo: Photo) -> tuple[bytes, bytes]:
+    """Folder and name, without what editing and extension add to it."""
+    folder, _, name = photo.path.rpartition(b"/")
+    return folder, stem_of(name)[0]
 
 
 def is_other_exposure(a: Photo, b: Photo) -> bool:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from catalogd.duplicates.judging import Photo
 
-_LIKE_PIXELS = 0.02  # by which a development may be cropped at its edges
 _LIKE_SHARPNESS = 10.0  # of 100: copies differ by less, and it is measured on frames of one size
 _LOSSLESS = frozenset(("raw", "png", "tiff", "psd", "bmp"))
 _SMALL_FOR_ITS_PIXELS = frozenset(("heif", "avif", "jxl", "webp"))  # half the bytes say as much there
@@ -68,9 +67,8 @@ def _fidelity(photo: Photo) -> float:
     return round(4 * bits * (2 if photo.facts.format in _SMALL_FOR_ITS_PIXELS else 1))
 
 
-def _pixels(photo: Photo) -> float:
-    """Steps of _LIKE_PIXELS."""
-    return round(math.log(max(1, photo.pixel_count)) / _LIKE_PIXELS)
+def _fidelity_words(photo: Photo) -> str:
+    return "encoded without loss" if photo.facts.format in _LOSSLESS else "more bytes for its pixels"
 
 
 def _sharpness(photo: Photo) -> float:
@@ -87,13 +85,16 @@ POINTS = (
     Point(lambda photo: photo.facts.rating != -1, lambda photo: "not rejected"),
     Point(lambda photo: not photo.facts.truncated, lambda photo: "whole, the other ends early"),
     Point(lambda photo: photo.is_raw, lambda photo: "RAW"),
-    Point(_pixels, lambda photo: f"more pixels: {photo.facts.width} x {photo.facts.height}"),
+    Point(
+        lambda photo: photo.pixel_count,
+        lambda photo: f"more pixels: {photo.facts.width} x {photo.facts.height}",
+    ),
     Point(lambda photo: photo.facts.rating or 0, lambda photo: f"rated {photo.facts.rating}"),
     Point(_settled, lambda photo: "has more of a person's words"),
     Point(_known, _known_words),
-    Point(_fidelity, lambda photo: "encoded with less loss"),
-    Point(_sharpness, lambda photo: "sharper"),
     Point(lambda photo: not _has_copy_name(photo), lambda photo: "its name is not that of a copy"),
+    Point(_fidelity, _fidelity_words),
+    Point(_sharpness, lambda photo: "sharper"),
     Point(lambda photo: -photo.path.count(b"/"), lambda photo: "in a folder further up"),
 )
 

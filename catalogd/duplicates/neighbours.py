@@ -38,7 +38,7 @@ class Neighbours(NamedTuple):
     right: Ids
 
 
-def neighbours(
+def close_pairs(
     pages: Pages, count: int, times: Times, gap_s: float, least: float, folder: Path
 ) -> Neighbours:
     """The pairs with a cosine of about `least` or more, up to MOST_NEIGHBOURS of each photo.

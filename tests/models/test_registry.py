@@ -22,8 +22,9 @@ def remove(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 def test_the_starter_profile_has_its_models_and_their_fingerprints_differ(settings: Settings) -> None:
     models = registry.profile_models("starter", settings, threads=1)
-    assert [model.name for model in models] == ["embedding", "faces", "text", "objects", "quality"]
-    assert len({model.fingerprint for model in models}) == 5
+    names = ["embedding", "faces", "text", "objects", "quality", "signature"]
+    assert [model.name for model in models] == names
+    assert len({model.fingerprint for model in models}) == 6
     assert sources.YUNET.short_hash in models[1].fingerprint
 
 
