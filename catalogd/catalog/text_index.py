@@ -416,7 +416,7 @@ class TextIndex:
         """Photos and their scores, best first."""
         searcher = self._searcher  # another thread may refresh meanwhile
         hits = searcher.search(query, min(limit, max(searcher.num_docs, 1)), count=False).hits
-        ids: list[int] = searcher.fast_field_values("id", [address for _, address in hits])
+        ids: Any = searcher.fast_field_values("id", [address for _, address in hits])
         return ids, [score for score, _ in hits]
 
     def _best(self, query: Query, selection: Selection | None, limit: int) -> dict[int, float]:

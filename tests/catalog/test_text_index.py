@@ -333,15 +333,15 @@ def test_a_phrase_is_words_in_a_row_and_counts_as_one(library: Library) -> None:
 def test_wildcards_stand_for_letters_in_free_words_too(library: Library) -> None:
     library.add(tagged("/a/1.jpg", "beaches"), tagged("/a/2.jpg", "bench"))
     assert library.find("beach*") == library.find("beaches*") == ["1.jpg"]
-    assert library.find("be?c?") == ["2.jpg"]
+    assert library.find("ben?h") == ["2.jpg"]
     assert set(library.find("be*ch")) == {"1.jpg", "2.jpg"}
     assert library.find("*") == []
 
 
 def test_a_synonym_finds_what_the_word_does_not_and_counts_less(library: Library) -> None:
     library.add(
-        tagged("/a/1.jpg", "automobile", "road"),
-        tagged("/a/2.jpg", "car", "road"),
+        tagged("/a/1.jpg", "quix", "road"),
+        tagged("/a/2.jpg", "zorp", "road"),
         tagged("/a/3.jpg", "cat"),
     )
     synonyms = {"zorp": [("quix", 0.5)]}
