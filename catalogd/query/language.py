@@ -290,7 +290,7 @@ class _Parser:
     def _parenthesis(self, opening: Token, key: Key | None) -> Clause:
         """ "(" any ")"; with a key before it, each word in it is a value of that key."""
         if self._nested >= MOST_NESTED:
-            raise QueryError(f"parentheses {_at(opening.start)} are nested too deeply", opening.start)
+            raise QueryError(f"the parentheses {_at(opening.start)} are nested too deeply", opening.start)
         around, self._key = self._key, key
         self._nested += 1
         clause = self._any()

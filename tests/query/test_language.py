@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalogd.catalog import selection
 from catalogd.errors import QueryError
 from catalogd.query import language
 from catalogd.query.keys import HAS_WORDS, IS_WORDS, TABLE, Kind
@@ -426,3 +427,10 @@ def test_all_that_has_and_is_take_can_be_asked_for() -> None:
     for word in IS_WORDS:
         assert only(f"is:{word}").filters == (Condition("is", words=word),)
     assert language.IS_WORDS is IS_WORDS
+
+
+def test_the_catalog_can_answer_all_that_is_read() -> None:
+    fields = {key.name for key in TABLE if key.kind not in (Kind.EXAMPLE, Kind.ORDER)}
+    assert fields | {"any"} == selection.FIELDS
+    assert set(HAS_WORDS) == selection.HAS_WORDS
+    assert set(IS_WORDS) == selection.IS_WORDS
