@@ -3,6 +3,7 @@
     Catalog ── Store            LMDB, the truth: records, embeddings, failures, files
             ├─ Columns          what filters ask for, of all photos, as arrays
             ├─ Timeline         stacks, bursts, sessions and trips, in tables of the store
+            ├─ FaceIndex        faces and the clusters they are in, in tables of the store
             ├─ TextIndex        Tantivy, follows by commit number
             └─ EmbeddingIndex   Annoy generations and an exact tail, one a space, follow too
 
@@ -28,6 +29,8 @@ from catalogd.catalog.columns import Columns, ColumnsReader
 from catalogd.catalog.consistency import Difference, check_columns, check_tables, check_text, check_timeline
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.environment import Ids
+from catalogd.catalog.faces import FaceFollower, FaceIndex
+from catalogd.catalog.faces import check as check_faces
 from catalogd.catalog.people import People, StoredFaces
 from catalogd.catalog.sealing import Sealing
 from catalogd.catalog.seeds import SeedFollower, differing_seeds
@@ -90,7 +93,10 @@ class Catalog:
         self._selector = Selector()
         self._seed_follower: SeedFollower | None = None
         self._people = People(store, folder, StoredFaces(store))
+        self._faces = FaceIndex(store, self._people.constraints)
+        self._face_follower: FaceFollower | None = None
         if write:
+            self._face_follower = FaceFollower(store, self._people.constraints)
             self._follower = TextFollower(store, self._text_folder, settings)
             self._timeline_follower = TimelineFollower(store, settings)
             self._seed_follower = SeedFollower(store)
@@ -151,6 +157,7 @@ class Catalog:
         self.follow_text(force)
         self.follow_names()
         self.follow_timeline(idle, force)
+        self.follow_faces(idle, force)
         if force or time.monotonic() - self._looked_s >= SEAL_EVERY_S:
             self._follow_embeddings(idle or force)
             self._looked_s = time.monotonic()
@@ -174,6 +181,10 @@ class Catalog:
     def follow_timeline(self, idle: bool = False, force: bool = False) -> None:
         """Let the time line follow: when `idle`, with rests, or, forced, now."""
         self._timeline_writer().follow(idle, force)
+
+    def follow_faces(self, idle: bool = False, force: bool = False) -> None:
+        """Let faces come into clusters, and what people said of them hold: a page or, forced, all."""
+        self._face_writer().follow(idle, force)
 
     def maintain(self) -> None:
         """Let go of readers that died, photos missing for too long, and spaces that no photo is in."""
@@ -205,6 +216,11 @@ class Catalog:
         self._writer()
         assert self._timeline_follower is not None
         return self._timeline_follower
+
+    def _face_writer(self) -> FaceFollower:
+        self._writer()
+        assert self._face_follower is not None
+        return self._face_follower
 
     def _follow_embeddings(self, idle: bool) -> None:
         """Start at most one sealing; take up the generation of one that is done."""
@@ -306,6 +322,11 @@ class Catalog:
     def people(self) -> People:
         """Who is who, and who is on which photo."""
         return self._people
+
+    @property
+    def faces(self) -> FaceIndex:
+        """The faces that photos show, and the clusters they are in."""
+        return self._faces
 
     @property
     def timeline(self) -> Timeline:
@@ -510,6 +531,7 @@ class Catalog:
             elif mark is not None or reading.entries("photos"):
                 differences.append(Difference("text", 0, "there is no text index"))
             differences += check_timeline(reading, self._settings, deep)
+            differences += [Difference("faces", *found) for found in check_faces(reading, deep)]
             wrong = differing_seeds(reading) if deep else []
             differences += [Difference("names", photo_id, "not what its file says") for photo_id in wrong]
         return differences + self._check_embeddings()
@@ -533,7 +555,7 @@ class Catalog:
         """
         self._writer()
         stores = {difference.store.split()[0] for difference in self.check(deep=True)}
-        derived = {"text", "timeline", "columns", "terms"}
+        derived = {"text", "timeline", "columns", "terms", "faces"}
         if stores - derived:
             self._store.repair()
         elif stores & {"columns", "terms"}:
@@ -544,6 +566,7 @@ class Catalog:
             self.rebuild_embeddings()
         if stores:
             self.rebuild_timeline()
+            self.rebuild_faces()
             SeedFollower(self._store).rebuild()
 
     def rebuild_text(self) -> None:
@@ -562,6 +585,14 @@ class Catalog:
     def rebuild_timeline(self) -> None:
         """Make stacks, bursts, sessions and trips again from the records."""
         self._timeline_writer().rebuild()
+
+    def rebuild_faces(self) -> None:
+        """Make the faces again from the records; clusters keep their ids and their faces."""
+        self._face_writer().rebuild()
+
+    def recluster_faces(self) -> None:
+        """Cluster all faces anew; ids go on by the faces they share, and what people said holds."""
+        self._face_writer().recluster()
 
     def rebuild_embeddings(self) -> None:
         """Delete the generations of all spaces and seal again those that are large enough for one.

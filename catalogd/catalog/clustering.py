@@ -1,8 +1,7 @@
 """Which faces are one person's: clusters that grow as faces come, and a clustering of all anew.
 
-Pure arithmetic on embeddings (unit length): no catalog, no disk. A face belongs to a cluster by its
-mean cosine with the cluster's faces: one product with their sum, and the same scale whether they are
-three or three thousand. docs/faces.md tells the method, its thresholds and what they were measured on.
+Pure arithmetic on embeddings (unit length): no catalog, no disk. A cluster is the direction in which the
+sum of its faces points; docs/faces.md tells the method, its thresholds and what they were measured on.
 
     add       face ──▶ the likeliest cluster, if likely enough
                  └──▶ waits; waiting faces that agree become a cluster
@@ -12,6 +11,7 @@ three or three thousand. docs/faces.md tells the method, its thresholds and what
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -31,18 +31,23 @@ _SHARED_ONE_IN = 20  # groups are joined though they share photos, if in one pho
 
 
 class Thresholds(NamedTuple):
-    """Mean cosines that count, of one face model. Those of SFace: bench/bench_faces.py, docs/faces.md."""
+    """Cosines that count, of one face model. Those of SFace: bench/bench_faces.py, docs/faces.md."""
 
-    joins: float = 0.50  # a good face and a cluster: it belongs there
-    poor_joins: float = 0.55  # the same for a face of poor quality
+    joins: float = 0.54  # a good face and the direction of a cluster: it belongs there
+    poor_joins: float = 0.60  # the same for a face of poor quality
+    links: float = 0.54  # two groups, as `regroup` compares them
     edge: float = 0.50  # two faces that may be one person's
-    links: float = 0.48  # two groups of faces
-    pair: float = 0.60  # two faces that make a cluster without a third
-    suggests: float = 0.40  # two clusters that a person should look at
+    pair: float = 0.46  # two faces that make a cluster without a third,
+    pair_rise: float = 0.04  # more for every tenfold of faces that wait: one of many is soon alike by chance
+    suggests: float = 0.42  # two clusters that a person should look at, the mean of all pairs
     margin: float = 0.06  # between the best clusters of two named persons; nearer, a face waits
     same_picture: float = 0.90  # two faces in one photo that are one face: a mirror, a collage
     good: float = 0.20  # Face.quality from which a face founds and describes clusters
     fair: float = 0.02  # below, a face is left alone
+
+    def pair_at(self, waiting: int) -> float:
+        """The cosine from which two of so many good faces make a cluster."""
+        return self.pair + self.pair_rise * math.log10(max(waiting, 1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Faces(NamedTuple):
         return int(self.photo_ids[row]), int(self.indices[row])
 
     def some(self, rows: npt.NDArray[np.generic] | slice) -> Faces:
-        return Faces(*(column[rows] for column in self))
+        return Faces(self.photo_ids[rows], self.indices[rows], self.vectors[rows], self.quality[rows])
 
     @classmethod
     def none(cls, dimension: int) -> Faces:
@@ -99,7 +104,12 @@ class Faces(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence[Faces]) -> Faces:
-        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        return cls(
+            np.concatenate([part.photo_ids for part in parts]),
+            np.concatenate([part.indices for part in parts]),
+            np.concatenate([part.vectors for part in parts]),
+            np.concatenate([part.quality for part in parts]),
+        )
 
 
 ClustersIn = Callable[[int], set[int]]  # photo_id → the clusters that its faces are in already
@@ -119,8 +129,15 @@ class Cluster:
 
     @property
     def mean(self) -> Floats:
-        """float32[D]: its product with a face is the mean cosine with all faces that describe the cluster."""
-        return self.total / max(self.summed, 1)
+        """float32[D]: the product of two of them is the mean cosine between their faces."""
+        mean: Floats = self.total / np.float32(max(self.summed, 1))
+        return mean
+
+    @property
+    def direction(self) -> Floats:
+        """float32[D], unit length; zeros while no good face describes it."""
+        direction: Floats = self.total / np.float32(max(float(np.linalg.norm(self.total)), 1e-6))
+        return direction if self.summed else np.zeros_like(direction)
 
     def add(self, vector: Floats, describes: bool) -> None:
         self.members += 1
@@ -156,7 +173,7 @@ class Gallery:
         self.clusters: dict[int, Cluster] = {}
         self.waiting = Faces.none(dimension)
         self._rows: dict[int, int] = {}  # cluster_id → row of the next two
-        self._means = np.zeros((64, dimension), np.float32)
+        self._directions = np.zeros((64, dimension), np.float32)
         self._ids = np.zeros(64, np.int64)
         self._touched: set[int] = set()
 
@@ -196,13 +213,20 @@ class Gallery:
             del self.clusters[cluster_id]
         self._place(cluster)
 
+    def clear_directions(self) -> None:
+        """Forget all clusters; for vectors of another length."""
+        self.clusters.clear()
+        self._rows.clear()
+        self._directions = np.zeros((64, self.dimension), np.float32)
+        self._ids = np.zeros(64, np.int64)
+
     def _place(self, cluster: Cluster) -> None:
         row = self._rows.setdefault(cluster.cluster_id, len(self._rows))
-        if row == len(self._means):
-            self._means = np.concatenate([self._means, np.zeros_like(self._means)])
+        if row == len(self._directions):
+            self._directions = np.concatenate([self._directions, np.zeros_like(self._directions)])
             self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)])
         self._ids[row] = cluster.cluster_id
-        self._means[row] = cluster.mean if cluster.members else 0.0
+        self._directions[row] = cluster.direction
 
     # -- faces that come -------------------------------------------------------------------------
 
@@ -224,13 +248,13 @@ class Gallery:
     def candidates(
         self, faces: Faces, rows: Indices | None = None
     ) -> Iterator[tuple[Indices, Indices, Floats]]:
-        """Pairs of faces and clusters (rows of `_means`) that are alike enough, by blocks."""
-        means = self._means[: len(self._rows)] if rows is None else self._means[rows]
+        """Pairs of faces and clusters (rows of `_directions`) that are alike enough, by blocks."""
+        directions = self._directions[: len(self._rows)] if rows is None else self._directions[rows]
         least = np.where(
             faces.quality >= self.thresholds.good, self.thresholds.joins, self.thresholds.poor_joins
         ).astype(np.float32)
         for start in range(0, len(faces.vectors), _BLOCK):
-            cosines = faces.vectors[start : start + _BLOCK] @ means.T
+            cosines = faces.vectors[start : start + _BLOCK] @ directions.T
             face, column = np.nonzero(cosines >= least[start : start + _BLOCK, None])
             yield face + start, column if rows is None else rows[column], cosines[face, column]
 
@@ -340,9 +364,11 @@ class _Placing:
         pairs, cosines = edges(every.vectors, new, good, self._limits.edge)
         group = self._grouped(every, pairs, cosines)
         made = []
+        pair = self._limits.pair_at(len(good))
         left = np.ones(len(every.quality), bool)
         for members in _groups(group):
-            if self._is_enough(every, members):
+            # Three that agree make a cluster, and two if they are very alike.
+            if len(members) > 2 or float(np.prod(every.vectors[members], axis=0).sum()) >= pair:
                 cluster = self._gallery.make()
                 made.append(cluster.cluster_id)
                 left[members] = False
@@ -361,16 +387,9 @@ class _Placing:
             group[some] = some[joined]
         return group
 
-    def _is_enough(self, faces: Faces, members: Indices) -> bool:
-        """Three that agree make a cluster, and two if they are very alike."""
-        if len(members) > 2:
-            return True
-        one, other = faces.vectors[members]
-        return float(one @ other) >= self._limits.pair
-
 
 def edges(vectors: Floats, rows: Indices, columns: Indices, least: float) -> tuple[Indices, Floats]:
-    """Pairs of a row and a column of `vectors`, alike by `least` or more: intp[2, m] (smaller first), float32[m].
+    """Pairs of a row and a column of `vectors` alike by `least`: intp[2, m], smaller first, and float32[m].
 
     Of each row the strongest `MOST_EDGES`; no pair twice when `columns` holds `rows`.
     """
@@ -421,8 +440,10 @@ def regroup(
 ) -> Indices:
     """Groups of faces, joined along `pairs: intp[2, m]`: intp[n], the smallest row of each face's group.
 
-    Strongest pairs first, two groups become one if the mean cosine between their faces is `limits.links`
-    or more (average linkage), no two persons come together, and no photo shows one person twice.
+    Strongest pairs first, two groups become one if the mean cosine between their faces is large enough
+    (average linkage), no two persons come together, and no photo shows one person twice. Enough is
+    `limits.links` times the shorter of the lengths of their means: by chance, the mean cosine with many
+    different pictures of a person is as much smaller.
     `persons: int64[n]` says whose a face certainly is; 0: nobody's.
     """
     joining = _Joining(faces, constraints, limits, persons)
@@ -444,6 +465,7 @@ class _Joining:
         self._parent = list(range(len(faces.quality)))
         self._count = [1] * len(self._parent)
         self._total = faces.vectors.copy()
+        self._length = [1.0] * len(self._parent)  # of the mean of a group
         self._photos: dict[int, set[int]] = {}
         self._photo_ids = faces.photo_ids.tolist()
         self._person = [0] * len(self._parent) if persons is None else persons.tolist()
@@ -477,7 +499,8 @@ class _Joining:
     def _is_one_person(self, a: int, b: int, cosine: float) -> bool:
         pairs = self._count[a] * self._count[b]
         likeness = float(self._total[a] @ self._total[b]) / pairs if pairs > 1 else cosine
-        return likeness >= self._limits.links and self._may(a, b) and self._apart(a, b, likeness)
+        least = self._limits.links * min(self._length[a], self._length[b])
+        return likeness >= least and self._may(a, b) and self._apart(a, b, likeness)
 
     def _may(self, a: int, b: int) -> bool:
         person, other = self._person[a], self._person[b]
@@ -507,6 +530,7 @@ class _Joining:
         self._parent[b] = a
         self._count[a] += self._count[b]
         self._total[a] += self._total[b]
+        self._length[a] = float(np.sqrt(self._total[a] @ self._total[a])) / self._count[a]
         self._person[a] = self._person[a] or self._person[b]
         if b in self._refused:
             self._refused[a] = self._refused.get(a, set()) | self._refused.pop(b)

@@ -210,6 +210,7 @@ def test_a_change_log_that_was_trimmed_makes_it_again(catalog: Catalog, settings
         for number in range(KEPT_COMMITS + 3):
             catalog.commit([shot(f"/b/{number}.jpg")], PROFILE)
         catalog.follow_text(force=True)
+        catalog.follow_faces(force=True)
         store.set_mark(timeline.MARK, 1)
         assert store.changes_since(KEPT_COMMITS)
         with pytest.raises(LookupError):
