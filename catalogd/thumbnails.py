@@ -31,6 +31,7 @@ import simplejpeg
 
 from catalogd import _native
 from catalogd.images.frames import Pixels, fit
+from catalogd.records import Box
 from catalogd.settings import Settings
 
 _FOLDERS = 256  # the first byte of the content: 2,000 files each for 500,000 photos
@@ -40,6 +41,8 @@ _TOUCH_AFTER_S = 86_400.0  # a use is noted once a day: reading thumbnails must 
 _WEBP_METHOD = 2  # above it each percent less on the disk costs more CPU (bench_thumbnails.py)
 _TYPICAL_BYTES = 33 << 10  # of a thumbnail as the default settings make it (bench_thumbnails.py)
 SAMPLE_FILES = 4096  # of an estimate: within 2 % for the count
+_WHOLE_PX = 1 << 16  # no thumbnail is larger: it is decoded at its own size
+_CUT_OUT_QUALITY = 88  # of parts that are looked at enlarged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,6 +233,20 @@ def decode_thumbnail(thumbnail: bytes, least_edge_px: int) -> Pixels:
         return np.asarray(Image.open(io.BytesIO(thumbnail)).convert("RGB"))
     pixels: Pixels = simplejpeg.decode_jpeg(thumbnail, min_height=least_edge_px, min_width=least_edge_px)
     return pixels
+
+
+def cut_out(thumbnail: bytes, box: Box, margin: float = 0.4) -> bytes | None:
+    """A part of a thumbnail, with so much of its size around it, as a JPEG file; None where it is damaged."""
+    try:
+        pixels = decode_thumbnail(thumbnail, _WHOLE_PX)
+    except (ValueError, OSError):
+        return None
+    height, width = pixels.shape[:2]
+    x, y, across, down = box
+    left, right = int((x - margin * across) * width), int((x + (1 + margin) * across) * width) + 1
+    top, bottom = int((y - margin * down) * height), int((y + (1 + margin) * down) * height) + 1
+    part = pixels[max(top, 0) : max(bottom, 1), max(left, 0) : max(right, 1)]
+    return _jpeg(np.ascontiguousarray(part), _CUT_OUT_QUALITY) if part.size else None
 
 
 def _jpeg(pixels: Pixels, quality: int) -> bytes:

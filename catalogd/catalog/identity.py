@@ -211,7 +211,7 @@ class _Identification:
         """Face → the last claim on it that was not refused since."""
         found: dict[int, Claim] = {}
         for row, claim in sorted(claimed, key=lambda pair: pair[1].at):
-            if refused_at.get((row, self._now[claim.person]), 0.0) < claim.at:
+            if refused_at.get((row, self._now[claim.person]), -1.0) < claim.at:
                 found[row] = claim
         return found
 

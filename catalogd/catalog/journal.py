@@ -81,6 +81,7 @@ class NameTakenError(UsageError):
 
     def __init__(self, name: str, person_id: int) -> None:
         super().__init__(f"there is a {name} already: --merge makes them one person, or choose another name")
+        self.name = name
         self.person_id = person_id
 
 

@@ -173,6 +173,16 @@ class People:
         ids = {who for known, who in identities.ids_by_name.items() if plain(known) == plain(name)}
         return [identities.persons[person_id] for person_id in sorted(ids)]
 
+    def are_alike(self, name: str, other: str) -> bool:
+        """Whether two names differ in accents alone."""
+        return plain(name) == plain(other) and folded(name) != folded(other)
+
+    def is_named_in_files(self, name: str) -> bool:
+        """Whether any photo's file has this name of a person."""
+        with self._store.snapshot() as reading:
+            found = read_seeds(reading).values()
+        return any(folded(seed.name) == folded(name) for given in found for seed in given)
+
     def who(self, said: str) -> Somebody:
         """Who is meant by a name, an alias, or the number of a person or a cluster.
 
@@ -265,7 +275,7 @@ class People:
         """The names of those whom a photo shows, each once, hidden ones too."""
         return list(dict.fromkeys(face.name for face in self.faces_of(photo_id) if face.name))
 
-    def marks(self, rows: Iterable[int]) -> list[Mark]:
+    def marks(self, rows: Iterable[int] | Ids) -> list[Mark]:
         """Faces, rows of the face table, so that they are found again anywhere."""
         table = self.identities().faces
         wanted = list(rows)

@@ -207,7 +207,7 @@ class UserData:
 
         def work(tables: Tables) -> Entry | None:
             number, at = _next(tables)
-            dated = msgspec.structs.replace(action, at=max(action.at, at))
+            dated = _dated(action, at)
             rows = Rows(tables)
             apply(rows, dated)
             return _noted(tables, rows, Entry(number, dated), [dated.action_id])
@@ -370,6 +370,11 @@ def _next(tables: Tables) -> tuple[int, float]:
     return entry.number + 1, max(time.time(), entry.action.at + SOONEST_S)
 
 
+def _dated(action: Action, at: float) -> Action:
+    """The action with its parts, said at `at`."""
+    return msgspec.structs.replace(action, at=at, parts=tuple(_dated(part, at) for part in action.parts))
+
+
 def _noted(tables: Tables, rows: Rows, entry: Entry, action_ids: Iterable[str]) -> Entry | None:
     """The entry, with what undoes it, where anything changed."""
     if not rows.effects():
@@ -418,14 +423,14 @@ def _import(rows: Rows, actions: Sequence[Action]) -> tuple[list[Action], list[s
 
 def _import_one(rows: Rows, action: Action) -> None:
     """Say it; who gets a name that somebody has here is that person from now on."""
-    try:
-        apply(rows, action)
-    except NameTakenError as error:
-        part = next((part for part in (*action.parts, action) if part.name), action)
-        if rows.person(part.person) is not None or part.kind not in ("name", "split"):
-            raise
-        rows.put_person(Person(part.person, into=error.person_id, made_at=part.at))
-        apply(rows, msgspec.structs.replace(action, name="" if part is action else action.name))
+    while True:
+        try:
+            return apply(rows, action)
+        except NameTakenError as error:
+            who = next((part.person for part in (*action.parts, action) if part.name == error.name), 0)
+            if not who or rows.person(who) is not None:
+                raise
+            rows.put_person(Person(who, into=error.person_id, made_at=action.at))
 
 
 def _erase(tables: Tables, person_id: int, name: str) -> None:

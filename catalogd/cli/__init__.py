@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import sys
 
-from catalogd.cli import catalog, duplicates, photos, query, run, setup, sync
+from catalogd.cli import catalog, duplicates, people, photos, query, run, setup, sync
 from catalogd.cli.base import cli
 
-__all__ = ["catalog", "cli", "duplicates", "main", "photos", "query", "run", "setup", "sync"]
+__all__ = ["catalog", "cli", "duplicates", "main", "people", "photos", "query", "run", "setup", "sync"]
 
 
 def main() -> None:

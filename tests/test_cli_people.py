@@ -1,0 +1,209 @@
+"""`catalogd people`, as a person uses it: named, told apart, taken back, carried elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from catalogd.cli import cli
+from catalogd.settings import Settings
+from catalogd.thumbnails import ThumbnailStore
+from tests.catalog.family import Family, library, shot
+from tests.test_cli import catalogd
+
+
+class Shell:
+    """Commands on one catalog that a run holds at the same time."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+
+    def __call__(self, *arguments: str, code: int = 0, typed: str | None = None) -> Result:
+        done = CliRunner().invoke(
+            cli, ["--catalog", str(self.family.settings.catalog), "people", *arguments], input=typed
+        )
+        assert done.exit_code == code, done.output
+        return done
+
+    def json(self, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self(*arguments, "--json", code=code).stdout.splitlines()]
+
+    def number(self, path: str) -> str:
+        return str(self.family.cluster_at(path))
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Iterator[Family]:
+    with Family(Settings(catalog=tmp_path / "catalog")) as family:
+        family.commit(*library("a", "b"), shot("/p/both.jpg", "a", "b"), *library("c", photos=2))
+        yield family
+
+
+@pytest.fixture
+def people(family: Family) -> Shell:
+    return Shell(family)
+
+
+def test_a_list_names_clusters_by_number_until_they_have_a_name(people: Shell) -> None:
+    assert [row["faces"] for row in people.json("list")] == [5, 5]
+    assert [row["faces"] for row in people.json("list", "--all")] == [5, 5, 2]
+    number = people.number("/p/a0.jpg")
+    told = people("name", number, "Anna Núñez").stdout
+    assert told == f"person {number} is called Anna Núñez; `catalogd people undo` takes it back\n"
+    lines = people("list").stdout.splitlines()
+    assert lines[0].split() == ["number", "name", "faces", "photos", "since", "until", "cover"]
+    assert "Anna Núñez" in lines[1] + lines[2]
+    [anna] = [row for row in people.json("list") if row["name"]]
+    assert (anna["name"], anna["faces"], anna["photos"], anna["number"]) == ("Anna Núñez", 5, 5, int(number))
+
+
+def test_saying_it_twice_changes_nothing_and_says_so(people: Shell) -> None:
+    people("name", people.number("/p/a0.jpg"), "Anna")
+    assert "nothing to change" in people("name", "Anna", "Anna").stdout
+    people("not", "anna", "/p/a1.jpg")
+    assert "nothing to change" in people("not", "anna", "/p/a1.jpg:1").stdout
+    people("is", "anna", "/p/a1.jpg")
+    assert "nothing to change" in people("is", "anna", "/p/a1.jpg").stdout
+    people("hide", "anna")
+    assert "nothing to change" in people("hide", "anna").stdout
+    assert [row["kind"] for row in people.json("journal")] == ["name", "not", "is", "hide"]
+
+
+def test_a_name_that_somebody_has_asks_to_merge(people: Shell) -> None:
+    people("name", people.number("/p/a0.jpg"), "Anna")
+    done = people("name", people.number("/p/b0.jpg"), "ANNA", code=2)
+    assert "--merge" in done.stderr
+    assert "one person" in people("name", people.number("/p/b0.jpg"), "Anna", "--merge").stdout
+    assert people.json("show", "Anna")[0]["faces"] == 10
+    people("undo")
+    assert people.json("show", "Anna")[0]["faces"] == 5
+
+
+def test_an_unknown_person_tells_the_nearest(people: Shell) -> None:
+    people("name", people.number("/p/a0.jpg"), "Anna Schmidt")
+    assert "did you mean Anna Schmidt" in people("show", "Anna Smit", code=2).stderr
+    assert "no person 99999" in people("show", "99999", code=2).stderr
+    assert "a number" in people("name", "Anna Schmidt", "17", code=2).stderr
+
+
+def test_show_tells_faces_names_and_what_was_said(people: Shell) -> None:
+    people("name", people.number("/p/a0.jpg"), "Anna")
+    people("alias", "Anna", "Nana")
+    [row] = people.json("show", "nana")
+    assert (row["name"], row["aliases"], len(row["shown"])) == ("Anna", ["Nana"], 5)
+    assert {face["path"] for face in row["shown"]} == {*(f"/p/a{n}.jpg" for n in range(4)), "/p/both.jpg"}
+    assert [entry["kind"] for entry in row["journal"]] == ["name", "alias"]
+    text = people("show", "Anna", "-n", "2").stdout
+    assert text.startswith("Anna, also Nana: 5 faces in 5 photos\n")
+    assert "and 3 more faces" in text
+    people("alias", "Anna", "nana", "--remove")
+    assert people.json("show", "Anna")[0]["aliases"] == []
+
+
+def test_split_takes_faces_to_another_person(people: Shell) -> None:
+    people("name", people.number("/p/a0.jpg"), "Anna")
+    people("split", "Anna", "/p/a1.jpg", "/p/both.jpg", "--as", "Berta")
+    assert people.json("show", "Berta")[0]["faces"] == 2
+    assert people.json("show", "Anna")[0]["faces"] == 3
+    people("undo")
+    assert people.json("show", "Anna")[0]["faces"] == 5
+    people("redo")
+    assert people.json("show", "Berta")[0]["photos"] == 2
+
+
+def test_a_face_that_is_not_clear_is_asked_for(people: Shell) -> None:
+    people("name", people.number("/p/a0.jpg"), "Anna")
+    assert "which face is meant" in people("is", "Anna", "/p/both.jpg", code=2).stderr
+    assert "no such face" in people("is", "Anna", "/p/both.jpg:3", code=2).stderr
+    assert "no such face of Anna" in people("not", "Anna", "/p/b0.jpg", code=2).stderr
+    assert "is no photo" in people("is", "Anna", "/p/none.jpg", code=2).stderr
+    people("is", "Anna", "/p/both.jpg:2")
+    assert people.json("show", "Anna")[0]["faces"] == 6
+
+
+def test_strangers_and_hidden_people_are_not_listed(people: Shell) -> None:
+    people("ignore", people.number("/p/a0.jpg"))
+    people("name", people.number("/p/b0.jpg"), "Ben")
+    people("hide", "Ben")
+    people("list", code=1)
+    assert [(row["hidden"], row["ignored"]) for row in people.json("list", "--all")[:2]] in (
+        [(True, False), (False, True)],
+        [(False, True), (True, False)],
+    )
+    people("unhide", "Ben", people.number("/p/a0.jpg"))
+    assert len(people.json("list")) == 2
+
+
+def test_forgetting_keeps_the_faces_together_and_erasing_asks_first(people: Shell) -> None:
+    people("name", people.number("/p/a0.jpg"), "Anna")
+    people("forget", "Anna")
+    people("show", "Anna", code=2)
+    assert people.json("show", people.number("/p/a0.jpg"))[0]["faces"] == 5
+    people("undo")
+    people("forget", "Anna", "--erase", code=1, typed="n\n")
+    people("forget", "Anna", "--erase", "--yes")
+    people("show", "Anna", code=2)
+    assert "Anna" not in people("journal").stdout
+    assert "nothing to take back" in people("undo", code=1).stderr
+
+
+def test_an_export_says_it_all_in_another_catalog(people: Shell, tmp_path: Path) -> None:
+    people("name", people.number("/p/a0.jpg"), "Anna")
+    people("merge", "Anna", people.number("/p/c0.jpg"))
+    file = tmp_path / "people.jsonl"
+    people("export", str(file))
+    with Family(Settings(catalog=tmp_path / "other")) as other:
+        other.commit(*library("a", "b", "c"))
+        there = Shell(other)
+        assert there.json("import", str(file))[0]["imported"] == 4
+        assert there.json("show", "Anna")[0]["faces"] == 8
+        assert "said here already" in there("import", str(file)).stdout
+    junk = tmp_path / "junk.json"
+    junk.write_text('{"catalogd": "cars"}\n')
+    assert "no export of people" in people("import", str(junk), code=2).stderr
+    junk.write_text("\x00\n")
+    assert "no export of people" in people("import", str(junk), code=2).stderr
+
+
+def test_a_sheet_shows_the_faces(people: Shell, tmp_path: Path) -> None:
+    family = people.family
+    store = ThumbnailStore(family.settings)
+    for record in family.catalog.iter_records():
+        store.put(record.content, np.full((90, 120, 3), 128, np.uint8))
+    people("show", people.number("/p/a0.jpg"), "--sheet", str(tmp_path / "faces.html"))
+    page = (tmp_path / "faces.html").read_text("utf-8")
+    assert page.count("data:image/jpeg") == 5
+    people("show", people.number("/p/a0.jpg"), "--sheet", str(tmp_path / "faces.jpg"))
+    assert (tmp_path / "faces.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
+def test_suggestions_say_the_command(people: Shell) -> None:
+    people("name", people.number("/p/a0.jpg"), "Zoé Ya")
+    people("name", people.number("/p/b0.jpg"), "Zoe Ya")
+    [row] = people.json("suggest")
+    assert row["command"].startswith("catalogd people merge 'Zo")
+    people("ignore", "Zoé Ya")
+    people("suggest", code=1)
+
+
+def test_a_catalog_without_faces_and_a_fresh_process_say_what_to_do(tmp_path: Path) -> None:
+    with Family(Settings(catalog=tmp_path / "catalog")) as family:
+        family.commit(shot("/p/1.jpg"))
+    assert "catalogd run FOLDER" in catalogd("people", "list", catalog=tmp_path / "catalog", code=1).stderr
+    assert "there is no catalog yet" in catalogd("people", "list", catalog=tmp_path / "no", code=5).stderr
+
+
+def test_clusters_are_made_anew_while_no_run_is_alive(tmp_path: Path) -> None:
+    with Family(Settings(catalog=tmp_path / "catalog")) as family:
+        family.commit(*library("a"))
+        Shell(family)("name", str(family.cluster_at("/p/a0.jpg")), "Anna")
+    told = catalogd("people", "recluster", catalog=tmp_path / "catalog").stdout
+    assert told == "1 people and clusters before, 1 now\n"
+    with Family(Settings(catalog=tmp_path / "catalog")) as family:
+        assert len(family.photos_of("Anna")) == 4
