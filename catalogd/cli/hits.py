@@ -63,7 +63,7 @@ CSV_COLUMNS = (
 def hit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that shows hits; they reach it as one `outputs` dictionary."""
     options = (
-        click.option("--json", "as_json", is_flag=True, help="One JSON object a hit (docs/query.md)."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object a hit (docs/output.md)."),
         click.option("--csv", "as_csv", is_flag=True, help="A table for spreadsheets."),
         click.option("--paths", "as_paths", is_flag=True, help="Only the paths, one a line."),
         click.option(
@@ -179,7 +179,7 @@ def _print_json_results(results: Results) -> None:
 
 
 def hit_json(hit: Hit, found: bool = True) -> dict[str, Any]:
-    """A hit as docs/query.md describes it."""
+    """A hit as docs/output.md describes it."""
     from catalogd.records import display_path
 
     signals = [

@@ -43,7 +43,7 @@ class SearcherKeeper:
         """End it: it holds nothing that could be lost."""
         if self._child is not None:
             self._child.kill()
-            (self._settings.catalog / SOCKET).unlink(missing_ok=True)
+        (self._settings.catalog / SOCKET).unlink(missing_ok=True)
 
     def _spawn(self) -> Child:
         return Child("catalogd-searcher", searcher_main, self._settings)
