@@ -325,4 +325,4 @@ def _print_explanation(explanation: Explanation, took_ms: float) -> None:
     for step in explanation.steps:
         photos = "" if step.photos is None else f"{step.photos:,} photos"
         echo(f"{step.took_ms:7.1f} ms  {step.name:<22} {photos:>16}  {step.note}".rstrip())
-    echo(f"{took_ms:7.1f} ms  in all\n")
+    click.echo(f"{took_ms:7.1f} ms  in all\n")
