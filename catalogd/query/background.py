@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from catalogd.catalog.vectors import dot
 from catalogd.query.calibration import SAMPLE
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class _Sample(NamedTuple):
-    vectors: Floats  # [m, D]
+    vectors: npt.NDArray[np.int16]  # [m, D], bits of float16
     photos: int  # in the library when it was drawn
 
 
@@ -34,9 +35,7 @@ class Backgrounds:
 
     def cosines(self, space: str, vector: Floats) -> Floats:
         """float32[m] of a unit vector with up to `SAMPLE` photos of the library."""
-        sample = self._sample(space)
-        cosines: Floats = sample.vectors @ vector if len(sample.vectors) else np.empty(0, np.float32)
-        return cosines
+        return dot(self._sample(space).vectors, vector)
 
     def _sample(self, space: str) -> _Sample:
         photos = self._catalog.columns().count
@@ -51,4 +50,4 @@ class Backgrounds:
         if len(ids) > SAMPLE:
             ids = np.sort(np.random.default_rng(SEED).choice(ids, SAMPLE, replace=False))
         _, vectors = self._catalog.embeddings(space, ids)
-        return _Sample(vectors.astype(np.float32), photos)
+        return _Sample(np.ascontiguousarray(vectors).view(np.int16), photos)

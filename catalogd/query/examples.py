@@ -46,11 +46,21 @@ def looks_of(catalog: Catalog, examples: Sequence[Example], embed: Embed | None)
 
 
 def picture_direction(looks: Sequence[Look]) -> tuple[str, Vector] | None:
-    """The space of the picture embedding, and the unit vector that the looks amount to."""
-    space = next((look.output.fingerprint for look in looks if look.output.embedding), None)
+    """The space of the picture embedding, and the unit vector that the looks amount to.
+
+    Of a model that has none, its joint embedding stands in.
+    """
+    outputs = [look.output for look in looks if not look.negated]
+    space = next((output.fingerprint for output in outputs if output.embedding), None)
     if space is None:
-        return None
-    vectors = [(_vector(look.output.embedding), look.negated) for look in _in_space(looks, space)]
+        space = next((output.fingerprint for output in outputs if output.joint_embedding), None)
+        vector = None if space is None else joint_direction(looks, space, None)
+        return None if space is None or vector is None else (space + JOINT, vector)
+    vectors = [
+        (_vector(look.output.embedding), look.negated)
+        for look in _in_space(looks, space)
+        if look.output.embedding
+    ]
     return space, _unit(_balance(vectors))
 
 

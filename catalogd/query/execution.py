@@ -19,15 +19,15 @@ counts as found by its score. `docs/search.md` says it for people.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from catalogd.catalog.selection import Selection, everything, selection_of
+from catalogd.catalog.selection import ORDERS, Selection, everything, selection_of
 from catalogd.query import calibration, examples
 from catalogd.query.albums import Albums
 from catalogd.query.ranking import Floats, Ids, Ranking, by_place, fuse
@@ -36,8 +36,9 @@ from catalogd.query.searches import ALL_WORDS, Searches, Tools
 from catalogd.records import Branch, Explanation, Hit, Plan, Record, Results, Step
 
 DEPTH = 4  # photos a search is asked for, as a multiple of the limit: fusion reorders the ends
-LEAST_DEPTH = 200  # bench/bench_search.py: recall@10 against unlimited depth
+LEAST_DEPTH = 400  # bench/bench_search.py: recall@10 against unlimited depth
 MOST_CANDIDATES = 10_000  # of a branch: what is counted, divided and put in another order than by score
+LEAST_SCORED = 50  # photos at a time: a page's worth is mostly enough
 NEAREST = 5  # photos that are shown when nothing matches well
 # What an order means without a "-": the newest and the best first, names from A.
 _DIRECTIONS = {"date": "-date", "added": "-added", "quality": "-quality", "name": "name"}
@@ -48,24 +49,18 @@ class Found(NamedTuple):
 
     ids: Ids
     values: Floats  # 0…1, by rank: compares with those of other branches
-    scores: Floats  # 0…1, calibrated
     rankings: tuple[Ranking, ...]
+    scores: Callable[[Ids], Floats]  # of some of them: 0…1, calibrated
     reasons: Reasons
     total: int | None  # photos in all, where that is known
 
 
-class Merged(NamedTuple):
-    """What all branches found, best first: the photos, their scores and the branch that found each best."""
+class Chosen(NamedTuple):
+    """A photo, how likely it is what was meant, and by which branch."""
 
-    ids: Ids
-    scores: Floats
-    branches: npt.NDArray[np.int64]
-
-    def where(self, mask: npt.NDArray[np.bool_]) -> Merged:
-        return Merged(self.ids[mask], self.scores[mask], self.branches[mask])
-
-    def at(self, places: npt.NDArray[np.int64]) -> Merged:
-        return Merged(self.ids[places], self.scores[places], self.branches[places])
+    photo_id: int
+    score: float
+    branch: int
 
 
 def execute(
@@ -116,24 +111,23 @@ class _Run:
     def page(self) -> tuple[tuple[Hit, ...], tuple[Hit, ...], int | None]:
         """Hits, the nearest when there are none, and how many there are in all where that is known."""
         branches = self._branches(self._depth())
-        merged = self._merged(branches)
-        found = self._in_order(merged.where(merged.scores >= self._threshold()))
+        started = time.perf_counter()
+        missed: list[Chosen] = []
+        found = self._in_order(self._found(branches, missed))
         hits = self._hits(found, branches, self._plan.limit)
-        total = branches[0].total if len(branches) == 1 else None
-        if hits or not len(merged.ids):
-            return hits, (), total
-        nearest = merged.at(np.argsort(-merged.scores, kind="stable"))
-        return (), self._hits(nearest, branches, min(NEAREST, self._plan.limit)), total
+        nearest = () if hits else self._hits(_likeliest(missed), branches, min(NEAREST, self._plan.limit))
+        self._note("scores, records, reasons", len(hits), started)
+        return hits, nearest, branches[0].total if len(branches) == 1 else None
 
     def everything_found(self) -> tuple[Selection, bool]:
         """As a selection, and whether nothing was cut off."""
-        filtered = [branch for branch in self._plan.branches if not _is_ranked(branch)]
-        whole = [self._selected(branch) for branch in filtered]
-        ranked = [branch for branch in self._plan.branches if _is_ranked(branch)]
-        found = [self._ranked(branch, MOST_CANDIDATES) for branch in ranked]
-        ids = [each.ids[each.scores >= self._threshold()] for each in found]
-        selections = [*whole, *(selection_of(self._columns, np.unique(some)) for some in ids)]
-        is_whole = all(len(each.ids) < MOST_CANDIDATES for each in found)
+        filtered = [self._selected(branch) for branch in self._plan.branches if not _is_ranked(branch)]
+        ranked = [
+            self._ranked(branch, MOST_CANDIDATES) for branch in self._plan.branches if _is_ranked(branch)
+        ]
+        ids = [found.ids[found.scores(found.ids) >= self._threshold()] for found in ranked]
+        selections = [*filtered, *(selection_of(self._columns, np.sort(some)) for some in ids)]
+        is_whole = all(len(found.ids) < MOST_CANDIDATES for found in ranked)
         return functools.reduce(lambda one, other: one | other, selections), is_whole
 
     def _ids_of_query(self, text: str) -> Ids:
@@ -162,59 +156,70 @@ class _Run:
             for branch in self._plan.branches
         ]
 
-    def _merged(self, branches: Sequence[Found]) -> Merged:
-        """Each photo once, by the branch where it stands best; what branches of `first` found comes first."""
+    def _found(self, branches: Sequence[Found], missed: list[Chosen]) -> Iterator[Chosen]:
+        """Each photo once, best first, whose score is that of a hit; the others go to `missed`.
+
+        A photo may be too unlikely for one branch and likely for another.
+        """
+        threshold = self._threshold()
+        seen: set[int] = set()
+        for chosen in self._scored(branches):
+            if chosen.score < threshold:
+                missed.append(chosen)
+            elif chosen.photo_id not in seen:
+                seen.add(chosen.photo_id)
+                yield chosen
+
+    def _scored(self, branches: Sequence[Found]) -> Iterator[Chosen]:
+        """What the branches found, best first, those of `first` before the rest; scored as far as is read."""
         numbers = np.repeat(np.arange(len(branches)), [len(found.ids) for found in branches])
         ids = np.concatenate([found.ids for found in branches])
         values = np.concatenate([found.values for found in branches])
-        scores = np.concatenate([found.scores for found in branches])
         is_first = np.array([branch in self._first for branch in self._plan.branches])[numbers]
-        is_first &= scores >= self._threshold()
-        order = np.lexsort((-scores, -values, ~is_first))
-        _, places = np.unique(ids[order], return_index=True)
-        return Merged(ids, scores, numbers).at(order[np.sort(places)])
+        order = np.lexsort((-values, ~is_first))
+        start, size = 0, max(LEAST_SCORED, 2 * self._plan.limit)
+        while start < len(order):
+            some = order[start : start + size]
+            scores = np.empty(len(some))
+            for number in np.unique(numbers[some]).tolist():
+                of_branch = numbers[some] == number
+                scores[of_branch] = branches[number].scores(ids[some[of_branch]])
+            yield from map(Chosen, ids[some].tolist(), scores.tolist(), numbers[some].tolist())
+            start, size = start + size, 4 * size
 
-    def _in_order(self, found: Merged) -> Merged:
+    def _in_order(self, found: Iterator[Chosen]) -> Iterator[Chosen]:
         """The hits in the order that was asked for; the next order decides where one leaves them equal."""
         orders = _orders(self._plan)
         if orders == ["score"] or not any(map(_is_ranked, self._plan.branches)):
             return found
-        keys = [self._keys(order, found) for order in reversed(orders)]
-        return found.at(np.lexsort((np.arange(len(found.ids)), *keys)))
+        everyone = list(found)
+        ids = np.array([chosen.photo_id for chosen in everyone], np.int64)
+        keys = [self._keys(order, ids) for order in reversed(orders)]
+        return (everyone[place] for place in np.lexsort((np.arange(len(ids)), *keys)))
 
-    def _keys(self, order: str, found: Merged) -> Floats:
-        """float64[n]: what sorts ascending into an order."""
+    def _keys(self, order: str, ids: Ids) -> Floats:
+        """float64[n]: what sorts ascending into an order; photos that are best first are so by score."""
         if order.lstrip("-") == "score":
-            places = np.arange(len(found.ids), dtype=float)
+            places = np.arange(len(ids), dtype=float)
             return -places if order.startswith("-") else places
-        everything_there = selection_of(self._columns, found.ids)
-        ordered = self._catalog.ordered(everything_there, _directed(order), len(found.ids))
-        rank = {photo_id: place for place, photo_id in enumerate(ordered)}
-        return np.array([rank.get(photo_id, math.inf) for photo_id in found.ids.tolist()])
+        if order.lstrip("-") == "name":
+            ordered = self._catalog.ordered(selection_of(self._columns, ids), _directed(order), len(ids))
+            rank = {photo_id: place for place, photo_id in enumerate(ordered)}
+            return np.array([rank.get(photo_id, math.inf) for photo_id in ids.tolist()])
+        rows = self._columns.rows_of(ids)
+        known = self._columns.arrays[ORDERS[order.lstrip("-")]][rows].astype(float)
+        known[rows < 0] = np.nan
+        return np.where(np.isnan(known), np.inf, known if order.startswith("-") else -known)
 
-    def _hits(self, found: Merged, branches: Sequence[Found], limit: int) -> tuple[Hit, ...]:
-        started = time.perf_counter()
-        records = self._present(found.ids, limit)
-        shown = {photo_id: place for place, photo_id in enumerate(found.ids[: limit + _SLACK].tolist())}
-        hits = []
-        for record in records:
-            place = shown.get(record.photo_id)
-            at = int(np.flatnonzero(found.ids == record.photo_id)[0]) if place is None else place
-            branch = branches[int(found.branches[at])]
-            signals = branch.reasons.signals(record, _places(branch.rankings, record.photo_id))
-            hits.append(Hit(record.photo_id, record.path, round(float(found.scores[at]), 4), signals))
-        self._note("records and reasons", len(hits), started)
-        return tuple(hits)
-
-    def _present(self, ids: Ids, limit: int) -> list[Record]:
+    def _hits(self, found: Iterator[Chosen], branches: Sequence[Found], limit: int) -> tuple[Hit, ...]:
         """The first `limit` that are there: an index may lag behind photos that went missing."""
-        found: list[Record] = []
-        for start in range(0, len(ids), max(limit, 1)):
-            if len(found) >= limit:
-                break
-            page = self._catalog.records(ids[start : start + limit].tolist())
-            found += [record for record in page if record is not None and record.missing_since is None]
-        return found[:limit]
+        hits: list[Hit] = []
+        while page := list(itertools.islice(found, limit - len(hits))):
+            records = self._catalog.records([chosen.photo_id for chosen in page])
+            for chosen, record in zip(page, records, strict=True):
+                if record is not None and record.missing_since is None:
+                    hits.append(_hit(chosen, record, branches[chosen.branch]))
+        return tuple(hits)
 
     # -- one branch ------------------------------------------------------------------------------
 
@@ -234,18 +239,16 @@ class _Run:
         selection = self._selected(branch)
         started = time.perf_counter()
         ids = self._first_of(selection, max(depth, self._plan.limit + _SLACK))
-        self._note("order", len(ids), started, _orders(self._plan)[0])
+        self._note("order", len(ids), started, self._plan.order or "date")
         reasons = Reasons(branch, frozenset(), (), self._tools.faces_of)
-        return Found(ids, by_place(len(ids)), np.ones(len(ids)), (), reasons, len(selection))
+        return Found(ids, by_place(len(ids)), (), _certain, reasons, len(selection))
 
     def _first_of(self, selection: Selection, limit: int) -> Ids:
         orders = [order for order in _orders(self._plan) if order.lstrip("-") != "score"] or ["date"]
         if len(orders) == 1:
             return np.array(self._catalog.ordered(selection, _directed(orders[0]), limit), np.int64)
-        ids = selection.ids
-        merged = Merged(ids, np.ones(len(ids)), np.zeros(len(ids), np.int64))
-        keys = [self._keys(order, merged) for order in reversed(orders)]
-        first: Ids = ids[np.lexsort(keys)[:limit]]
+        keys = [self._keys(order, selection.ids) for order in reversed(orders)]
+        first: Ids = selection.ids[np.lexsort((selection.ids, *keys))[:limit]]
         return first
 
     def _ranked(self, branch: Branch, depth: int) -> Found:
@@ -257,12 +260,12 @@ class _Run:
         rankings = searches.rankings() if len(selection) else ()
         started = time.perf_counter()
         fused = fuse(rankings, self._tools.weights)
-        scores = searches.scores(rankings, fused.ids)
+        scores = functools.partial(searches.scores, rankings)
         self._note("fusion", len(fused.ids), started, ", ".join(ranking.name for ranking in rankings))
         terms = query_terms(branch.words, self._tools.expand) if branch.words else frozenset()
         likes = [look.name for look in looks if not look.negated]
         reasons = Reasons(branch, terms, likes, self._tools.faces_of)
-        return Found(fused.ids, fused.values, scores, rankings, reasons, None)
+        return Found(fused.ids, fused.values, rankings, scores, reasons, None)
 
     def _without(self, selection: Selection, looks: Sequence[examples.Look]) -> Selection:
         """The examples themselves are none of what is like them."""
@@ -279,6 +282,22 @@ class _Run:
 
 
 _SLACK = 100  # more ids than a page takes: some may have gone missing since
+
+
+def _hit(chosen: Chosen, record: Record, branch: Found) -> Hit:
+    signals = branch.reasons.signals(record, _places(branch.rankings, record.photo_id))
+    return Hit(record.photo_id, record.path, round(chosen.score, 4), signals)
+
+
+def _likeliest(missed: Sequence[Chosen]) -> Iterator[Chosen]:
+    """Each photo once, the best score first."""
+    best = {chosen.photo_id: chosen for chosen in sorted(missed, key=lambda chosen: chosen.score)}
+    return iter(sorted(best.values(), key=lambda chosen: -chosen.score))
+
+
+def _certain(ids: Ids) -> Floats:
+    """What satisfies filters is what was meant."""
+    return np.ones(len(ids))
 
 
 def _is_ranked(branch: Branch) -> bool:

@@ -32,6 +32,7 @@ class Ranking(NamedTuple):
     scores: Floats
     sample: Floats = np.empty(0)
     photos: int = 0
+    told: float = -np.inf  # the lowest score that the search told by itself: above it ranks are exact
 
     def scores_of(self, ids: Ids) -> Floats:
         """float64[n], NaN where the search knows nothing of a photo."""
@@ -47,10 +48,19 @@ class Ranking(NamedTuple):
         """float64[n]: the rank that each score has; NaN stays NaN."""
         ranks = _above(self.scores, scores) + 1.0
         if len(self.sample) and self.photos > len(self.ids):
-            guessed = _above(self.sample, scores) * (self.photos / len(self.sample))
-            ranks = np.maximum(ranks, guessed)
+            ranks = np.where(scores < self.told, self._guessed(scores), ranks)
         ranks[np.isnan(scores)] = np.nan
         return ranks
+
+    def _guessed(self, scores: Floats) -> Floats:
+        """Ranks of scores below `told`, on the line between what was told and the ranks in the sample."""
+        lower = np.sort(self.sample[self.sample < self.told])[::-1]
+        places = len(self.sample) - len(lower) + np.arange(len(lower)) + 0.5
+        last = float(np.count_nonzero(self.scores >= self.told))
+        known = np.append(self.told, lower)
+        ranks = np.maximum.accumulate(np.append(last, places * (self.photos / len(self.sample))))
+        guessed: Floats = np.exp(np.interp(-scores, -known, np.log(np.maximum(ranks, 1.0))))
+        return guessed
 
 
 class Fused(NamedTuple):

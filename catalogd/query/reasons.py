@@ -7,6 +7,7 @@ which photos, the record says what of it. `field: what` is for people, boxes are
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,49 +52,44 @@ class Reasons:
 
     def signals(self, record: Record, places: dict[str, Place]) -> tuple[Signal, ...]:
         """The searches that found the photo, then the filters that can be shown; `places` by search."""
-        found = [_SIGNALS[name](self, name, place, record) for name, place in places.items()]
-        return (*found, *self._of_filters(record))
+        said = tuple(_all_said(record, self._faces_of))
+        found = [_signal(name, place, self._matches(name, said)) for name, place in places.items()]
+        return (*found, *self._of_filters(record, said))
 
-    # -- one a search ----------------------------------------------------------------------------
-
-    def _words(self, name: str, place: Place, record: Record) -> Signal:
-        said = (self._found_in(piece) for piece in _all_said(record, self._faces_of))
-        return _signal(name, place, (_shortened(piece, self._terms) for piece in said if piece is not None))
-
-    def _meaning(self, name: str, place: Place, record: Record) -> Signal:
-        return _signal(name, place, _strongest_tag(record))
-
-    def _similar(self, name: str, place: Place, record: Record) -> Signal:
-        return _signal(name, place, (Said("like", like) for like in self._likes))
+    def _matches(self, search: str, said: Sequence[Said]) -> Iterable[Said]:
+        """What a search may have found in a photo."""
+        if search == "similar":
+            return (Said("like", like) for like in self._likes)
+        if search == "meaning":
+            tags = (piece.text for piece in said if piece.field == "tags")
+            return (Said("seen as", tag) for tag in itertools.islice(tags, 1))
+        found = filter(None, map(self._found_in, said))
+        return (_shortened(piece, self._terms) for piece in found)
 
     def _found_in(self, said: Said) -> Said | None:
         """The piece, when one of the words is in it or in what it is a kind of."""
-        if not self._terms.isdisjoint(terms_of(_INDEX_FIELDS.get(said.field, said.field), said.text)):
+        if self._holds(_INDEX_FIELDS.get(said.field, said.field), said.text):
             return said
         if said.field in ("tags", "objects"):
-            kinds = (
-                kind for kind in kinds_of(said.text) if not self._terms.isdisjoint(terms_of("kinds", kind))
-            )
-            kind = next(kinds, None)
+            kind = next((kind for kind in kinds_of(said.text) if self._holds("kinds", kind)), None)
             return None if kind is None else said._replace(text=f"{said.text} ({kind})")
         return None
 
-    def _of_filters(self, record: Record) -> Iterator[Signal]:
+    def _holds(self, field: str, text: str) -> bool:
+        return not self._terms.isdisjoint(terms_of(field, text))
+
+    def _of_filters(self, record: Record, said: Sequence[Said]) -> Iterator[Signal]:
         people = [condition for condition in self._conditions if condition.field == "person"]
-        others = [condition for condition in self._conditions if condition.field != "person"]
         if people:
-            names = [said for said in _people(record, self._faces_of) if _any_fits(said, people)]
-            yield _signal("person", Place(1, 1.0), names or (Said("person", c.words or "") for c in people))
-        shown = [said for condition in others for said in _shown(condition, record, self._faces_of)]
-        if shown or not (people or self._terms):
+            seen = [piece for piece in said if piece.field == "person" and _any_fits(piece, people)]
+            asked = [Said("person", condition.words or "") for condition in people]
+            yield _signal("person", Place(1, 1.0), seen or asked)
+        others = [condition for condition in self._conditions if condition.field != "person"]
+        shown = [piece for condition in others for piece in _shown(condition, record, said)]
+        if shown or not (people or self._terms or self._likes):
             yield _signal("filter", Place(1, 1.0), shown)
 
 
-_SIGNALS: dict[str, Callable[[Reasons, str, Place, Record], Signal]] = {
-    "words": Reasons._words,
-    "meaning": Reasons._meaning,
-    "similar": Reasons._similar,
-}
 # What a reason calls a field → the field of the text index that holds its words.
 _INDEX_FIELDS = {"person": "people", "title": "caption", "label": "marks", "folder": "path", "name": "path"}
 
@@ -133,7 +129,7 @@ def _said_by_people(facts: Facts) -> Iterator[Said]:
 
 def _seen_by_models(record: Record) -> Iterator[Said]:
     for output in record.outputs.values():
-        for tag in output.tags or ():
+        for tag in sorted(output.tags or (), key=lambda tag: -tag.score):
             yield Said("tags", tag.name)
         for found in output.objects or ():
             yield Said("objects", found.name, found.box)
@@ -173,11 +169,6 @@ def _people(record: Record, faces_of: Named) -> Iterator[Said]:
             yield Said("person", name)
 
 
-def _strongest_tag(record: Record) -> list[Said]:
-    tags = [tag for output in record.outputs.values() for tag in output.tags or ()]
-    return [Said("seen as", max(tags, key=lambda tag: tag.score).name)] if tags else []
-
-
 def _around(corners: tuple[Point, ...]) -> Box | None:
     """The upright box around a quadrilateral."""
     if not corners:
@@ -215,7 +206,7 @@ def _holding(clauses: Iterable[Clause]) -> Iterator[Condition]:
             yield from _holding(clause.parts)
 
 
-def _shown(condition: Condition, record: Record, faces_of: Named) -> Iterator[Said]:
+def _shown(condition: Condition, record: Record, said: Sequence[Said]) -> Iterator[Said]:
     """What the photo says where the filter looked."""
     value = _VALUES.get(condition.field)
     if value is not None:
@@ -224,9 +215,9 @@ def _shown(condition: Condition, record: Record, faces_of: Named) -> Iterator[Sa
             yield Said(condition.field, text)
     elif condition.words is not None:
         fields = _FILTER_FIELDS.get(condition.field, (condition.field,))
-        said = (said for said in _all_said(record, faces_of) if not fields or said.field in fields)
         terms = _terms_of_words(condition.words)
-        yield from (_shortened(piece, terms) for piece in said if _fits(piece, condition))
+        pieces = (piece for piece in said if not fields or piece.field in fields)
+        yield from (_shortened(piece, terms) for piece in pieces if _fits(piece, condition))
 
 
 # A key of the language → the fields of a reason that it looks in; (): all.

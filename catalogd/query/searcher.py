@@ -19,7 +19,7 @@ from catalogd.query.execution import execute, selected
 from catalogd.query.facets import Counts, Facets, divide
 from catalogd.query.names import known_names, understand
 from catalogd.query.pictures import PictureEncoder
-from catalogd.query.searches import Tools, album_of
+from catalogd.query.searches import Tools, album_of, no_faces
 from catalogd.query.writing import render
 from catalogd.records import Branch, Example, Plan, Results
 from catalogd.settings import Settings
@@ -155,7 +155,7 @@ class Searcher:
             encode=self._vector if encoder is not None else None,
             embed=self._pictures,
             album=functools.partial(album_of, self._settings.catalog),
-            faces_of=self._catalog.people.faces_of,
+            faces_of=self._catalog.people.faces_of if self._names() else no_faces,
         )
 
     def _encoded(self, words: str) -> npt.NDArray[np.float32]:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from catalogd.catalog.selection import Selection, selection_of
 from catalogd.catalog.store import JOINT
-from catalogd.catalog.text_index import Expand, TextHit
+from catalogd.catalog.text_index import Expand, TextRanking
 from catalogd.catalog.user_data import UserData
+from catalogd.catalog.vectors import dot
 from catalogd.errors import CatalogMissingError
 from catalogd.query import calibration
 from catalogd.query.background import Backgrounds
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from catalogd.catalog import Catalog
     from catalogd.query import TextEncoder
 
+ASKED_ABOUT = (
+    200  # of what one search found, the text index is asked about so many: further down nothing comes up
+)
 ALL_WORDS = 10_000.0  # added to the score of a photo with all the words: above what words score
 
 _MARKS = str.maketrans('"*?', "   ")
@@ -44,7 +48,7 @@ def _no_album(name: str) -> Album | None:
     return None
 
 
-def _no_faces(photo_id: int) -> Sequence[tuple[int, Box, str | None]]:
+def no_faces(photo_id: int) -> Sequence[tuple[int, Box, str | None]]:
     return ()
 
 
@@ -60,7 +64,7 @@ class Tools:
     embed: Embed | None = None  # a file → its embeddings
     album: Callable[[str], Album | None] = _no_album
     expand: Expand | None = None  # a word → what else may stand for it
-    faces_of: Named = _no_faces  # photo_id → its faces: index, box, name
+    faces_of: Named = no_faces  # photo_id → its faces: index, box, name
 
 
 def tools_for(catalog: Catalog, encoder: TextEncoder | None, weights: Mapping[str, float]) -> Tools:
@@ -104,7 +108,8 @@ class Searches:
         self._depth = depth
         self._looks = looks
         self._note = note
-        self._word_chances = Ranking("words", np.empty(0, np.int64), np.empty(0))
+        self._with_words: Ids = np.empty(0, np.int64)
+        self._has_all_words = False  # the text index has told of every photo with some of the words
 
     def rankings(self) -> tuple[Ranking, ...]:
         """What the searches found that there are for this branch."""
@@ -113,24 +118,28 @@ class Searches:
             return tuple(ranking for ranking, _ in nearest)
         words = self._by_words([ranking.ids for ranking, _ in nearest])
         everyone = np.unique(np.concatenate([words.ids, *(ranking.ids for ranking, _ in nearest)]))
-        known = [self._with_all(ranking, vector, everyone) for ranking, vector in nearest]
-        return (*known, words)
+        return (*[self._with_all(ranking, asked, everyone) for ranking, asked in nearest], words)
 
     def scores(self, rankings: Sequence[Ranking], ids: Ids) -> Floats:
         """float64[n] in 0…1: how likely each photo is what was meant, by all searches together."""
-        chances = [self._word_chances.scores_of(ids)]
-        for ranking in rankings:
-            if ranking.name == "similar" or (self._looks and ranking.name == "meaning"):
-                chances.append(np.clip(ranking.scores_of(ids), 0, 1))
-            elif ranking.name == "meaning":
-                chances.append(self._chances(ranking, ids))
         if self._looks:
-            return np.nan_to_num(chances[1]) if len(chances) > 1 else np.zeros(len(ids))
-        missed: Floats = np.prod([1 - np.nan_to_num(some) for some in chances], axis=0)
+            likeness = (ranking.scores_of(ids) for ranking in rankings if ranking.name != "words")
+            return np.clip(np.nan_to_num(next(likeness, np.zeros(len(ids)))), 0, 1)
+        missed = 1 - self._chances_of_words(ids)
+        for ranking in rankings:
+            if ranking.name == "meaning":
+                missed *= 1 - np.nan_to_num(self._chances_of_cosines(ranking, ids))
         return 1 - missed
 
-    def _chances(self, ranking: Ranking, ids: Ids) -> Floats:
-        """How likely the cosines of a text are right."""
+    def _chances_of_words(self, ids: Ids) -> Floats:
+        chances = np.zeros(len(ids))
+        asked = np.isin(ids, self._with_words) if self._has_all_words else np.ones(len(ids), np.bool_)
+        some = ids[asked].tolist()
+        matched = self._catalog.match_text(self._words, some, self._tools.expand) if some else {}
+        chances[asked] = [_word_chance(*matched[photo_id]) for photo_id in some]
+        return chances
+
+    def _chances_of_cosines(self, ranking: Ranking, ids: Ids) -> Floats:
         background = calibration.Background.of(ranking.sample.astype(np.float32), ranking.photos)
         known = calibration.for_space(self._tools.space)
         chances: Floats = np.empty(len(ids))
@@ -162,7 +171,8 @@ class Searches:
         ids = np.array([photo_id for photo_id, _ in found], np.int64)
         cosines = np.array([cosine for _, cosine in found], float)
         self._note(name, len(ids), started, f"the nearest of {len(self._selection):,}")
-        return Ranking(name, ids, cosines, sample, len(self._selection)), _Asked(space, vector)
+        told = float(cosines.min()) if len(cosines) else -np.inf
+        return Ranking(name, ids, cosines, sample, len(self._selection), told), _Asked(space, vector)
 
     def _with_all(self, ranking: Ranking, asked: _Asked, everyone: Ids) -> Ranking:
         """The ranking with the cosines of those, too, that only other searches found."""
@@ -170,7 +180,7 @@ class Searches:
         ids, halves = self._catalog.embeddings(asked.space, missing)
         if not len(ids):
             return ranking
-        cosines = halves.astype(np.float32) @ asked.vector
+        cosines = dot(np.ascontiguousarray(halves).view(np.int16), asked.vector)
         return ranking._replace(
             ids=np.concatenate([ranking.ids, ids]), scores=np.concatenate([ranking.scores, cosines])
         )
@@ -180,23 +190,23 @@ class Searches:
     def _by_words(self, others: Sequence[Ids]) -> Ranking:
         """By the text index. Beside examples, words only choose among what is like them."""
         started = time.perf_counter()
-        found_by_others = np.unique(np.concatenate([*others, np.empty(0, np.int64)]))
-        hits: list[TextHit] = []
+        found: list[TextRanking] = []
         if not self._looks:
-            hits = self._found_by_words(self._selection, self._depth)
-        if self._looks or len(hits) >= self._depth:
-            rest = np.setdiff1d(found_by_others, [hit.photo_id for hit in hits])
-            some = selection_of(self._selection.columns, rest)
-            hits += self._found_by_words(some, len(rest)) if len(rest) else []
-        self._note("words", len(hits), started, "")
-        ids = np.array([hit.photo_id for hit in hits], np.int64)
-        chances = [calibration.word_probability(hit.fields, hit.share) for hit in hits]
-        self._word_chances = Ranking("words", ids, np.array(chances, float))
-        return Ranking("words", ids, np.array([_word_score(hit) for hit in hits], float))
+            found.append(self._ranked_by_words(self._selection, self._depth))
+        if self._looks or len(found[0].ids) >= self._depth:
+            known = found[0].ids if found else np.empty(0, np.int64)
+            rest = np.setdiff1d(np.concatenate([ids[:ASKED_ABOUT] for ids in others] or [known]), known)
+            if len(rest):
+                found.append(self._ranked_by_words(selection_of(self._selection.columns, rest), len(rest)))
+        ids = np.concatenate([np.empty(0, np.int64), *(some.ids for some in found)])
+        self._with_words, self._has_all_words = ids, len(found) == 1 and not self._looks
+        scores = np.concatenate([np.empty(0), *map(_word_scores, found)])
+        self._note("words", len(ids), started, "")
+        return Ranking("words", ids, scores)
 
-    def _found_by_words(self, selection: Selection, limit: int) -> list[TextHit]:
+    def _ranked_by_words(self, selection: Selection, limit: int) -> TextRanking:
         among = None if selection.is_all else selection
-        return self._catalog.search_text(self._words, among, limit, self._tools.expand)
+        return self._catalog.rank_text(self._words, among, limit, self._tools.expand)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,5 +222,13 @@ def _spoken(words: str) -> str:
     return " ".join(words.translate(_MARKS).split())
 
 
-def _word_score(hit: TextHit) -> float:
-    return hit.score + (ALL_WORDS if hit.share >= 1 else 0.0)
+def _word_scores(ranking: TextRanking) -> Floats:
+    """With all the words before those with some."""
+    scores = ranking.scores.copy()
+    scores[: ranking.whole] += ALL_WORDS
+    return scores
+
+
+@functools.lru_cache(maxsize=1024)  # a page holds the same few
+def _word_chance(fields: tuple[str, ...], share: float) -> float:
+    return calibration.word_probability(fields, share)
