@@ -112,6 +112,19 @@ class Columns:
         order = np.argsort(self.ids[self._sorted_rows :]) + self._sorted_rows
         return order, self.ids[order]
 
+    @functools.cached_property
+    def ascending(self) -> Ids:
+        """The photos of all rows, ascending; the same array as long as there are the same."""
+        return self.ids if self.is_sorted else self.ids[self._order]
+
+    def in_order(self, mask: Flags) -> Flags:
+        """A mask over the rows as one over `ascending`."""
+        return mask if self.is_sorted else mask[self._order]
+
+    @functools.cached_property
+    def _order(self) -> npt.NDArray[np.int64]:
+        return np.argsort(self.ids, kind="stable")  # of runs in order: merged, not sorted
+
     def sorted_ids(self, mask: Flags) -> Ids:
         """The photos of these rows, ascending: int64[m]."""
         ids = self.ids[mask]
@@ -193,10 +206,17 @@ class ColumnsReader:
                 self._buffers[name][places] = rows[name]
 
     def _columns(self, alive: Flags, sorted_rows: int, layout: int, reading: Reading) -> Columns:
-        arrays = {name: buffer[: len(alive)] for name, buffer in self._buffers.items()}
-        for array in arrays.values():
-            array.flags.writeable = False
+        arrays = {name: self._array(name, buffer, len(alive)) for name, buffer in self._buffers.items()}
         return Columns(arrays, alive, sorted_rows, layout, reading.number("commit"), self._terms)
+
+    def _array(self, name: str, buffer: Array, length: int) -> Array:
+        """The column in a buffer: the very one of the former columns where nothing changed."""
+        former = None if self._current is None else self._current.arrays[name]
+        if former is not None and former.base is buffer and len(former) == length:
+            return former
+        array = buffer[:length]
+        array.flags.writeable = False
+        return array
 
     def _rows(self, reading: Reading, ids: Ids) -> Rows:
         """The rows of those of these photos that are there."""
