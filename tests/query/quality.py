@@ -168,12 +168,14 @@ def answer(searcher: Searcher, query: Query) -> Answer:
 
 
 def ranks(answers: Iterable[Answer]) -> dict[str, float]:
-    """Of queries that photos show: the share with a right one among the first k, and mean reciprocal rank."""
-    places = [some.rank for some in answers if some.query.truth]
+    """Of queries that photos show: the share with a right one among the first k, MRR, the share with hits."""
+    inside = [some for some in answers if some.query.truth]
+    places = [some.rank for some in inside]
     return {
         "queries": len(places),
         **{f"recall@{k}": _share([bool(place and place <= k) for place in places]) for k in (1, 5, 10)},
         "mrr": _share([1 / place if place else 0.0 for place in places]),
+        "found": _share([bool(some.hits) for some in inside]),
     }
 
 
