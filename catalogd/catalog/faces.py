@@ -203,6 +203,10 @@ class _Row:
     def key(self) -> FaceKey:
         return self.photo_id, self.index
 
+    def is_face(self, space: int, face: _Face) -> bool:
+        """Whether it says all that the record says."""
+        return (self.space, self.half, self.box) == (space, face.embedding, _single(face.box))
+
     def packed(self) -> bytes:
         row = np.zeros((), FACE)
         row["cluster"], row["space"], row["box"] = self.cluster, self.space, self.box
@@ -404,15 +408,14 @@ class StoredGallery(Gallery):
             self.put(_stored_cluster(cluster_id, head, total, self.dimension, self.space))
         self.waiting = _waiting(reading, self.space, self.dimension, self.thresholds)
 
-    def enter_space(self, space: int, dimension: int) -> None:
-        """Go on in another space: clusters keep their faces, and faces found anew will describe them."""
+    def enter_space(self, reading: Reading, space: int, dimension: int) -> None:
+        """Go on in another space: clusters keep their faces, those of this space describe them."""
+        made_for = {number: cluster.made_for for number, cluster in self.clusters.items()}
         self.space, self.dimension = space, dimension
-        self.waiting = Faces.none(dimension)
-        clusters = list(self.clusters.values())
         self.clear_directions()
-        for cluster in clusters:
-            cluster.summed, cluster.total = 0, np.zeros(dimension, np.float32)
+        for cluster in _clusters_of_rows(reading, space, dimension, made_for).values():
             self.put(cluster)
+        self.waiting = _waiting(reading, space, dimension, self.thresholds)
 
 
 def _stored_cluster(cluster_id: int, head: np.void, total: bytes, dimension: int, space: int) -> Cluster:
@@ -464,14 +467,32 @@ class _Page:
 
     def take_in(self, photo_ids: Ids) -> None:
         """The faces of these photos as their records are now."""
+        photos = {
+            photo_id: _photo(self._reading.get("photos", id_bytes(photo_id)))
+            for photo_id in photo_ids.tolist()
+        }
+        found = {photo_id: _found_in(photo) for photo_id, photo in photos.items() if photo is not None}
+        self._choose_space([shown for shown in found.values() if shown[1]])
         new: list[_Row] = []
-        for photo_id in photo_ids.tolist():
-            photo = _photo(self._reading.get("photos", id_bytes(photo_id)))
+        for photo_id, photo in photos.items():
             if photo is None:
                 self._drop(photo_id)
             else:
-                new += self._take_photo(photo_id, photo)
+                hidden = HIDDEN if photo.missing_since is not None else 0
+                new += self._take_photo(photo_id, *found[photo_id], hidden)
         self._place(new)
+
+    def _choose_space(self, shown: list[tuple[int, tuple[_Face, ...]]]) -> None:
+        """Go on in another space if all faces of the page are: another model makes them now.
+
+        Those of a space that is not gone on in are kept, where they were, and describe nothing.
+        """
+        if not shown or self.gallery.space in {space for space, _ in shown}:
+            return
+        space, faces = shown[-1]
+        dimension = len(faces[0].embedding or b"") // 2
+        self.gallery.enter_space(self._reading, space, dimension)
+        self.numbers |= {SPACE: space, DIMENSION: dimension}
 
     def _drop(self, photo_id: int) -> None:
         for row in list(self._of(photo_id).values()):
@@ -480,39 +501,31 @@ class _Page:
             self._changed.pop(row.key, None)
         self._rows[photo_id] = {}
 
-    def _take_photo(self, photo_id: int, photo: _Photo) -> list[_Row]:
+    def _take_photo(self, photo_id: int, space: int, faces: tuple[_Face, ...], hidden: int) -> list[_Row]:
         """Compare what the record shows with the rows; returns the faces that are in no cluster."""
-        space, faces = _found_in(photo)
-        if faces:
-            self._enter_space(space, len(faces[0].embedding or b"") // 2)
         rows = self._of(photo_id)
-        hidden = HIDDEN if photo.missing_since is not None else 0
         known = _matched(list(rows.values()), space, faces)
-        new = [
-            self._take_face(photo_id, known.get(place), space, face, hidden)
-            for place, face in enumerate(faces)
-        ]
-        seen = {row.index for row in new}
-        for row in rows.values():
-            if row.index not in seen:
-                self._lose(row, hidden)
-        return [row for row in new if not row.cluster]
+        lost = [row for row in rows.values() if row not in known.values()]
+        new: list[_Row] = []
+        for place, face in enumerate(faces):
+            row = known.get(place)
+            if row is None:
+                row = _Row(photo_id, max(rows, default=-1) + 1, space, face)
+                rows[row.index] = self._changed[row.key] = row
+                new.append(row)
+            elif row.flags & GONE or not row.is_face(space, face):
+                self._change_face(row, space, face)
+                new += [] if row.cluster else [row]
+            self._hide(row, hidden)
+        for row in lost:
+            self._lose(row)
+        return new
 
-    def _take_face(self, photo_id: int, known: _Row | None, space: int, face: _Face, hidden: int) -> _Row:
-        if known is None:
-            rows = self._of(photo_id)
-            index = max(rows, default=-1) + 1
-            row = rows[index] = _Row(photo_id, index, space, face)
-            row.flags = hidden
+    def _hide(self, row: _Row, hidden: int) -> None:
+        """A missing photo's faces are not seen, and stay in their clusters."""
+        if row.flags & HIDDEN != hidden:
+            row.flags ^= HIDDEN
             self._changed[row.key] = row
-            return row
-        same = (known.space, known.half, known.box) == (space, face.embedding, _single(face.box))
-        if not same or known.flags & GONE:
-            self._change_face(known, space, face)
-        if known.flags & HIDDEN != hidden:
-            known.flags ^= HIDDEN
-            self._changed[known.key] = known
-        return known
 
     def _change_face(self, row: _Row, space: int, face: _Face) -> None:
         """The face looks otherwise now, or is back: it stays in its cluster, if that is still there."""
@@ -526,20 +539,12 @@ class _Page:
             self._enter(row, cluster_id)
         self._changed[row.key] = row
 
-    def _lose(self, row: _Row, hidden: int) -> None:
+    def _lose(self, row: _Row) -> None:
         """The photo shows the face no more. Its row remembers the cluster, in case it does again."""
         if not row.flags & GONE:
             self._leave(row, keep_cluster=True)
             row.flags = (row.flags | GONE) & ~DESCRIBES
             self._changed[row.key] = row
-
-    def _enter_space(self, space: int, dimension: int) -> None:
-        """Another model makes the faces now: its faces describe the clusters from here on."""
-        if self.gallery.space == space and self.gallery.dimension == dimension:
-            return
-        self.gallery.enter_space(space, dimension)
-        self.numbers[DIMENSION] = dimension
-        self.numbers[SPACE] = space
 
     # -- clusters --------------------------------------------------------------------------------
 
@@ -549,7 +554,7 @@ class _Page:
         for row in new:
             if person := self._said.pinned(row.key):
                 self._pin(row, person)
-            else:
+            elif self._is_here(row):
                 free.append(row)
         if not free:
             return
@@ -578,18 +583,24 @@ class _Page:
 
     def _enter(self, row: _Row, cluster_id: int, pinned: bool = False) -> None:
         limits = self.gallery.thresholds
-        describes = row.quality >= (limits.fair if pinned else limits.good)
-        self.gallery.enter(cluster_id, _vector(row.half), describes)
+        describes = self._is_here(row) and row.quality >= (limits.fair if pinned else limits.good)
+        self.gallery.enter(cluster_id, self._vector(row), describes)
         row.cluster = cluster_id
         row.flags = row.flags & ~DESCRIBES | (DESCRIBES if describes else 0)
         self._changed[row.key] = row
 
+    def _is_here(self, row: _Row) -> bool:
+        """Whether the face can be compared with the clusters as they are described now."""
+        return row.space == self.gallery.space and len(row.half) == 2 * self.gallery.dimension
+
+    def _vector(self, row: _Row) -> Floats:
+        return _vector(row.half) if self._is_here(row) else np.zeros(self.gallery.dimension, np.float32)
+
     def _leave(self, row: _Row, keep_cluster: bool = False) -> None:
         """Take a face out of its cluster, or let it wait no longer."""
         if row.cluster in self.gallery.clusters and not row.flags & GONE:
-            described = bool(row.flags & DESCRIBES) and row.space == self.gallery.space
-            vector = _vector(row.half) if described else np.zeros(self.gallery.dimension, np.float32)
-            self.gallery.leave(row.cluster, vector, described)
+            described = bool(row.flags & DESCRIBES) and self._is_here(row)
+            self.gallery.leave(row.cluster, self._vector(row), described)
         elif not row.cluster:
             self.gallery.forget_waiting({row.key})
         row.flags &= ~DESCRIBES
@@ -603,7 +614,7 @@ class _Page:
         freed = []
         for photo_id, index in sorted({*self._said.pins, *(face for face, _ in self._said.cannot)}):
             row = self._of(photo_id).get(index)
-            if row is None or row.flags & GONE or row.space != self.gallery.space:
+            if row is None or row.flags & GONE:
                 continue
             person, owner = self._said.pinned(row.key), self._owner(row.cluster)
             if person and owner != person:
@@ -620,11 +631,11 @@ class _Page:
 
     def _pin(self, row: _Row, person: int) -> None:
         """Into the cluster of the person that it is most like, or a new one."""
-        vector = _vector(row.half)
+        vector = self._vector(row)
         own = [number for number in self.gallery.clusters if self._owner(number) == person]
         likeness = {number: float(self.gallery.clusters[number].direction @ vector) for number in own}
         best = max(likeness, key=likeness.__getitem__, default=0)
-        if not best or likeness[best] < PIN_JOINS:
+        if not best or (self._is_here(row) and likeness[best] < PIN_JOINS):
             best = self.gallery.make(person).cluster_id
         self._enter(row, best, pinned=True)
 
@@ -842,17 +853,19 @@ def _mend(reading: Reading) -> None:
         ids, heads = np.empty(0, np.int64), np.empty(0, CLUSTER)
     made_for = dict(zip(ids.tolist(), heads["made_for"].tolist(), strict=True))
     made_at = dict(zip(ids.tolist(), heads["made_at"].tolist(), strict=True))
-    clusters = _clusters_of_rows(reading, dimension, made_for)
+    clusters = _clusters_of_rows(reading, reading.number(SPACE), dimension, made_for)
     _put_clusters(reading, clusters, reading.number(SPACE), made_at)
     reading.set_number(NEXT_ID, max(reading.number(NEXT_ID), *clusters, 0) + 1)
     _log(reading, None)
 
 
-def _clusters_of_rows(reading: Reading, dimension: int, made_for: dict[int, int]) -> dict[int, Cluster]:
-    """The clusters as the rows of their faces describe them."""
+def _clusters_of_rows(
+    reading: Reading, space: int, dimension: int, made_for: dict[int, int]
+) -> dict[int, Cluster]:
+    """The clusters as the rows of their faces, those of one space, describe them."""
     photo_ids, indices, rows = read_faces(reading)
     inside = np.flatnonzero((rows["cluster"] != 0) & (rows["flags"] & GONE == 0))
-    sums = (rows["flags"] & DESCRIBES > 0) & (rows["space"] == reading.number(SPACE))
+    sums = (rows["flags"] & DESCRIBES > 0) & (rows["space"] == space)
     clusters: dict[int, Cluster] = {}
     for start in range(0, len(inside), PAGE_PHOTOS):
         page = inside[start : start + PAGE_PHOTOS]
@@ -900,7 +913,7 @@ def _check_rows(reading: Reading, photo_ids: Ids, rows: Rows, pending: set[int])
 
 def _check_clusters(reading: Reading, ids: Ids, heads: Rows, sums: list[bytes]) -> Iterator[tuple[int, str]]:
     dimension, space = reading.number(DIMENSION), reading.number(SPACE)
-    expected = _clusters_of_rows(reading, dimension, {})
+    expected = _clusters_of_rows(reading, space, dimension, {})
     for number in sorted(expected.keys() ^ set(ids.tolist())):
         yield 0, f"cluster {number} is not the one that faces are in"
     for number, head, total in zip(ids.tolist(), heads, sums, strict=True):
