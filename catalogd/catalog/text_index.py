@@ -504,6 +504,7 @@ class TextIndex:
         words = [item for part in parts for item in part.ways if not item.is_phrase and not item.is_wild]
         terms = {term for item in words for way in self._ways(field, item.text) for term in way}
         rest = [part.item for part in parts if part.item.is_phrase or part.item.is_wild]
+        terms = {term for term in terms if self._occur(field, [term])}
         return [Query.term_query(self._schema, field, term) for term in sorted(terms)] + [
             query for item in rest for query in self._item_queries(field, item)
         ]
@@ -536,7 +537,7 @@ class TextIndex:
         fields = [
             _weighted(field, query) for field in WORD_FIELDS for query in self._item_queries(field, item)
         ]
-        return Query.disjunction_max_query(fields, 0.1)
+        return fields[0] if len(fields) == 1 else Query.disjunction_max_query(fields, 0.1)
 
     def _item_queries(self, field: str, item: Item) -> list[Query]:
         """The ways in which a field may hold a word, a phrase, or a word with wildcards."""
@@ -544,8 +545,13 @@ class TextIndex:
             return self._wild_queries(field, item.text)
         if item.is_phrase:
             terms = self._terms(field, spaced(item.text))[:MOST_QUERY_WORDS]
-            return [self._row_of_terms(field, terms)] if terms else []
-        return [self._all_terms(field, terms) for terms in self._ways(field, spaced(item.text))]
+            return [self._row_of_terms(field, terms)] if terms and self._occur(field, terms) else []
+        ways = self._ways(field, spaced(item.text))
+        return [self._all_terms(field, terms) for terms in ways if self._occur(field, terms)]
+
+    def _occur(self, field: str, terms: list[str]) -> bool:
+        """Whether all terms occur in a field at all: one that can't match costs as much as one that does."""
+        return all(self._searcher.doc_freq(field, term) for term in terms)
 
     def _row_of_terms(self, field: str, terms: list[str]) -> Query:
         if field in _POSITIONED and len(terms) > 1:

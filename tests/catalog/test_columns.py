@@ -63,9 +63,9 @@ def with_facts(path: str, **changed: Any) -> Record:
     return photo(path, facts=msgspec.structs.replace(Facts("jpeg", 40, 30), **changed))
 
 
-def as_dict(found: Columns) -> dict[int, dict[str, object]]:
+def as_dict(found: Columns) -> dict[int, dict[str, str]]:
     """photo_id → column → value, strings instead of codes: what any two readers must agree on."""
-    rows = {}
+    rows: dict[int, dict[str, str]] = {}
     for row in np.flatnonzero(found.alive).tolist():
         values = {name: array[row].tolist() for name, array in found.arrays.items()}
         for kind in TERM_KINDS:

@@ -132,7 +132,7 @@ def test_photos_are_near_also_across_the_date_line_and_at_the_poles(
 
 
 def test_the_way_around_the_earth_is_right() -> None:
-    """A quarter of it from the equator to a pole, a degree of it, and half of it: 6371.0 km times the angle."""
+    """A quarter of it to a pole, a degree of it, and half of it: 6371.0 km times the angle."""
     apart = great_circle_km(np.array([90.0, 1.0, 0.0]), np.array([12.0, 0.0, 180.0]), 0.0, 0.0)
     assert apart.tolist() == pytest.approx(
         [6371.0088 * angle for angle in (math.pi / 2, math.pi / 180, math.pi)]
@@ -574,7 +574,7 @@ CONDITIONS = st.one_of(
     of_words("keyword", *WORDS, "*alt"),
     of_words("tag", *WORDS, "?obalt"),
     of_words("text", *WORDS),
-    of_words("any", *WORDS, "c*"),
+    of_words("any", *WORDS, "co*"),
     of_words("has", "tags", "text", "place"),
     of_words("is", "landscape", "raw"),
     st.builds(Condition, st.just("near"), numbers=st.sampled_from(((60.0, 5.0, 20.0), (60.5, 5.0, 1.0)))),
