@@ -1,4 +1,6 @@
-"""Synthetic embeddings of three difficulties, the same on every machine that runs the same numpy.
+"""Embeddings: synthetic ones of three difficulties, and real ones multiplied.
+
+They are the same on every machine that runs the same numpy.
 
 Real catalogs of 500,000 photos are not at hand, and an index that is tuned on one easy set fails
 on others, so there are three (the mean cosine of the 10th neighbour at 500,000 x 384 in brackets):
@@ -9,15 +11,24 @@ on others, so there are three (the mean cosine of the 10th neighbour at 500,000 
   plus noise: neighbourhoods are wide and no clustering separates them.
 - ``text`` (0.48): the photos of ``hard``, asked by queries from outside their distribution, as
   the embedding of a text lies apart from all embeddings of images.
+
+`real_set` draws as many as are wanted around the embeddings of a real catalog: each is a real one plus
+what another real one and one of its five nearest neighbours differ by, so that the spread is the
+measured one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from catalogd.catalog.store import Store
+from catalogd.models.joint import TextEncoder, labels
+from catalogd.settings import Settings
 
 Floats = npt.NDArray[np.float32]
 CHUNK = 20_000  # rows made at a time: 30 MB at 384 dimensions
@@ -43,6 +54,35 @@ def make_set(name: str, photos: int, dimension: int, queries: int = 200, seed: i
     if name == "text":
         asked = _as_text(rng, asked)
     return VectorSet(name, vectors, asked)
+
+
+def real_set(catalog: Path, photos: int, dimension: int, queries: int = 200, seed: int = 1) -> VectorSet:
+    """Around the embeddings of `catalog` of this dimension; a text space is asked with texts."""
+    rng = np.random.default_rng(seed)
+    with Store(catalog) as store:
+        space = next(name for name, held in store.spaces().items() if held == dimension)
+        real = store.iter_embeddings(space, -1, 1_000_000)[1].astype(np.float32)
+    neighbours = np.argsort(-(real @ real.T), axis=1)[:, 1:6]
+    vectors = np.empty((photos, dimension), np.float16)
+    for start, stop in _chunks(photos):
+        vectors[start:stop] = _around(rng, real, neighbours, stop - start)
+    if space.endswith("#joint"):
+        return VectorSet("real texts", vectors, _texts(rng, space, queries))
+    return VectorSet("real photos", vectors, _around(rng, real, neighbours, queries))
+
+
+def _around(rng: np.random.Generator, real: Floats, neighbours: npt.NDArray[np.int64], count: int) -> Floats:
+    at, other = rng.integers(len(real), size=(2, count))
+    near = neighbours[other, rng.integers(neighbours.shape[1], size=count)]
+    return _unit(real[at] + real[other] - real[near])
+
+
+def _texts(rng: np.random.Generator, space: str, count: int) -> Floats:
+    """A word of ImageNet each, alone or with a circumstance."""
+    words = [names[0] for names in labels()]
+    circumstances = ("", " at night", " in the snow", " with two children", " on a table")
+    chosen = [str(rng.choice(words)) + str(rng.choice(circumstances)) for _ in range(count)]
+    return TextEncoder(space, Settings()).encode(chosen).astype(np.float32)
 
 
 def _chunks(count: int) -> Iterator[tuple[int, int]]:

@@ -44,8 +44,8 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything a run and a query need."""
-    findings = [_python(), *_libraries(), _exiftool(settings), *_models(settings), _disk(settings)]
-    return [*findings, _shared_memory(settings), *_watches()]
+    findings = [_python(), *_libraries(), _vector_engine(settings), _exiftool(settings)]
+    return [*findings, *_models(settings), _disk(settings), _shared_memory(settings), *_watches()]
 
 
 def _python() -> Finding:
@@ -63,6 +63,16 @@ def _libraries() -> Iterator[Finding]:
             yield Finding(name, False, f"{purpose}: {error}", "pip install --force-reinstall catalogd")
         else:
             yield Finding(name, True, purpose)
+
+
+def _vector_engine(settings: Settings) -> Finding:
+    try:
+        importlib.import_module("faiss")
+    except ImportError:
+        text = "annoy: from 100,000 photos on a search by meaning takes several times as long as with faiss"
+        asked = settings.vector_engine == "faiss"
+        return Finding("vector engine", False if asked else None, text, "pip install 'catalogd[faiss]'")
+    return Finding("vector engine", True, "annoy" if settings.vector_engine == "annoy" else "faiss")
 
 
 def _exiftool(settings: Settings) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,15 @@ def test_exiftool_is_named_with_its_version_and_a_set_one_that_does_not_run_is_a
     assert finding.ok is verdict
     assert says in finding.text
     assert bool(finding.fix) is not verdict
+
+
+@pytest.mark.parametrize(("engine", "verdict"), [("auto", None), ("annoy", None), ("faiss", False)])
+def test_without_faiss_the_doctor_says_what_it_would_gain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, verdict: bool | None
+) -> None:
+    settings = Settings(catalog=tmp_path / "catalog", model_cache=tmp_path / "models", vector_engine=engine)
+    assert [finding.ok for finding in examine(settings) if finding.name == "vector engine"] == [True]
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    [finding] = [finding for finding in examine(settings) if finding.name == "vector engine"]
+    assert finding.ok is verdict
+    assert finding.fix == "pip install 'catalogd[faiss]'"

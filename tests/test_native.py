@@ -1,4 +1,4 @@
-"""The frame kernels against slow twins in numpy, written from the definitions."""
+"""The kernels against slow twins in numpy, written from the definitions."""
 
 from __future__ import annotations
 
@@ -309,3 +309,59 @@ def test_a_very_wide_row_does_not_overflow():
     frame = np.zeros((4, 60_000, 3), np.uint8)
     frame[:] = (0, 0, 255)
     assert _native.quality(frame)["colourfulness"] == pytest.approx(0.3 * 255, rel=1e-6)
+
+
+KERNELS = [_native.dot_rows, _native.dot_rows_portable]
+
+
+def halves(count, dimension, seed=0):
+    """`int16[count, dimension]`: the bits of finite float16, subnormal ones and both zeros among them."""
+    bits = np.random.default_rng(seed).integers(0, 1 << 16, (count, dimension)).astype(np.uint16)
+    bits[(bits & 0x7C00) == 0x7C00] &= 0x83FF
+    return bits.view(np.int16)
+
+
+@pytest.mark.parametrize("dot_rows", KERNELS)
+@given(count=st.integers(0, 40), dimension=st.integers(1, 80), seed=st.integers(0, 99))
+def test_dot_products_of_stored_vectors_are_those_of_numpy(dot_rows, count, dimension, seed):
+    vectors = halves(count, dimension, seed)
+    rng = np.random.default_rng(seed)
+    query = rng.standard_normal(dimension).astype(np.float32)
+    wide = vectors.view(np.float16).astype(np.float64)
+    found = np.full(count, np.nan, np.float32)
+    dot_rows(vectors, None, query, found)
+    bound = 1e-6 * (np.abs(wide) @ np.abs(query)) + 1e-30
+    assert (np.abs(found - wide @ query) <= bound).all()
+    rows = rng.integers(0, max(count, 1), 30 if count else 0)
+    chosen = np.empty(len(rows), np.float32)
+    dot_rows(vectors, rows, query, chosen)
+    assert np.array_equal(chosen, found[rows])
+
+
+@pytest.mark.parametrize("dot_rows", KERNELS)
+def test_every_float16_is_the_same_number_in_a_product(dot_rows):
+    bits = np.arange(65_536, dtype=np.uint16)
+    vectors = np.zeros((65_536, 9), np.uint16)
+    vectors[:, 0] = vectors[:, 8] = bits  # in the wide part of a row, and in its rest
+    found = np.empty(65_536, np.float32)
+    value = bits.view(np.float16).astype(np.float32)
+    for place in (0, 8):
+        query = np.zeros(9, np.float32)
+        query[place] = 1
+        finite = np.isfinite(value)
+        dot_rows(vectors.view(np.int16), None, query, found)
+        assert np.array_equal(found[finite], value[finite])
+        assert not np.isfinite(found[~finite]).any()
+
+
+def test_dot_products_refuse_rows_that_are_not_there_and_lengths_that_differ():
+    vectors, query, out = halves(4, 8), np.ones(8, np.float32), np.empty(2, np.float32)
+    for rows in ([0, 4], [-1, 0], [0, 1 << 62]):
+        with pytest.raises(IndexError, match="rows of vectors"):
+            _native.dot_rows(vectors, np.array(rows, np.int64), query, out)
+    with pytest.raises(ValueError, match="as long as a row"):
+        _native.dot_rows(vectors, np.array([0, 1]), query[:7], out)
+    with pytest.raises(ValueError, match="one number a row"):
+        _native.dot_rows(vectors, None, query, out)
+    with pytest.raises(TypeError):
+        _native.dot_rows(vectors.astype(np.float32), None, query, out)

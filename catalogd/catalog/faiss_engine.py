@@ -6,9 +6,11 @@ what faiss ranks by is the cosine.
 
 Note [looking on]. No number of lists is enough for every query: a text lies off all photos, and a
 filter may leave nothing near the query, by chance or because it keeps one year and the query asks for
-another. So lists are looked at in steps, from the nearest centre outwards, a step being `STEP_ROWS`
-*open* vectors, those that may be found; the search ends after the first step that brought nothing
-new among the best.
+another. So the lists nearest to the query, with `FIRST_ROWS` *open* vectors, those that may be found,
+are looked at first. The k-th best of them is what a vector in any other list must beat. By how much
+cosines differ from those of their centres is measured on a sample, for each query anew; taken as a
+normal distribution it tells how many better ones each other list may hold. Lists are looked at until
+what the rest may hold is less than `MISSED` of the hits.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from catalogd.catalog.manifest import HASH_BYTES, Manifest, require_space
-from catalogd.catalog.vectors import Bits, Floats, Mask, Rows, float32_of
+from catalogd.catalog.manifest import HASH_BYTES, VECTORS_FILE, Manifest, require_space
+from catalogd.catalog.vectors import Bits, Floats, Mask, Rows, dot, float32_of
 
 NAME = "faiss"
 LISTS_FILE = "lists.faiss"
@@ -31,10 +33,11 @@ FILES = (LISTS_FILE,)
 
 # Chosen by bench/bench_vectors.py at 500,000 x 384.
 LIST_ROWS = 256  # vectors a list on average
-STEP_ROWS = 8_000  # open vectors that are compared with the query before looking back
-STEP_ROWS_PER_HIT = 30  # when more than a few hundred hits are asked for
-SETTLED = 0.01  # share of the hits that a step may bring, and be the last one: none below 100 hits
-EXACT_STEPS = 5  # rows of so many steps are looked at without lists: that costs no more
+FIRST_ROWS = 4_000  # open vectors that are compared with the query before looking on
+FIRST_ROWS_PER_HIT = 10  # when more than a few hundred hits are asked for
+MISSED = 0.01  # share of the hits that may be expected in lists that are not looked at
+EXACT_ROWS = 40_000  # open vectors that are looked at without lists: that costs no more
+SPREAD_ROWS = 2_000  # the sample by which cosines are compared with those of the centres: 0.2 ms
 SPARE = 16  # more hits than asked for: sums of another order may swap equals
 SAMPLE_ROWS_PER_LIST = 48  # the centres are found from
 ROUNDS = 8  # of k-means: more gain no recall
@@ -116,20 +119,24 @@ def _write(index: Any, path: Path) -> None:
 
 def load(folder: Path, manifest: Manifest) -> InvertedLists:
     """Map what `build` wrote; it must have been verified."""
-    return InvertedLists(folder / LISTS_FILE)
+    vectors = np.memmap(folder / VECTORS_FILE, "<i2", "r", shape=(manifest.count, manifest.dimension))
+    return InvertedLists(folder / LISTS_FILE, vectors)
 
 
 class InvertedLists:
     """The lists of one generation, mapped, and which rows they hold."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, vectors: Bits) -> None:
         faiss = _faiss()
         self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-        self._centres: Floats = self._index.quantizer.reconstruct_n(0, self._index.nlist)
         sizes, self._rows = self._read_lists()
         self._lists = np.flatnonzero(sizes)  # those that hold anything
+        self._centres: Floats = self._index.quantizer.reconstruct_n(0, self._index.nlist)[self._lists]
         self._sizes = sizes[self._lists]
         self._starts = np.cumsum(self._sizes) - self._sizes  # of the lists in `_rows`
+        places = np.linspace(0, len(vectors) - 1, min(len(vectors), SPREAD_ROWS)).astype(np.int64)
+        self._sample: Bits = vectors[self._rows[places]]
+        self._sample_lists = np.searchsorted(self._starts, places, "right") - 1
 
     def _read_lists(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
         """The size of each list, and the rows list by list."""
@@ -147,40 +154,51 @@ class InvertedLists:
 
     def candidates(self, query: Floats, k: int, open_rows: Mask, count: int) -> Rows | None:
         """Rows with the k best of the `count` ones that are open; None: look at all of these instead."""
-        step = max(STEP_ROWS, STEP_ROWS_PER_HIT * k)
-        if count <= EXACT_STEPS * step:
+        first = max(FIRST_ROWS, FIRST_ROWS_PER_HIT * k)
+        if count <= max(EXACT_ROWS, first):
             return None
-        parameters, in_lists = {}, self._sizes
+        options, held = {}, self._sizes
         if count < len(open_rows):
-            parameters["sel"] = _faiss().IDSelectorBitmap(np.packbits(open_rows, bitorder="little"))
-            in_lists = np.add.reduceat(
-                open_rows.take(self._rows).view(np.uint8), self._starts, dtype=np.int64
-            )
-        order = np.argsort(-(self._centres[self._lists] @ query))
-        order = order[in_lists[order] > 0]
-        ends = np.searchsorted(np.cumsum(in_lists[order]), np.arange(step, count + step, step)) + 1
-        return self._look_on(query, k, np.split(self._lists[order], np.unique(ends)), parameters)
+            options["sel"] = _faiss().IDSelectorBitmap(np.packbits(open_rows, bitorder="little"))
+            held = self._open_in_lists(open_rows)
+        near = self._centres @ query
+        lists = np.argsort(-near)
+        nearest = int(np.searchsorted(np.cumsum(held[lists]), first)) + 1
+        rows, scores = self._search(query, k + SPARE, lists[:nearest], options)
+        promising = self._promising(query, k, near, held, lists[nearest:], _least(scores, k))
+        more, _ = self._search(query, k + SPARE, promising, options)
+        return np.concatenate([rows, more])
 
-    def _look_on(self, query: Floats, k: int, steps: list[Rows], parameters: dict[str, Any]) -> Rows:
-        """Note [looking on]."""
-        rows, scores = self._search(query, k + SPARE, steps[0], parameters)
-        for lists in steps[1:]:
-            if not len(lists):
-                break
-            more, more_scores = self._search(query, k + SPARE, lists, parameters)
-            least = np.partition(scores, len(scores) - k)[len(scores) - k] if len(scores) >= k else -np.inf
-            rows, scores = np.concatenate([rows, more]), np.concatenate([scores, more_scores])
-            if np.count_nonzero(more_scores > least) <= SETTLED * k:
-                break
-        return rows
+    def _open_in_lists(self, open_rows: Mask) -> Rows:
+        return np.add.reduceat(open_rows.take(self._rows).view(np.uint8), self._starts, dtype=np.int64)
 
-    def _search(self, query: Floats, k: int, lists: Rows, parameters: dict[str, Any]) -> tuple[Rows, Floats]:
-        """The k best open rows of `lists`, and their cosines."""
-        faiss = _faiss()
-        chosen = faiss.SearchParametersIVF(nprobe=len(lists), **parameters)
+    def _promising(self, query: Floats, k: int, near: Floats, held: Rows, lists: Rows, least: float) -> Rows:
+        """Those of `lists` that may hold more than `MISSED` of the k best. Note [looking on].
+
+        `near`: the cosines of all centres; `held`: how many open vectors each list holds.
+        """
+        differs = dot(self._sample, query) - near[self._sample_lists]
+        beyond = least - near[lists] - differs.mean()
+        deviations = np.maximum(beyond, 0.0) / max(float(differs.std()), 1e-6)
+        expected = 0.5 * held[lists] * np.exp(-0.5 * np.square(deviations))  # bounds the normal tail
+        order = np.argsort(expected)
+        promising: Rows = lists[order[np.searchsorted(np.cumsum(expected[order]), MISSED * k) :]]
+        return promising
+
+    def _search(self, query: Floats, k: int, lists: Rows, options: dict[str, Any]) -> tuple[Rows, Floats]:
+        """The k best open rows of `lists`, places in `_lists`, and their cosines."""
+        if not len(lists):
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        faiss, numbers = _faiss(), self._lists[lists]
+        chosen = faiss.SearchParametersIVF(nprobe=len(lists), **options)
         rows, scores = np.empty(k, np.int64), np.empty(k, np.float32)
         of_centres = np.zeros(len(lists), np.float32)
-        pointers = [faiss.swig_ptr(array) for array in (query, lists, of_centres, scores, rows)]
+        pointers = [faiss.swig_ptr(array) for array in (query, numbers, of_centres, scores, rows)]
         self._index.search_preassigned_c(1, pointers[0], k, *pointers[1:], False, chosen)
         found = rows >= 0
         return rows[found], scores[found]
+
+
+def _least(scores: Floats, k: int) -> float:
+    """What a better one than the k-th best must beat."""
+    return float(np.partition(scores, len(scores) - k)[len(scores) - k]) if len(scores) >= k else -np.inf

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import resource
 import shutil
@@ -21,9 +23,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from catalogd.catalog import annoy_engine, embedding_index, faiss_engine, generations, manifest, vectors
-from catalogd.catalog.embedding_index import EmbeddingIndex, seal_generation, space_folder
-from catalogd.catalog.generations import ENGINES, build_generation, live_generation
+from catalogd.catalog import annoy_engine, embedding_index, faiss_engine, generations, manifest
+from catalogd.catalog.embedding_index import Allowed, EmbeddingIndex, seal_generation, space_folder
+from catalogd.catalog.generations import ENGINES, build_generation, choose_engine, live_generation
 from catalogd.catalog.store import Store
 from catalogd.errors import CatalogFullError
 from catalogd.records import Change, Facts, Missing, Output, Record, Stat
@@ -111,8 +113,8 @@ def _recall(
 def _engines_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As they are where there are many photos: of 12,000 of 48 numbers a plain scan costs less."""
     monkeypatch.setattr(annoy_engine, "INSPECTION_VALUES", 1)
-    monkeypatch.setattr(faiss_engine, "STEP_ROWS", 1_000)
-    monkeypatch.setattr(faiss_engine, "STEP_ROWS_PER_HIT", 2)
+    monkeypatch.setattr(faiss_engine, "FIRST_ROWS", 500)
+    monkeypatch.setattr(faiss_engine, "EXACT_ROWS", 500)
 
 
 @pytest.fixture(scope="module", params=sorted(ENGINES))
@@ -178,13 +180,6 @@ def _live(catalog: Path) -> str | None:
 # -- what is found
 
 
-def test_every_finite_float16_widens_to_the_same_float32() -> None:
-    halves = np.arange(65_536, dtype=np.uint16)
-    halves = halves[(halves & 0x7C00) != 0x7C00]
-    widened = vectors.float32_of(halves.view(np.int16))
-    assert np.array_equal(widened, halves.view(np.float16).astype(np.float32))
-
-
 def test_a_small_space_is_searched_exactly_without_a_generation(small: tuple[Store, EmbeddingIndex]) -> None:
     store, index = small
     for query in _clustered(20, seed=2):
@@ -217,7 +212,7 @@ def _proposed(catalog: Path, query: Floats, open_rows: npt.NDArray[np.bool_]) ->
 def test_the_engine_answers_the_common_search(catalog: Path) -> None:
     proposed = _proposed(catalog, _clustered(1, seed=2)[0], np.ones(PHOTOS, np.bool_))
     assert proposed is not None
-    assert 10 <= proposed <= 300
+    assert 10 <= proposed <= annoy_engine.CANDIDATES
 
 
 def test_the_engine_answers_behind_a_filter_of_half(catalog: Path) -> None:
@@ -263,6 +258,38 @@ def test_allowed_photos_that_are_unknown_find_nothing(index: EmbeddingIndex) -> 
     query = _clustered(1, seed=2)[0]
     assert index.search(query, 10, np.empty(0, np.int64)) == []
     assert index.search(query, 10, np.array([0, 1, (1 << 63) - 1], np.int64)) == []
+
+
+@pytest.mark.parametrize("share", [0.95, 0.5, 0.01, 0.0])
+def test_a_mask_allows_what_its_ids_allow_also_beside_the_generation(
+    store: Store, index: EmbeddingIndex, share: float
+) -> None:
+    _fill(store, _clustered(300, seed=3), first=PHOTOS)
+    store.commit([Missing(b"/photos/55.jpg", 1.0)], PROFILE)
+    index.refresh()
+    ids = store.photo_ids()
+    mask = np.random.default_rng(3).random(len(ids)) < share
+    for query in _clustered(5, seed=2):
+        assert index.search(query, 10, Allowed(ids, mask)) == index.search(query, 10, ids[mask])
+    few = Allowed(ids[::7], mask[::7])
+    assert index.search(query, 10, few) == index.search(query, 10, few.ids[few.mask])
+
+
+def test_stored_vectors_can_be_had_by_id_and_all_in_turn(store: Store, index: EmbeddingIndex) -> None:
+    gone = _id(store, 55)
+    store.commit([Missing(b"/photos/55.jpg", 1.0)], PROFILE)
+    stored = _clustered(PHOTOS, seed=1).astype(np.float16)
+    wanted = np.sort(np.array([_id(store, 7), _id(store, 123), 5], np.int64))
+    ids, found = index.vectors_of(wanted)
+    assert found.dtype == np.float32
+    assert {i: vector.tolist() for i, vector in zip(ids.tolist(), found, strict=True)} == {
+        _id(store, number): stored[number].tolist() for number in (7, 123)
+    }
+    chunks = list(index.iter_all(1000))
+    assert max(len(ids) for ids, _ in chunks) <= 1000
+    everything = np.concatenate([ids for ids, _ in chunks])
+    assert np.array_equal(everything, np.setdiff1d(store.photo_ids(), [gone]))
+    assert np.concatenate([vectors for _, vectors in chunks]).shape == (PHOTOS - 1, DIMENSION)
 
 
 def test_equal_photos_come_by_photo_id(small: tuple[Store, EmbeddingIndex]) -> None:
@@ -488,6 +515,84 @@ def test_a_trimmed_change_log_costs_speed_but_no_hits(
     assert index.check() == []
 
 
+# -- engines
+
+
+def test_the_best_engine_that_is_installed_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert [choose_engine(wanted).NAME for wanted in ("auto", "annoy", "faiss")] == [
+        "faiss",
+        "annoy",
+        "faiss",
+    ]
+    monkeypatch.setattr(faiss_engine, "is_installed", lambda: False)
+    assert choose_engine("auto").NAME == "annoy"
+    assert not caplog.text
+    assert choose_engine("faiss").NAME == "annoy"
+    assert "pip install 'catalogd[faiss]'" in caplog.text
+
+
+def test_a_generation_whose_engine_is_gone_is_searched_exactly_until_it_is_sealed_again(
+    catalog: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    engine: str,
+) -> None:
+    other = next(name for name in ENGINES if name != engine)
+    monkeypatch.setattr(ENGINES[engine], "is_installed", lambda: False)
+    index = EmbeddingIndex(space_folder(catalog, SPACE), store, SPACE, Settings(exact_below=200))
+    assert f"{engine} is not installed any more" in caplog.text
+    assert _recall(store, index, _clustered(5, seed=2)) == 1.0
+    assert not index.wants_seal(idle=False)
+    assert index.wants_seal(idle=True)
+    before = _live(catalog)
+    build_generation(space_folder(catalog, SPACE), store, SPACE, other)
+    assert _live(catalog) == before
+    index.refresh()
+    assert index._generation is not None
+    assert index._generation.manifest.engine == other
+    assert not index.wants_seal(idle=True)
+    assert index.check() == []
+    index.close()
+
+
+def test_a_generation_of_an_engine_that_nobody_knows_is_not_used(
+    catalog: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.delitem(ENGINES, engine)
+    assert _live(catalog) is None
+    assert "is not among this version's" in caplog.text
+
+
+@pytest.mark.parametrize("engine", ["annoy"], indirect=True)
+def test_a_generation_of_annoy_is_what_format_1_always_was(catalog: Path) -> None:
+    """Its manifest's hash, made without our own record: a former catalogd reads it, and we its."""
+    (path,) = space_folder(catalog, SPACE).glob("gen-*/manifest.json")
+    signed = json.loads(path.read_text())
+    fields = "format space commit count dimension axes shadow_length metric trees seed files"
+    assert list(signed["manifest"]) == fields.split()
+    assert signed["manifest"]["format"] == 1
+    signed["manifest"]["files"] = dict(sorted(signed["manifest"]["files"].items()))
+    content = json.dumps(signed["manifest"], separators=(",", ":"), ensure_ascii=False).encode()
+    assert hashlib.sha256(content).hexdigest() == signed["sha256"]
+
+
+@pytest.mark.parametrize("engine", ["annoy"], indirect=True)
+def test_what_the_trees_missed_is_noticed(
+    store: Store, index: EmbeddingIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trees missed half of what is near some texts, and nothing in their answers showed it."""
+    nearest = annoy_engine.Trees._nearest
+
+    def half(self: annoy_engine.Trees, query: Floats, count: int, inspected: int) -> object:
+        return nearest(self, query, count, inspected)[::2]
+
+    monkeypatch.setattr(annoy_engine.Trees, "_nearest", half)
+    assert _recall(store, index, _clustered(10, seed=2)) == 1.0
+
+
 # -- damage
 
 
@@ -523,7 +628,7 @@ from catalogd.catalog import annoy_engine, faiss_engine
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.store import Store
 from catalogd.settings import Settings
-annoy_engine.INSPECTION_VALUES, faiss_engine.STEP_ROWS = 1, 1000
+annoy_engine.INSPECTION_VALUES, faiss_engine.EXACT_ROWS = 1, 1000
 catalog = Path(sys.argv[1])
 with Store(catalog) as store:
     index = EmbeddingIndex(space_folder(catalog, "{SPACE}"), store, "{SPACE}", Settings(exact_below=500))

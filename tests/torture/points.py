@@ -12,7 +12,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from catalogd.catalog import Catalog, embedding_index, sealing
+from catalogd.catalog import Catalog, embedding_index, generations, sealing
 from catalogd.catalog.environment import Environment
 from catalogd.catalog.store import Store
 from catalogd.catalog.text_index import TextIndex
@@ -30,6 +30,7 @@ WRITER_POINTS = (
 )
 SEALING_POINTS = (
     "while a generation is built",
+    "after the engine's files, before the manifest",
     "before a generation's rename",
     "after a generation's rename",
 )
@@ -62,7 +63,9 @@ def sealing_at(point: str, journal: str) -> None:
     place = point.removesuffix(" of all")
     die = _death(journal, point)
     if place == "while a generation is built":
-        _at(embedding_index, "_write_trees", before=die)
+        _at(generations, "_write_index", before=die)
+    elif place == "after the engine's files, before the manifest":
+        _at(generations, "_write_index", after=die)
     elif place == "before a generation's rename":
         _at(os, "rename", before=die)
     else:

@@ -98,9 +98,11 @@ def test_a_writer_that_dies_at_a_named_point_is_replaced(tmp_path: Path, point: 
     assert_unharmed(library, before)
 
 
-@pytest.mark.parametrize("point", SEALING_POINTS)
-def test_a_sealing_that_dies_at_a_named_point_is_made_good_by_a_later_one(tmp_path: Path, point: str) -> None:
-    library = Library(tmp_path)
+@pytest.mark.parametrize(("point", "engine"), zip(SEALING_POINTS, ("faiss", "annoy") * 2, strict=True))
+def test_a_sealing_that_dies_at_a_named_point_is_made_good_by_a_later_one(
+    tmp_path: Path, point: str, engine: str
+) -> None:
+    library = Library(tmp_path, vector_engine=engine)
     library.add(*[f"good-{number}.jpg" for number in range(40)])
     die_at(library, point)
     library.add(*[f"good-more-{number}.jpg" for number in range(30)])
@@ -122,7 +124,7 @@ def test_everything_may_die_between_a_commit_and_its_answer(tmp_path: Path) -> N
 @pytest.mark.parametrize("round_number", range(5))
 @pytest.mark.parametrize("point", [*WRITER_POINTS, *SEALING_POINTS])
 def test_everything_may_die_at_a_named_point(tmp_path: Path, point: str, round_number: int) -> None:
-    library = Library(tmp_path)
+    library = Library(tmp_path, vector_engine=("annoy", "faiss")[round_number % 2])
     library.add(*[f"good-{number}.jpg" for number in range(60 + round_number)])
     before = library.hashes()
     die_at(library, point + OF_ALL)
