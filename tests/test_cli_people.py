@@ -12,7 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from catalogd.cli import cli
+from catalogd.metadata.xmp_facts import read_xmp
+from catalogd.records import Proposal
 from catalogd.settings import Settings
+from catalogd.sync.packet import Packet, key
 from catalogd.thumbnails import ThumbnailStore
 from tests.catalog.family import Family, library, shot
 from tests.test_cli import catalogd
@@ -207,3 +210,50 @@ def test_clusters_are_made_anew_while_no_run_is_alive(tmp_path: Path) -> None:
     assert told == "1 people and clusters before, 1 now\n"
     with Family(Settings(catalog=tmp_path / "catalog")) as family:
         assert len(family.photos_of("Anna")) == 4
+
+
+# ── for other programs ────────────────────────────────────────────────────────────────────────
+
+
+def test_names_and_ratings_reach_sidecars(tmp_path: Path) -> None:
+    """A stranger's region stays as it is; stars are written only when they are asked for."""
+    with Family(Settings(catalog=tmp_path / "catalog")) as family:
+        folder = tmp_path / "p"
+        folder.mkdir()
+        paths = [str(folder / f"{name}.jpg") for name in ("1", "2", "3")]
+        for path in paths:
+            Path(path).write_bytes(b"x")
+        family.commit(*(shot(path, "a", "b") for path in paths))
+        family.catalog.follow(force=True)
+        people = Shell(family)
+        people("name", people.number(paths[0]), "Anna")
+        family.user.put_proposals({family.id_of(paths[0]): Proposal(rating=4, made_by="cull")})
+
+        def sync(*options: str) -> dict[str, Any]:
+            arguments = ["--catalog", str(family.settings.catalog), "sync", "xmp", *options]
+            done = CliRunner().invoke(cli, arguments)
+            assert done.exit_code == 0, done.output
+            return read_facts(Path(paths[0] + ".xmp"))
+
+        facts = sync()
+        assert (facts["people"], facts["rating"]) == (("Anna",), None)
+        assert {region.name for region in facts["regions"]} == {"Anna", ""}
+        assert "People|Anna" in facts["keyword_paths"]
+        people("name", "Anna", "Anna Núñez")
+        facts = sync()
+        assert facts["people"] == ("Anna Núñez",)
+        assert [path for path in facts["keyword_paths"] if "Anna" in path] == ["People|Anna Núñez"]
+        assert sync("--fields", "rating")["rating"] == 4
+        assert sync()["rating"] == 4
+        people("not", "Anna Núñez", paths[0])
+        facts = sync()
+        assert facts["people"] == ()
+        assert not any("Anna" in path for path in facts["keyword_paths"])
+
+
+def read_facts(sidecar: Path) -> dict[str, Any]:
+    """What a program reads that knows nothing of catalogd's own records."""
+    packet = Packet.read(sidecar.read_bytes())
+    own = [name for name in packet.properties if name.startswith(key("catalogd:"))]
+    facts = read_xmp(packet.edited(dict.fromkeys(own)))
+    return {name: getattr(facts, name) for name in ("people", "rating", "regions", "keyword_paths")}

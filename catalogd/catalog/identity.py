@@ -84,9 +84,39 @@ class Identities:
     persons: Mapping[int, Person]
     ids_by_name: Mapping[str, int]  # folded names and aliases
     named_only: Mapping[int, Ids]  # person → photos whose file names it beside no face: int64[m], ascending
+    named_beside: Mapping[int, tuple[int, ...]]  # photo → persons, the same the other way round
     undecided: Mapping[int, tuple[int, ...]]  # cluster → those who have equally much of it
     votes: Mapping[int, int]  # cluster → the person, before merges, by whose anchors it is owned
     constraints: Constraints
+
+
+NOBODY = Identities(NO_FACES, np.empty(0, np.int64), {}, {}, {}, {}, {}, {}, Constraints())
+
+
+def renamed_photos(before: Identities, after: Identities) -> list[int]:
+    """The photos that show a face by another name, or name somebody else beside all faces: ascending."""
+    if before is after:
+        return []
+    one, other = _named_faces(before), _named_faces(after)
+    changed = {photo_id for photo_id, _, _ in one ^ other}
+    beside = before.named_beside.keys() | after.named_beside.keys()
+    changed |= {
+        photo_id for photo_id in beside if _names_beside(before, photo_id) != _names_beside(after, photo_id)
+    }
+    return sorted(changed)
+
+
+def _named_faces(identities: Identities) -> set[tuple[int, int, str]]:
+    """Photo, index and name of all faces that have one."""
+    faces, names = identities.faces, {who: person.name for who, person in identities.persons.items()}
+    rows = np.flatnonzero(identities.person_of)
+    columns = (faces.photo_ids[rows], faces.indices[rows], identities.person_of[rows])
+    triples = zip(*(column.tolist() for column in columns), strict=True)
+    return {(photo_id, index, names[who]) for photo_id, index, who in triples if names[who]}
+
+
+def _names_beside(identities: Identities, photo_id: int) -> list[str]:
+    return [identities.persons[who].name for who in identities.named_beside.get(photo_id, ())]
 
 
 def identify(
@@ -190,6 +220,7 @@ class _Identification:
             self._persons,
             self._ids_by_name,
             {person_id: np.unique(np.array(found, np.int64)) for person_id, found in named_only.items()},
+            _turned(named_only),
             self._undecided,
             votes,
             constraints,
@@ -370,6 +401,15 @@ class _Identification:
         """The owner of the cluster of each face: int64[n]."""
         clusters, places = np.unique(self._faces.clusters, return_inverse=True)
         return np.array([owner.get(int(cluster), 0) for cluster in clusters], np.int64)[places.ravel()]
+
+
+def _turned(photos_by_person: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
+    """Photo → persons, from person → photos."""
+    found: dict[int, tuple[int, ...]] = {}
+    for person_id, photo_ids in photos_by_person.items():
+        for photo_id in photo_ids:
+            found[photo_id] = (*found.get(photo_id, ()), person_id)
+    return found
 
 
 def _enough(size: int) -> float:

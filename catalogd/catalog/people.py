@@ -23,14 +23,14 @@ import numpy as np
 from catalogd.catalog import faces, seeds
 from catalogd.catalog.clustering import Constraints
 from catalogd.catalog.columns import Columns
-from catalogd.catalog.environment import Ids
+from catalogd.catalog.environment import Ids, id_bytes
 from catalogd.catalog.identity import NO_FACES, FaceTable, Identities, identify
 from catalogd.catalog.journal import Mark, Person, folded, plain
 from catalogd.catalog.seeds import Seed, read_seeds
 from catalogd.catalog.store import Reading, Store
 from catalogd.catalog.user_data import NOTHING_SAID, UserData
 from catalogd.errors import UsageError
-from catalogd.records import Box
+from catalogd.records import Box, Record
 
 MOST_ANCHORS = 200  # of one name given: enough to find a cluster again, and 20 kB in the journal
 KEPT_S = 5.0  # reading 200,000 faces and working out who they are takes half a second
@@ -271,9 +271,30 @@ class People:
             found.append(NamedFace(int(table.indices[row]), box_of(table, row), name))
         return found
 
-    def names_on(self, photo_id: int) -> list[str]:
-        """The names of those whom a photo shows, each once, hidden ones too."""
-        return list(dict.fromkeys(face.name for face in self.faces_of(photo_id) if face.name))
+    def shown_on(self, record: Record) -> list[str]:
+        """The names of those whom a photo shows, each once; hidden ones too.
+
+        Whom its file names is among them, unless a person said otherwise.
+        """
+        identities = self.identities()
+        beside = [identities.persons[who].name for who in identities.named_beside.get(record.photo_id, ())]
+        if not self._is_taken_in(record):
+            beside += [self._called(name) for name in record.facts.people]
+        faces = [face.name for face in self.faces_of(record.photo_id)]
+        return list(dict.fromkeys(filter(None, [*faces, *beside])))
+
+    def _is_taken_in(self, record: Record) -> bool:
+        """Whether the names in the photo's file are among the seeds yet."""
+        with self._store.snapshot() as reading:
+            row = reading.get("seeds", id_bytes(record.photo_id)) if reading.has("seeds") else None
+        named = {seed.name for seed in seeds.decode_seeds(row)} if row else set()
+        return named >= set(record.facts.people)
+
+    def _called(self, name: str) -> str:
+        """How somebody is called here whom a file calls so."""
+        identities = self.identities()
+        person_id = identities.ids_by_name.get(folded(name))
+        return identities.persons[person_id].name if person_id else name
 
     def marks(self, rows: Iterable[int] | Ids) -> list[Mark]:
         """Faces, rows of the face table, so that they are found again anywhere."""

@@ -47,7 +47,8 @@ def sync() -> None:
 @click.option(
     "--fields",
     metavar="NAME,...",
-    help="Only these: keywords, caption, title, rating, faces, place, scores, ocr.  [default: all]",
+    help="Only these: keywords, caption, title, rating, faces, place, scores, ocr.  "
+    "[default: all but rating]",
 )
 @click.option(
     "--layout",
@@ -132,7 +133,7 @@ def _sync(
     settings: Settings, what: tuple[str, ...], options: Options, ledger: Ledger | None, tell: Tell
 ) -> Tally:
     """Sync the chosen photos, with progress on stderr; Ctrl-C ends it after what is in hand."""
-    from catalogd.daemon.sidecars import Told
+    from catalogd.daemon.sidecars import OwnWords, Told
     from catalogd.sync import sync_records
     from catalogd.sync.report import Tally
 
@@ -141,7 +142,9 @@ def _sync(
         records, total = chosen_records(settings, catalog, what)
         progress = _SyncProgress(total)
         wanted = itertools.takewhile(lambda record: not tally.interrupted, records)
-        with contextlib.closing(sync_records(progress.counting(wanted), options, settings, ledger)) as done:
+        own_of = OwnWords(settings, catalog, options.fields)
+        run = sync_records(progress.counting(wanted), options, settings, ledger, own_of)
+        with contextlib.closing(run) as done:
             for synced in done:
                 tally.add(synced, tell(catalog, synced))
                 told.add(synced)

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from catalogd.catalog import Catalog
+from catalogd.catalog.identity import NOBODY, Identities, renamed_photos
+from catalogd.catalog.user_data import UserData
 from catalogd.daemon.status import Lock, tell_sidecars
 from catalogd.errors import CatalogLockedError
 from catalogd.metadata.exiftool import find_exiftool
-from catalogd.records import Record, SidecarsKnown, display_path
+from catalogd.records import Proposal, Record, Region, SidecarsKnown, display_path
 from catalogd.settings import Settings
-from catalogd.sync import Ledger, Options, Synced, sync_records
+from catalogd.sync import Ledger, Options, Own, Synced, sync_records
 from catalogd.sync.policy import load_policy
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,23 @@ def known_from(synced: Synced, catalog: Catalog) -> SidecarsKnown | None:
         return None
     folder, name = os.path.split(path)
     return SidecarsKnown(folder, {name: synced.after})
+
+
+class OwnWords:
+    """What the catalog was told of photos by its owner: whose faces they show and, if asked for, stars."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, fields: Collection[str]) -> None:
+        self._people = catalog.people
+        self._proposals: Mapping[int, Proposal] = {}
+        if "rating" in fields:
+            with UserData(settings.catalog) as user:
+                self._proposals = user.proposals()
+
+    def __call__(self, record: Record) -> Own:
+        photo_id = record.photo_id
+        named = tuple(Region(face.box, face.name) for face in self._people.faces_of(photo_id) if face.name)
+        proposal = self._proposals.get(photo_id, Proposal())
+        return Own(tuple(self._people.shown_on(record)), named, proposal.rating, proposal.label)
 
 
 class Told:
@@ -77,7 +97,7 @@ class Told:
 
 
 class Keeper(threading.Thread):
-    """`catalogd run --sidecars`: the sidecars of photos that are committed follow behind.
+    """`catalogd run --sidecars`: the sidecars of photos follow what is committed, and who is named.
 
     The work is done by one process that gives way to the run. How far it has come is kept in
     `<catalog>/sync/reached`: the next run with sidecars goes on from there, the first begins with all
@@ -97,6 +117,7 @@ class Keeper(threading.Thread):
         self._mark = settings.catalog / "sync" / "reached"
         self._reached = _read_mark(self._mark)
         self._next = self._reached
+        self._people: Identities = NOBODY  # as the sidecars have it
         self._stopping = threading.Event()
         self.start()
 
@@ -113,7 +134,7 @@ class Keeper(threading.Thread):
     def run(self) -> None:
         try:
             while not self._stopping.is_set():
-                if self._reached < self._catalog.counts().commit:
+                if self._reached < self._catalog.counts().commit or self._named():
                     self._catch_up()
                 else:
                     self._stopping.wait(LOOK_EVERY_S)
@@ -122,13 +143,22 @@ class Keeper(threading.Thread):
 
     def _catch_up(self) -> None:
         options = Options(jobs=1, background=True)
-        with contextlib.closing(sync_records(self._changed(), options, self._settings, self._ledger)) as done:
+        own_of = OwnWords(self._settings, self._catalog, options.fields)
+        people = self._catalog.people.identities()
+        records = itertools.chain(self._catalog.iter_records_of(self._named()), self._changed())
+        run = sync_records(records, options, self._settings, self._ledger, own_of)
+        with contextlib.closing(run) as done:
             for synced in done:
                 self._note(synced)
                 if self._stopping.is_set():
                     return
+        self._people = people
         self._reached = self._next
         _write_mark(self._mark, self._reached)
+
+    def _named(self) -> list[int]:
+        """The photos that show somebody under another name than their sidecars say."""
+        return renamed_photos(self._people, self._catalog.people.identities())
 
     def _note(self, synced: Synced) -> None:
         written = synced.written

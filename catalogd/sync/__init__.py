@@ -27,6 +27,8 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from catalogd.errors import CatalogdError, ResourceError
 from catalogd.metadata.exiftool import Program, find_exiftool
 from catalogd.metadata.xmp import Value
@@ -34,7 +36,7 @@ from catalogd.records import Record, Stat, decode_record, encode
 from catalogd.settings import Settings
 from catalogd.sync import embed, replacing
 from catalogd.sync.exiftool_writer import ExiftoolWriter
-from catalogd.sync.fields import FIELDS, changes_for
+from catalogd.sync.fields import DEFAULT_FIELDS, DEFAULT_OWN, FIELDS, Own, changes_for
 from catalogd.sync.ledger import Entry, Ledger, values_before
 from catalogd.sync.naming import LAYOUTS, first_properties, sidecars_for
 from catalogd.sync.ownership import is_recorded, properties_of
@@ -42,7 +44,7 @@ from catalogd.sync.packet import Packet
 from catalogd.sync.policy import Policy, load_policy
 from catalogd.sync.sidecar import Written, write_sidecar
 
-__all__ = ["FIELDS", "LAYOUTS", "Ledger", "Options", "Synced", "sync_records", "undo"]
+__all__ = ["FIELDS", "LAYOUTS", "Ledger", "Options", "Own", "Synced", "sync_records", "undo"]
 
 BATCH_RECORDS = 16  # what a worker gets at a time: 50 ms of work, so that what crosses a pipe is no cost
 QUEUED_BATCHES = 4  # most that wait for one worker while another has nothing: memory stays flat
@@ -50,6 +52,7 @@ LEAST_RECORDS = 64  # fewer are done before the first worker has started
 MOST_JOBS = 16  # the disk's answers, not the cores, are what more would wait for
 NICENESS = 10  # of workers in the background: whatever else runs goes first
 
+_decode_own = msgspec.msgpack.Decoder(Own).decode
 _context = multiprocessing.get_context("spawn")  # fork copies locks, threads and LMDB handles
 
 
@@ -57,7 +60,7 @@ _context = multiprocessing.get_context("spawn")  # fork copies locks, threads an
 class Options:
     """What a run writes, and how."""
 
-    fields: tuple[str, ...] = FIELDS
+    fields: tuple[str, ...] = DEFAULT_FIELDS
     layout: str = "auto"  # of new sidecars, one of LAYOUTS
     only_missing: bool = False  # properties that have a value already are left as they are
     backup: bool = False  # keep what stood in a sidecar before catalogd's first write
@@ -80,10 +83,15 @@ class Synced(NamedTuple):
 
 
 def sync_records(
-    records: Iterable[Record], options: Options, settings: Settings, ledger: Ledger | None = None
+    records: Iterable[Record],
+    options: Options,
+    settings: Settings,
+    ledger: Ledger | None = None,
+    own_of: Callable[[Record], Own] = lambda record: DEFAULT_OWN,
 ) -> Generator[Synced, None, None]:
     """Bring the sidecars of photos up to date; yields each of them, in any order.
 
+    `own_of`: what catalogd was told of a photo; asked in this process, before the photo's turn.
     Without a `ledger` the run can't be taken back. Closing the generator ends the workers after what they
     have in hand. Raises SettingsError for the vocabulary file, ExiftoolError when there is no exiftool (but
     not in a dry run), ResourceError when a worker dies.
@@ -96,10 +104,10 @@ def sync_records(
     if len(first) < LEAST_RECORDS or (jobs == 1 and not options.background):
         with make() as syncer:
             for record in itertools.chain(first, rest):
-                yield from syncer.sync(record)
+                yield from syncer.sync(record, own_of(record))
         return
     with _Workers(jobs, make, NICENESS if options.background else 0) as workers:
-        yield from workers.run(itertools.chain(first, rest))
+        yield from workers.run((record, own_of(record)) for record in itertools.chain(first, rest))
 
 
 def undo(ledger: Ledger, settings: Settings) -> Generator[Synced, None, None]:
@@ -163,22 +171,22 @@ class _Syncer:
         if self._writer is not None:
             self._writer.__exit__(*failed)
 
-    def sync(self, record: Record) -> list[Synced]:
+    def sync(self, record: Record, own: Own) -> list[Synced]:
         """Each sidecar of the photo; one that is not where its record says is left to the next scan."""
         if record.missing_since is not None or not os.path.lexists(record.path):
             return []
         sidecars = sidecars_for(record.path, self._options.layout)
         if self._options.embed and record.path.rpartition(b".")[2].lower() in embed.EXTENSIONS:
             sidecars = [path for path in sidecars if os.path.lexists(path)]
-            return [self._embed(record), *(self._sync(record, path) for path in sidecars)]
-        return [self._sync(record, path) for path in sidecars]
+            return [self._embed(record, own), *(self._sync(record, own, path) for path in sidecars)]
+        return [self._sync(record, own, path) for path in sidecars]
 
-    def _sync(self, record: Record, path: bytes) -> Synced:
+    def _sync(self, record: Record, own: Own, path: bytes) -> Synced:
         before = _stat_of(path)
 
         def change(packet: Packet | None) -> Mapping[str, Value | None]:
             nonlocal before
-            changes = self._changes(record, packet)
+            changes = self._changes(record, own, packet)
             before = _stat_of(path)  # after it was read: when this is known, so is what was read
             if packet is None and any(changes.values()):
                 return {**first_properties(record.path, path), **changes}
@@ -197,9 +205,9 @@ class _Syncer:
         self._confirm(written)
         return Synced(record.path, written, before, _stat_if(path, written.digest_after))
 
-    def _embed(self, record: Record) -> Synced:
+    def _embed(self, record: Record, own: Own) -> Synced:
         assert self._writer is not None
-        change = functools.partial(self._changes, record)
+        change = functools.partial(self._changes, record, own)
         written = embed.write_embedded(
             record.path,
             change,
@@ -212,9 +220,9 @@ class _Syncer:
             self._confirm(written)
         return Synced(record.path, written)
 
-    def _changes(self, record: Record, packet: Packet | None) -> dict[str, Value | None]:
-        options = self._options
-        return changes_for(record, packet, self._policy, options.fields, only_missing=options.only_missing)
+    def _changes(self, record: Record, own: Own, packet: Packet | None) -> dict[str, Value | None]:
+        fields, only_missing = self._options.fields, self._options.only_missing
+        return changes_for(record, packet, self._policy, fields, only_missing=only_missing, own=own)
 
     def _note(self, path: bytes) -> Callable[[Written], None]:
         def note(written: Written) -> None:
@@ -284,7 +292,7 @@ class _Worker:
 
     def __init__(self, make: Callable[[], _Syncer], niceness: int) -> None:
         self.connection, theirs = _context.Pipe()
-        self.waiting: collections.deque[bytes] = collections.deque()  # encoded records
+        self.waiting: collections.deque[tuple[bytes, bytes]] = collections.deque()  # encoded Record and Own
         self.busy = False
         self._process = _context.Process(
             target=_work, args=(theirs, make, niceness), name="catalogd-sync", daemon=True
@@ -334,10 +342,10 @@ class _Workers:
         for worker in self._workers:
             worker.close()
 
-    def run(self, records: Iterable[Record]) -> Iterator[Synced]:
-        for record in records:
+    def run(self, records: Iterable[tuple[Record, Own]]) -> Iterator[Synced]:
+        for record, own in records:
             worker = self._workers[_shard(record.path) % len(self._workers)]
-            worker.waiting.append(encode(record))
+            worker.waiting.append((encode(record), encode(own)))
             worker.feed()
             while len(worker.waiting) >= QUEUED_BATCHES * BATCH_RECORDS:
                 yield from self._next()
@@ -372,14 +380,18 @@ def _work(
     with make() as syncer:
         for batch in _received(connection):
             try:
-                result: Any = [synced for row in batch for synced in syncer.sync(decode_record(row))]
+                result: Any = [
+                    synced
+                    for record, own in batch
+                    for synced in syncer.sync(decode_record(record), _decode_own(own))
+                ]
             except CatalogdError as error:
                 result = error
             with contextlib.suppress(OSError):  # the parent is gone: the next batch says so
                 connection.send(result)
 
 
-def _received(connection: multiprocessing.connection.Connection) -> Iterator[list[bytes]]:
+def _received(connection: multiprocessing.connection.Connection) -> Iterator[list[tuple[bytes, bytes]]]:
     with contextlib.suppress(EOFError, OSError):
         while True:
             yield connection.recv()

@@ -12,17 +12,20 @@ again with the same record, nothing is left to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from catalogd.metadata.xmp import Value
-from catalogd.records import Facts, Record, Region
+from catalogd.records import Box, Facts, Record, Region
 from catalogd.sync.keyword_lists import has_keywords, keyword_changes, keyword_removal, was_rewritten
 from catalogd.sync.ownership import Ours, is_recorded, properties_of
 from catalogd.sync.packet import Packet, bag, key, merged_language, same, text
 from catalogd.sync.policy import Policy, keywords_of
 from catalogd.sync.regions import (
     has_regions,
+    overlap,
     people_changes,
     people_removal,
     region_changes,
@@ -30,8 +33,11 @@ from catalogd.sync.regions import (
 )
 
 FIELDS = ("keywords", "caption", "title", "rating", "faces", "place", "scores", "ocr")
+# Stars and labels are proposals of catalogd until somebody asks for them to be written, by name.
+DEFAULT_FIELDS = tuple(field for field in FIELDS if field != "rating")
 
 Changes = dict[str, Value | None]
+SAME_BOX_IOU = 0.9  # a name belongs to this very box, which went through numbers of less precision
 SPOT_KM = 2.0  # a place farther away is not where the photo was taken: it is no Iptc4xmpCore:Location
 
 # Properties that have one text. Those of one field are one statement. Languages: a text in each.
@@ -67,12 +73,25 @@ _MODELS, _OCR = "catalogd:Models", "catalogd:OcrText"
 _OWN = {"scores": (*_QUALITY.values(), _MODELS), "ocr": (_OCR,)}
 
 
+class Own(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What catalogd was told of a photo by its owner; `DEFAULT_OWN` where nothing was."""
+
+    people: tuple[str, ...] | None = None  # who is shown; None: whom the file names
+    faces: tuple[Region, ...] = ()  # named ones, on the upright frame
+    rating: int | None = None  # -1 rejected, 0 to 5
+    label: str | None = None
+
+
+DEFAULT_OWN = Own()
+
+
 class _State(NamedTuple):
     """A sidecar while it is worked out: what it says now, what is to change, and what is then recorded."""
 
     properties: Mapping[str, Value]
     changes: Changes
     ours: Ours
+    own: Own
 
 
 Step = Callable[[_State, Record, Policy], _State]
@@ -85,6 +104,7 @@ def changes_for(
     fields: Collection[str] = FIELDS,
     *,
     only_missing: bool = False,
+    own: Own = DEFAULT_OWN,
 ) -> Changes:
     """The complete new value of each property that must differ from the packet; empty when none must.
 
@@ -92,7 +112,7 @@ def changes_for(
     `only_missing`: fields that say something already, whoever wrote it, are left alone too.
     """
     properties = properties_of(packet)
-    state = _State(properties, {}, Ours.of(properties))
+    state = _State(properties, {}, Ours.of(properties), own)
     for field in FIELDS:
         if field in fields and not (only_missing and _says_something(field, properties, record.facts)):
             state = _STEPS[field](state, record, policy)
@@ -130,25 +150,31 @@ def own_title(record: Record) -> str | None:
     return None
 
 
-def own_rating(record: Record) -> tuple[int | None, str | None]:
-    """Stars and label that a person gave in catalogd, where they cannot be given yet; models give none."""
-    return None, None
+def own_rating(record: Record, own: Own) -> tuple[int | None, str | None]:
+    """Stars and label that a person had catalogd propose; models give none."""
+    return own.rating, own.label
 
 
-def own_faces(record: Record) -> list[Region]:
-    """The faces that a model found, on the upright frame."""
-    found = (face for output in record.outputs.values() for face in output.faces or ())
-    return [Region(face.box) for face in found]
+def own_faces(record: Record, own: Own) -> list[Region]:
+    """The faces that a model found, on the upright frame, with the names that people gave them."""
+    found = (face.box for output in record.outputs.values() for face in output.faces or ())
+    return [Region(box, _name_of(box, own.faces)) for box in found]
 
 
-def _texts_of(field: str, record: Record) -> dict[str, str | None]:
+def _name_of(box: Box, named: Sequence[Region]) -> str:
+    """The name of the region that is this face; "" where there is none."""
+    best = max(named, key=lambda region: overlap(region.box, box), default=None)
+    return best.name if best is not None and overlap(best.box, box) >= SAME_BOX_IOU else ""
+
+
+def _texts_of(field: str, record: Record, own: Own) -> dict[str, str | None]:
     """What catalogd has to say in the properties of a field."""
     if field == "caption":
         return dict.fromkeys(_TEXTS[field], own_caption(record))
     if field == "title":
         return {"dc:title": own_title(record)}
     if field == "rating":
-        stars, label = own_rating(record)
+        stars, label = own_rating(record, own)
         return {"xmp:Rating": None if stars is None else str(stars), "xmp:Label": label}
     place = record.facts.place
     if place is None:
@@ -162,13 +188,13 @@ def _texts_of(field: str, record: Record) -> dict[str, str | None]:
 
 
 def _keywords(state: _State, record: Record, policy: Policy) -> _State:
-    wanted = keywords_of(record, policy)
+    wanted = keywords_of(record, policy, state.own.people)
     return _moved(state, *keyword_changes(state.properties, wanted, record.facts, state.ours))
 
 
 def _faces(state: _State, record: Record, policy: Policy) -> _State:
-    regions, ours = region_changes(state.properties, own_faces(record), record.facts, state.ours)
-    people, ours = people_changes(state.properties, regions, record.facts, ours)
+    regions, ours = region_changes(state.properties, own_faces(record, state.own), record.facts, state.ours)
+    people, ours = people_changes(state.properties, regions, record.facts, ours, state.own.people or ())
     return _moved(state, regions | people, ours)
 
 
@@ -193,7 +219,9 @@ def _text_step(field: str, together: bool = False) -> Step:
 
     def step(state: _State, record: Record, policy: Policy) -> _State:
         hides = field in ("caption", "title") and _is_said_in_photo(field, record.facts)
-        return _say(state, dict.fromkeys(_TEXTS[field]) if hides else _texts_of(field, record), together)
+        return _say(
+            state, dict.fromkeys(_TEXTS[field]) if hides else _texts_of(field, record, state.own), together
+        )
 
     return step
 
@@ -276,7 +304,7 @@ def _is_said_in_photo(field: str, facts: Facts) -> bool:
 
 
 def _moved(state: _State, changes: Changes, ours: Ours) -> _State:
-    return _State(state.properties, state.changes | changes, ours)
+    return state._replace(changes=state.changes | changes, ours=ours)
 
 
 def _recorded(state: _State) -> Changes:

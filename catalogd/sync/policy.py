@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +73,23 @@ def load_policy(settings: Settings) -> Policy:
     )
 
 
-def keywords_of(record: Record, policy: Policy) -> tuple[KeywordPath, ...]:
-    """The keywords that catalogd gives a photo: of its tags, the surest first, then people and places."""
+def keywords_of(
+    record: Record, policy: Policy, people: Sequence[str] | None = None
+) -> tuple[KeywordPath, ...]:
+    """The keywords that catalogd gives a photo: of its tags, the surest first, then people and places.
+
+    `people`: who is shown, as the owner says; None: as the file says.
+    """
     named = (list(_paths_of(name, policy)) for name in _sure_tags(record, policy))
     chosen = itertools.islice(filter(None, named), policy.most)
     tags = (_below(policy.parent, path) for paths in chosen for path in paths)
-    return _each_once([*tags, *_people(record, policy), *_places(record.facts.place, policy)])
+    return _each_once(
+        [
+            *tags,
+            *_people(record.facts.people if people is None else people, policy),
+            *_places(record.facts.place, policy),
+        ]
+    )
 
 
 # ── of a photo ────────────────────────────────────────────────────────────────────────────────
@@ -115,9 +126,9 @@ def _cased(tag: str, policy: Policy) -> KeywordPath:
     return tuple(map(_CASES[policy.case], _levels(tag.replace(SEPARATOR, " "))))
 
 
-def _people(record: Record, policy: Policy) -> Iterator[KeywordPath]:
+def _people(names: Iterable[str], policy: Policy) -> Iterator[KeywordPath]:
     if policy.people is not None:
-        for name in record.facts.people:
+        for name in names:
             yield from _entity(policy.people, [name], policy)
 
 

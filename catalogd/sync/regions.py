@@ -94,15 +94,20 @@ def region_removal(properties: Mapping[str, Value], ours: Ours) -> dict[str, Val
 
 
 def people_changes(
-    properties: Mapping[str, Value], regions: Mapping[str, Value | None], facts: Facts, ours: Ours
+    properties: Mapping[str, Value],
+    regions: Mapping[str, Value | None],
+    facts: Facts,
+    ours: Ours,
+    shown: Iterable[str] = (),
 ) -> tuple[dict[str, Value | None], Ours]:
-    """What must change so that those whose regions have a name are in PersonInImage, and its record.
+    """What must change so that PersonInImage has those whose regions have a name and `shown`, and its record.
 
     `regions`: the changes to the regions. A first list has the people in the photo itself too.
     """
     marked = {**properties, **regions}
     marks = [*(_mwg_marks(marked) or ()), *(_microsoft_marks(marked) or ())]
-    named = dict.fromkeys(mark.name for mark in marks if mark.kind == "Face" and mark.name)
+    in_regions = (mark.name for mark in marks if mark.kind == "Face" and mark.name)
+    named = dict.fromkeys([*in_regions, *shown])
     old = properties.get(key(_PEOPLE))
     if old is not None and old.kind == STRUCT:  # no list of names: nothing is known of it
         return {}, ours
@@ -290,7 +295,7 @@ def _new_marks(wanted: Iterable[_Mark], others: Sequence[_Mark], rejected: Itera
     known = [mark.box for mark in others if mark.kind == "Face" and mark.box is not None]
     known += [_recorded_box(entry) for entry in rejected]
     for mark in wanted:
-        if mark.box is not None and not any(_overlap(mark.box, box) >= SAME_FACE_IOU for box in known):
+        if mark.box is not None and not any(overlap(mark.box, box) >= SAME_FACE_IOU for box in known):
             yield mark
 
 
@@ -300,7 +305,7 @@ def _recorded_box(entry: str) -> Box:
     return x - width / 2, y - height / 2, width, height
 
 
-def _overlap(one: Box, other: Box) -> float:
+def overlap(one: Box, other: Box) -> float:
     """The share of their union that two boxes have in common."""
     across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])

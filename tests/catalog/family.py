@@ -11,7 +11,6 @@ import numpy as np
 from catalogd.catalog import Catalog
 from catalogd.catalog.faces import FaceFollower
 from catalogd.catalog.journal import Action
-from catalogd.catalog.people import Somebody
 from catalogd.catalog.user_data import Entry, UserData, new_action_id, new_person_id
 from catalogd.records import Box, Face, Facts, Output, Record
 from catalogd.settings import Settings

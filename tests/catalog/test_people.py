@@ -53,7 +53,7 @@ def test_a_name_is_found_by_alias_and_without_accents_when_nobody_else_has_it(fa
     assert family.people.names() == {"aña": ana, "the boss": ana, "ana": ben}
     family.act("name", ben, name="Aná")
     assert family.people.find("ana") is None
-    with pytest.raises(UnknownPersonError, match="Aña or Aná|Aná or Aña"):
+    with pytest.raises(UnknownPersonError, match=r"Aña or Aná|Aná or Aña"):
         family.people.who("ana")
 
 

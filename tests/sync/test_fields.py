@@ -397,7 +397,7 @@ def _captions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalogd whose captions and titles are the camera and the lens."""
     monkeypatch.setattr(fields, "own_caption", lambda record: record.facts.camera)
     monkeypatch.setattr(fields, "own_title", lambda record: record.facts.lens)
-    monkeypatch.setattr(fields, "own_rating", lambda record: (4, "Green"))
+    monkeypatch.setattr(fields, "own_rating", lambda record, own: (4, "Green"))
 
 
 def test_without_anything_of_its_own_catalogd_writes_nothing() -> None:
