@@ -407,8 +407,8 @@ class Catalog:
     def _by_name(self, selection: Selection, reverse: bool) -> Iterator[int]:
         """Folder by folder: only those that are looked at cost anything."""
         folders, names = selection.columns.folder, selection.columns.terms("folder")
-        selected = folders[selection.mask]
-        for code in sorted(np.unique(selected).tolist(), key=names.__getitem__, reverse=reverse):
+        codes = np.flatnonzero(np.bincount(folders[selection.mask])).tolist()
+        for code in sorted(codes, key=names.__getitem__, reverse=reverse):
             ids = selection.columns.ids[selection.mask & (folders == code)].tolist()
             paths = self._store.paths(ids)
             yield from sorted(paths, key=paths.__getitem__, reverse=reverse)

@@ -417,20 +417,20 @@ def near(columns: Columns, latitude: float, longitude: float, radius_km: float) 
     band = radius_km / _KM_PER_DEGREE
     found = in_range(columns.latitude, latitude - band, latitude + band, None)
     rows = np.flatnonzero(found)
-    apart_km = great_circle_km(columns.latitude[rows], columns.longitude[rows], latitude, longitude)
-    found[rows] = apart_km <= radius_km
+    angle = min(radius_km / EARTH_RADIUS_KM, math.pi)
+    apart = haversines(columns.latitude[rows], columns.longitude[rows], latitude, longitude)
+    found[rows] = apart <= math.sin(angle / 2) ** 2
     return found
 
 
-def great_circle_km(
+def haversines(
     latitudes: npt.NDArray[Any], longitudes: npt.NDArray[Any], latitude: float, longitude: float
 ) -> Numbers:
-    """float64[n]: the way from each position to one, by the haversine formula (Sinnott 1984)."""
+    """float64[n]: sin² of half the angle between each position and one (Sinnott 1984): it grows with it."""
     north, other = np.radians(latitudes), math.radians(latitude)
     across = np.sin(np.radians(longitudes - longitude) / 2) ** 2 * np.cos(north) * math.cos(other)
-    half = np.sin((north - other) / 2) ** 2 + across
-    apart: Numbers = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(half, 1)))
-    return apart
+    half: Numbers = np.sin((north - other) / 2) ** 2 + across
+    return np.minimum(half, 1)
 
 
 # -- strings ---------------------------------------------------------------------------------------
