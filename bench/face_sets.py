@@ -2,12 +2,12 @@
 
 Measured on photos of 75 different people and on 24 of five known ones (docs/faces.md):
 
-- two good faces of different people: cosine 0.08 on average, standard deviation 0.10; of poor ones 0.11 and 0.13
+- two good faces of different people: cosine 0.08 on average, deviation 0.10; two poor ones 0.11 and 0.13
 - two good faces of one person: 0.60 to 1.00, 0.69 to 0.82 on average
 
-A face is `common + strength x person + rest x noise`, turned by no rotation, as cosines don't see one.
-`strength` squared is the mean cosine of two of a person's faces. The spectrum of 128 numbers is chosen for
-the measured deviation; persons may have several looks (glasses, ten years later) and siblings.
+A face is `common + strength x person + rest x noise`: `strength` squared is the mean cosine of two of a
+person's faces, and cosines see no rotation. The spectrum of the 128 numbers is chosen for the measured
+deviation; each person has three looks (glasses, ten years later), and may have siblings.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FaceSet(NamedTuple):
 
 
 def library(faces: int, seed: int = 0, strangers: float = 0.2, hard: bool = False) -> FaceSet:
-    """A family's library: few people very often, many seldom, and strangers once. `hard`: siblings, weak faces."""
+    """A family's library: few people often, many seldom, strangers once. `hard`: siblings, weak faces."""
     rng = np.random.default_rng(seed)
     known = round(faces * (1 - strangers))
     people = max(8, round(known**0.67))

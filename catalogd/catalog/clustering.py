@@ -266,8 +266,15 @@ class Gallery:
 
     def forget_waiting(self, gone: set[FaceKey]) -> None:
         """These faces wait no longer."""
-        kept = [self.waiting.key(row) not in gone for row in range(len(self.waiting.quality))]
-        self.waiting = self.waiting.some(np.array(kept, bool))
+        if not gone:
+            return
+        photos = np.array(sorted({photo_id for photo_id, _ in gone}), np.int64)
+        maybe = np.flatnonzero(np.isin(self.waiting.photo_ids, photos)).tolist()
+        leaving = [row for row in maybe if self.waiting.key(row) in gone]
+        if leaving:
+            kept = np.ones(len(self.waiting.quality), bool)
+            kept[leaving] = False
+            self.waiting = self.waiting.some(kept)
 
 
 class _Placing:

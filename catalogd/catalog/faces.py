@@ -454,9 +454,12 @@ class _Page:
         self.numbers: dict[str, int] = {}
         self.mark: int | None = None
         self._touched: list[int] = []
+        self._unwaiting: set[FaceKey] = set()  # faces that wait no longer, or are about to again
+        self._own: dict[int, list[int]] | None = None  # person → clusters, once somebody asked
 
     def finish(self) -> None:
         """Note which clusters changed; nothing may be worked on after this."""
+        self.gallery.forget_waiting(self._unwaiting)
         self._touched = self.gallery.take_touched()
 
     @property
@@ -556,6 +559,8 @@ class _Page:
                 self._pin(row, person)
             elif self._is_here(row):
                 free.append(row)
+        self.gallery.forget_waiting(self._unwaiting)
+        self._unwaiting.clear()
         if not free:
             return
         faces = Faces(
@@ -602,7 +607,7 @@ class _Page:
             described = bool(row.flags & DESCRIBES) and self._is_here(row)
             self.gallery.leave(row.cluster, self._vector(row), described)
         elif not row.cluster:
-            self.gallery.forget_waiting({row.key})
+            self._unwaiting.add(row.key)
         row.flags &= ~DESCRIBES
         row.cluster = row.cluster if keep_cluster else 0
         self._changed[row.key] = row
@@ -632,12 +637,21 @@ class _Page:
     def _pin(self, row: _Row, person: int) -> None:
         """Into the cluster of the person that it is most like, or a new one."""
         vector = self._vector(row)
-        own = [number for number in self.gallery.clusters if self._owner(number) == person]
-        likeness = {number: float(self.gallery.clusters[number].direction @ vector) for number in own}
+        clusters = self.gallery.clusters
+        own = [number for number in self._clusters_of(person) if number in clusters]
+        likeness = {number: float(clusters[number].direction @ vector) for number in own}
         best = max(likeness, key=likeness.__getitem__, default=0)
         if not best or (self._is_here(row) and likeness[best] < PIN_JOINS):
             best = self.gallery.make(person).cluster_id
+            self._clusters_of(person).append(best)
         self._enter(row, best, pinned=True)
+
+    def _clusters_of(self, person: int) -> list[int]:
+        if self._own is None:
+            self._own = {}
+            for number in self.gallery.clusters:
+                self._own.setdefault(self._owner(number), []).append(number)
+        return self._own.setdefault(person, [])
 
     # -- store -----------------------------------------------------------------------------------
 

@@ -181,16 +181,18 @@ def check(load: LoadSettings, deep: bool, repair: bool, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("index", type=click.Choice(["text", "vectors", "timeline"]))
+@click.argument("index", type=click.Choice(["text", "vectors", "timeline", "faces"]))
 @click.pass_obj
 def rebuild(load: LoadSettings, index: str) -> None:
-    """Build the text index, the embedding indexes (vectors) or the time line again from the records."""
+    """Build the text index, the embedding indexes (vectors), the time line or the faces again."""
     with locked_catalog(load()) as catalog:
         start = time.monotonic()
         if index == "text":
             catalog.rebuild_text()
         elif index == "timeline":
             catalog.rebuild_timeline()
+        elif index == "faces":
+            catalog.rebuild_faces()
         else:
             catalog.rebuild_embeddings()
     click.echo(f"rebuilt in {time.monotonic() - start:.1f} s")
