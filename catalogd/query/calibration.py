@@ -127,8 +127,3 @@ def word_probability(fields: Collection[str], share: float = 1.0) -> float:
         return 0.0
     worth = max(_FIELD_WORTH.get(field, _USUAL_WORTH) for field in fields)
     return worth * min(max(share, 0.0), 1.0) ** _SHARE_EXPONENT
-
-
-def combined(*probabilities: float) -> float:
-    """Of searches that err for different reasons: all of them would have to be wrong."""
-    return 1.0 - math.prod(1.0 - probability for probability in probabilities)

@@ -14,7 +14,6 @@ from catalogd.query.calibration import (
     FOUND,
     Background,
     Calibration,
-    combined,
     for_space,
     word_probability,
 )
@@ -93,10 +92,3 @@ def test_no_field_is_no_evidence_and_an_unknown_one_is_some() -> None:
     assert word_probability(()) == 0
     assert word_probability(("objects",), 0) == 0
     assert FOUND < word_probability(("new",)) < 1
-
-
-@given(st.lists(st.floats(0, 1), max_size=5))
-def test_more_evidence_never_makes_less(chances: list[float]) -> None:
-    whole = combined(*chances)
-    assert 0 <= whole <= 1
-    assert all(whole >= part - 1e-9 for part in chances)
