@@ -113,12 +113,12 @@ class Settings:
     )
     exact_below: int = _setting(
         50_000,
-        "embeddings that are searched exactly, without a generation: under 10 ms (bench/README.md)",
+        "embeddings that are searched exactly, without a generation: 2 to 4 ms (bench_vectors.py)",
         least=0,
     )
     vector_engine: str = _setting(
         "auto",
-        "annoy, faiss (extra faiss) or auto: what bench_vectors.py found best of those installed, by size",
+        "annoy, faiss (extra faiss) or auto: faiss where it is installed, the better one at every size measured",
         choices=("auto", "annoy", "faiss"),
     )
     weight_words: float = _setting(
