@@ -35,6 +35,7 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | `thumbs --json` | one object: `count, bytes, max_bytes, photos, missing, folder`, with `--prune` `freed, freed_bytes`, with `--fill` `made, not_made`; with `--path`: `path, thumbnail` |
 | `sync xmp --json`, one a sidecar that was not up to date | `photo, path, state, reason, differences` (state: `created, written, refused`, with `--undo` `removed, written, unchanged, refused`; each difference: `name, before, after`) |
 | `sync status --json`, one a sidecar that is not in sync | the same; state: `to_write, changed, refused` |
+| `dupes --json`, one a group | `kind, keeper, others, lacking, saves_bytes` (docs/duplicates.md has the keys within); with `--count`: `groups, files, saves_bytes` |
 | `check --json`, one a difference | `store, photo_id, text` |
 | `models --json`, one a file of weights | `profile, name, job, package, source, file, sha256_ok, licence, install, optional, note` |
 | `doctor --json`, one a finding | `name, ok, text, fix` |

@@ -205,7 +205,8 @@ def _tell(found: Duplicates, groups: Sequence[Group], count: bool, as_json: bool
         click.echo(files)
     elif groups:
         click.echo(
-            f"{len(groups):,} groups; {files:,} files besides the keepers take {byte_size(saved)}; "
+            f"{len(groups):,} group{'s' if len(groups) > 1 else ''}; besides the keepers {files:,} files "
+            f"of {byte_size(saved)}; "
             "nothing was deleted",
             err=True,
         )
@@ -222,6 +223,11 @@ def _tell_problems(found: Duplicates) -> None:
     if unseen := found.unseen():
         complain(
             f"{unseen:,} photos have no thumbnail and can't be read now: they were compared by bytes only"
+        )
+    if found.not_compared:
+        complain(
+            f"{found.not_compared:,} pairs that look somewhat alike were not compared; "
+            "--within a smaller set of photos compares more of them"
         )
     if blank := found.without_signature():
         complain(

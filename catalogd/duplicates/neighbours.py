@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 SHORT_NUMBERS = 128  # a cosine of 0.7 is then off by 0.045 (one standard deviation), of 0.9 by 0.017
 SLACK = 0.06  # by which a short cosine may fall short of the least one
-MOST_NEIGHBOURS = 8  # a photo: the best are the copies, a hundred alike are a subject
+MOST_NEIGHBOURS = 4  # a photo: the best are the copies, a hundred alike are a subject
 _CELL_PHOTOS = 500  # on average
 _SAMPLE_A_CELL = 64  # photos that a centre is found on
 _ROUNDS = 6  # of k-means: after them a hundredth of the sample changes its cell
@@ -36,6 +36,7 @@ class Neighbours(NamedTuple):
 
     left: Ids
     right: Ids
+    cosines: Floats
 
 
 def close_pairs(
@@ -48,11 +49,12 @@ def close_pairs(
     """
     with _short_vectors(pages, count, folder) as (ids, vectors):
         if len(ids) < 2:
-            return Neighbours(ids[:0], ids[:0])
+            return Neighbours(ids[:0], ids[:0], np.empty(0, np.float32))
         cells = _cells(vectors)
-        pairs = list(_pairs(vectors, times(ids), cells, gap_s, least - SLACK))
-    both = np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
-    return Neighbours(ids[both[:, 0]], ids[both[:, 1]])
+        found = list(_pairs(vectors, times(ids), cells, gap_s, least - SLACK))
+    pairs, cosines = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    both, once = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
+    return Neighbours(ids[both[:, 0]], ids[both[:, 1]], cosines[once])
 
 
 @contextlib.contextmanager
@@ -118,9 +120,8 @@ def _centres(vectors: Halves, count: int) -> Floats:
 
 def _pairs(
     vectors: Halves, taken: NDArray[np.float64], cells: NDArray[np.intp], gap_s: float, least: float
-) -> Iterator[NDArray[np.intp]]:
-    """intp[m, 2]: pairs of rows, found once or twice."""
-    yield np.empty((0, 2), np.intp)
+) -> Iterator[tuple[NDArray[np.intp], Floats]]:
+    """intp[m, 2], float32[m]: pairs of rows, found once or twice, and their cosines."""
     cell, photo = cells.T.ravel(), np.tile(np.arange(len(cells)), 2)
     order = np.argsort(cell, kind="stable")  # of a cell those first to whom it is the nearest
     for group in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
@@ -132,7 +133,7 @@ def _pairs(
             cosines[asking[:, None] == members[None]] = -2.0
             cosines[np.abs(taken[asking][:, None] - taken[members][None]) > gap_s] = -2.0
             rows, columns = _best(cosines, least)
-            yield np.stack([asking[rows], members[columns]], axis=1)
+            yield np.stack([asking[rows], members[columns]], axis=1), cosines[rows, columns]
 
 
 def _best(cosines: Floats, least: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -23,8 +23,9 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32) / 255
 _TILES = 16  # a side: a line of text written into a picture fills some
 _COLOUR_TILES = 8  # a side: encoding smears colours over less
 _LEAST_EDGES = 0.01  # deviation in luma of a tile in which there is something to see
-_SHARES = np.arange(1.0, 0.44, -0.04)  # of the whole's edge that a crop may have kept
+_SHARES = np.arange(1.0, 0.44, -0.06)  # of the whole's edge that a crop may have kept
 _FINER = np.array([-0.03, -0.015, 0.0, 0.015, 0.03])
+_LEAST_COARSE = 0.5  # found coarsely: 98 of 100 crops have more, 95 of 100 other pairs less
 _DARK = 1e-6  # a length below which nothing is to be seen
 _FLAT_WINDOW = 0.05  # of the whole's variance: below, a part is sky, where anything fits
 
@@ -70,6 +71,8 @@ def place(whole: Pixels, part: Pixels) -> Placement:
     """The best place of `part` in `whole`, whatever share of its edge was kept from 0.45 up."""
     coarse = _Whole(whole, _COARSE_EDGE_PX)
     found = max(coarse.place(part, float(share)) for share in _SHARES)
+    if found.score < _LEAST_COARSE:
+        return found
     fine = _Whole(whole, LOOK_EDGE_PX)
     return max(fine.place(part, float(share)) for share in np.minimum(found.share + _FINER, 1.0))
 
