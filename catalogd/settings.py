@@ -118,7 +118,7 @@ class Settings:
     )
     vector_engine: str = _setting(
         "auto",
-        "annoy, faiss (extra faiss) or auto: faiss where it is installed, the better one at every size measured",
+        "annoy, faiss (extra faiss) or auto: faiss where it is installed, better at every size measured",
         choices=("auto", "annoy", "faiss"),
     )
     weight_words: float = _setting(
