@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from catalogd.catalog.clustering import Constraints, Faces, Gallery, Thresholds, edges, regroup
-from catalogd.catalog.faces import FaceFollower, FaceIndex
+from catalogd.catalog.face_following import FaceFollower
+from catalogd.catalog.faces import FaceIndex
 from catalogd.catalog.store import Store
 from catalogd.records import Face, Facts, Output, Record, Stat
 from catalogd.settings import Settings

@@ -29,9 +29,10 @@ from catalogd.catalog.columns import Columns, ColumnsReader
 from catalogd.catalog.consistency import Difference, check_columns, check_tables, check_text, check_timeline
 from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.environment import Ids
-from catalogd.catalog.faces import FaceFollower, FaceIndex
-from catalogd.catalog.faces import check as check_faces
-from catalogd.catalog.people import People, StoredFaces
+from catalogd.catalog.face_following import FaceFollower
+from catalogd.catalog.face_following import check as check_faces
+from catalogd.catalog.faces import FaceIndex
+from catalogd.catalog.people import FaceTables, People
 from catalogd.catalog.sealing import Sealing
 from catalogd.catalog.seeds import SeedFollower, differing_seeds
 from catalogd.catalog.selection import Selection, Selector, Sources, in_order
@@ -92,8 +93,8 @@ class Catalog:
         self._columns = ColumnsReader(store)
         self._selector = Selector()
         self._seed_follower: SeedFollower | None = None
-        self._people = People(store, folder, StoredFaces(store))
-        self._faces = FaceIndex(store, self._people.constraints)
+        self._faces = FaceIndex(store, lambda: self._people.constraints())
+        self._people = People(store, folder, FaceTables(self._faces))
         self._face_follower: FaceFollower | None = None
         if write:
             self._face_follower = FaceFollower(store, self._people.constraints)

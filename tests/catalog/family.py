@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from catalogd.catalog import Catalog
-from catalogd.catalog.faces import FaceFollower
+from catalogd.catalog.face_following import FaceFollower
 from catalogd.catalog.journal import Action
 from catalogd.catalog.user_data import Entry, UserData, new_action_id, new_person_id
 from catalogd.records import Box, Face, Facts, Output, Record

@@ -11,8 +11,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from catalogd.catalog import faces as module
-from catalogd.catalog.faces import Constraints, FaceFollower, FaceIndex, FaceKey
+from catalogd.catalog import face_following as following
+from catalogd.catalog.clustering import Constraints, FaceKey
+from catalogd.catalog.face_following import FaceFollower
+from catalogd.catalog.face_rows import KEPT_VERSIONS, MARK, TABLES
+from catalogd.catalog.faces import FaceIndex, FaceRow
 from catalogd.catalog.store import Store
 from catalogd.errors import CatalogFullError
 from catalogd.records import Box, Change, Face, Missing, Output, Record
@@ -52,7 +55,7 @@ class Library:
 
     def check(self) -> None:
         with self.store.snapshot() as reading:
-            assert list(module.check(reading, deep=True)) == []
+            assert list(following.check(reading, deep=True)) == []
 
     def say(self, **said: object) -> None:
         self.said = dataclasses.replace(self.said, version=self.said.version + 1, **said)  # type: ignore[arg-type]
@@ -208,8 +211,8 @@ def test_nothing_new_writes_nothing(library: Library, tmp_path: Path) -> None:
 
 
 def test_an_older_catalog_is_taken_in_page_by_page(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAGE_PHOTOS", 2)
-    library.store.set_mark(module.MARK, None)
+    monkeypatch.setattr(following, "PAGE_PHOTOS", 2)
+    library.store.set_mark(MARK, None)
     album_of = [shot(f"/a/{number}.jpg", face(ANNA, number)) for number in range(7)]
     library.store.commit(album_of, PROFILE)
     follower = library.restarted()
@@ -268,7 +271,7 @@ def together(library: Library) -> set[frozenset[FaceKey]]:
 
 def rows_of(store: Store) -> list[list[tuple[bytes, bytes]]]:
     with store.snapshot() as reading:
-        return [list(reading.rows(table)) for table in module.TABLES]
+        return [list(reading.rows(table)) for table in TABLES]
 
 
 def test_check_finds_what_differs_and_rebuild_mends_it(library: Library) -> None:
@@ -278,7 +281,7 @@ def test_check_finds_what_differs_and_rebuild_mends_it(library: Library) -> None
     for table in ("clusters", "face_vectors", "faces"):
         library.store.write(lambda reading, table=table: reading.delete(table, next(reading.rows(table))[0]))
         with library.store.snapshot() as reading:
-            assert list(module.check(reading, deep=True)), table
+            assert list(following.check(reading, deep=True)), table
         library.follower.rebuild()
         library.check()
     assert library.cluster(first) in (anna, 3), "the other faces of the cluster hold it"
@@ -401,14 +404,14 @@ def test_two_clusters_of_one_person_are_suggested_and_of_two_persons_not(library
 def test_an_index_keeps_up_with_rows_and_when_it_is_far_behind(library: Library) -> None:
     first, *_ = album(library, ANNA)
     assert library.index.clusters().counts.tolist() == [3]
-    for number in range(module.KEPT_VERSIONS + 3):
+    for number in range(KEPT_VERSIONS + 3):
         library.store.commit([shot(f"/b/{number}.jpg", face(ANNA, 100 + number))], PROFILE)
         library.follower.follow(force=True)
         if number == 1:
             assert library.index.clusters().counts.tolist() == [5]
     fresh = FaceIndex(library.store, lambda: library.said)
     for index in (library.index, fresh):
-        assert index.clusters().counts.tolist() == [module.KEPT_VERSIONS + 6]
+        assert index.clusters().counts.tolist() == [KEPT_VERSIONS + 6]
         assert (
             index.faces_of(library.cluster(first))[0].tolist()
             == fresh.faces_of(library.cluster(first))[0].tolist()
@@ -474,7 +477,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.library.follower.follow(force=True)
         self.library.check()
 
-    def faces(self) -> list[module.FaceRow]:
+    def faces(self) -> list[FaceRow]:
         index = self.library.index
         ids = self.library.store.photo_ids().tolist()
         return [row for photo_id in ids for row in index.faces_in(photo_id)]
@@ -519,7 +522,7 @@ class AnyOrder(RuleBasedStateMachine):
     def stored_clusters_obey(self) -> None:
         """Not only as it is read: after following, no cluster holds a face against somebody's word."""
         self.library.follower.follow(force=True)
-        said, current = self.library.said, module.StoredGallery
+        said, current = self.library.said, following.StoredGallery
         with self.library.store.snapshot() as reading:
             gallery = current(reading)
         for row in self.faces():
