@@ -50,7 +50,7 @@ __all__ = ["BURST", "EXACT", "KINDS", "NEAR", "SAME", "Duplicates", "Group", "Me
 log = logging.getLogger(__name__)
 
 NEAR_COSINE = 0.75  # of embeddings: nine of ten crops to 80 % are above, half of those to 60 %
-MOST_CLOSE = 20_000  # pairs of close embeddings whose pixels are compared, 10 ms each: the closest
+MOST_CLOSE = 10_000  # pairs of close embeddings whose pixels are compared, 10 ms each: the closest
 TURNED_BITS = 30  # of signatures of a picture held another way, encoded again
 _APART_S = STACK_GAP_S + 1  # columns know whole seconds
 _PAGE = 1000  # pairs judged, or records read, at a time
