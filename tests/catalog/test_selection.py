@@ -378,11 +378,11 @@ def test_clauses_are_spelled_as_they_may_be_typed() -> None:
     ],
 )
 def test_a_filter_that_makes_no_sense_is_an_error_with_its_place(
-    library: Library, condition: Condition
+    shelf: Library, condition: Condition
 ) -> None:
     """Whatever else is asked for: nothing is found where there are no photos, but the filter is wrong."""
     with pytest.raises(QueryError, match="position 4") as error:
-        library.find(Condition("iso", low=1e9), Group((condition,), any=True))
+        shelf.find(Condition("iso", low=1e9), Group((condition,), any=True))
     assert error.value.position == 3
 
 
