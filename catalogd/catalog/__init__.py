@@ -429,20 +429,28 @@ class Catalog:
         return text.search(words, selection, limit, expand) if text else []
 
     def rank_text(
-        self, words: str, selection: Selection | None, limit: int, expand: Expand | None = None
+        self,
+        words: str,
+        selection: Selection | None,
+        limit: int,
+        expand: Expand | None = None,
+        most_hits: int | None = None,
     ) -> TextRanking:
-        """As `search_text`, the photos and their scores alone: a tenth of the cost of a hit."""
+        """As `search_text`, the photos and their scores alone: a tenth of the cost of a hit.
+
+        `most_hits` bounds the hits that are looked through for selected ones, of a large selection.
+        """
         text = self._fresh_text()
         if text is None:
             return TextRanking(np.empty(0, np.int64), np.empty(0), 0)
-        return text.ranked(words, selection, limit, expand)
+        return text.ranked(words, selection, limit, expand, most_hits)
 
     def match_text(
         self, words: str, photo_ids: Sequence[int], expand: Expand | None = None
     ) -> dict[int, tuple[tuple[str, ...], float]]:
         """For each photo, the fields that hold some of the words, and what share of the words it has."""
         text = self._fresh_text()
-        return text.matched(words, photo_ids, expand) if text else {one: ((), 0.0) for one in photo_ids}
+        return text.matched(words, photo_ids, expand) if text else dict.fromkeys(photo_ids, ((), 0.0))
 
     def matching(self, clauses: Sequence[Clause]) -> Ids:
         """The photos that satisfy all clauses, sorted: int64[n]. Raises QueryError."""
@@ -463,10 +471,10 @@ class Catalog:
     def _photos_of_person(self, name: str) -> Ids | None:
         people = self._people
         if name == "*":
-            shown = [people.photos_of(person.person_id) for person in people.persons()]
-            return np.unique(np.concatenate([np.empty(0, np.int64), *shown]))
+            named = [person.person_id for person in people.persons()]
+            return np.unique(np.concatenate([np.empty(0, np.int64), *map(people.known_photos_of, named)]))
         person = people.find(name)
-        return None if person is None else people.photos_of(person.person_id)
+        return None if person is None else people.known_photos_of(person.person_id)
 
     def search_embeddings(
         self, space: str, query: npt.NDArray[np.float32], k: int, allowed: Selection | Ids | None = None

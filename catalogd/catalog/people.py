@@ -20,14 +20,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from catalogd.catalog import faces, seeds
+from catalogd.catalog import seeds
 from catalogd.catalog.clustering import Constraints
 from catalogd.catalog.columns import Columns
 from catalogd.catalog.environment import Ids, id_bytes
+from catalogd.catalog.faces import FaceIndex, ShownFaces
 from catalogd.catalog.identity import NO_FACES, FaceTable, Identities, identify
 from catalogd.catalog.journal import Mark, Person, folded, plain
 from catalogd.catalog.seeds import Seed, read_seeds
-from catalogd.catalog.store import Reading, Store
+from catalogd.catalog.store import Store
 from catalogd.catalog.user_data import NOTHING_SAID, UserData
 from catalogd.errors import UsageError
 from catalogd.records import Box, Record
@@ -66,31 +67,25 @@ class Somebody(NamedTuple):
         return self.person.name if self.person and self.person.name else f"person {self.number}"
 
 
-class StoredFaces:
-    """The faces of a store as a table, the same one until they change."""
+class FaceTables:
+    """The faces of a catalog as a table, the same one until they change."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._version = -1
+    def __init__(self, index: FaceIndex) -> None:
+        self._index = index
+        self._shown: ShownFaces | None = None
         self._table = NO_FACES
 
     def __call__(self) -> FaceTable:
-        with self._store.snapshot() as reading:
-            version = reading.number(faces.VERSION)
-            if version != self._version and reading.has("clusters"):
-                self._table, self._version = _read_table(reading), version
+        shown = self._index.shown()
+        if shown is not self._shown:
+            rows = shown.rows
+            boxes, clusters = rows["box"].astype(np.float32), rows["cluster"].astype(np.int64)
+            qualities = rows["quality"].astype(np.float32)
+            self._table = FaceTable(
+                shown.photo_ids, shown.indices, boxes, clusters, qualities, shown.made_for
+            )
+            self._shown = shown
         return self._table
-
-
-def _read_table(reading: Reading) -> FaceTable:
-    photo_ids, indices, rows = faces.read_faces(reading)
-    seen = (rows["flags"] & (faces.HIDDEN | faces.GONE)) == 0
-    photo_ids, indices, rows = photo_ids[seen], indices[seen], rows[seen]
-    ids, heads, _ = faces.read_clusters(reading)
-    begun = np.flatnonzero(heads["made_for"])
-    made_for = dict(zip(ids[begun].tolist(), heads["made_for"][begun].tolist(), strict=True))
-    boxes, clusters = rows["box"].astype(np.float32), rows["cluster"].astype(np.int64)
-    return FaceTable(photo_ids, indices, boxes, clusters, rows["quality"].astype(np.float32), made_for)
 
 
 class People:
@@ -255,6 +250,13 @@ class People:
         person_id = identities.constraints.person(person_id)
         shown = identities.faces.photo_ids[identities.person_of == person_id]
         return np.union1d(shown, self._shown_only_named(person_id))
+
+    def known_photos_of(self, person_id: int) -> Ids:
+        """The same, missing photos too, without asking the store: for who has the columns."""
+        identities = self.identities()
+        person_id = identities.constraints.person(person_id)
+        shown = identities.faces.photo_ids[identities.person_of == person_id]
+        return np.union1d(shown, identities.named_only.get(person_id, np.empty(0, np.int64)))
 
     def _shown_only_named(self, person_id: int) -> Ids:
         """Photos whose file names the person beside no face that is known, and that are not missing."""
