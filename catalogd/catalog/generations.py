@@ -136,14 +136,15 @@ class Generation:
 
 
 def _load_candidates(folder: Path, manifest: Manifest) -> Candidates | None:
+    """None, with a warning, when the engine is not there any more, or is one that can't read its file."""
     engine = ENGINES[manifest.engine]
+    problem = f"{manifest.engine} is not installed any more"
     if engine.is_installed():
-        return engine.load(folder, manifest)
-    log.warning(
-        "%s is not installed any more: searches are exact and slower until the index is sealed again: %s",
-        manifest.engine,
-        folder,
-    )
+        try:
+            return engine.load(folder, manifest)
+        except RuntimeError as error:  # of faiss: an older release than the one that wrote it
+            problem = f"{manifest.engine} can't read its file ({error})"
+    log.warning("%s: searches are exact and slower until the index is sealed again: %s", problem, folder)
     return None
 
 
@@ -234,11 +235,17 @@ def _build_newest(folder: Path, store: EmbeddingSource, space: str, engine: Engi
 
 
 def _is_sound(folder: Path, engine: Engine) -> bool:
-    """Whether the generation is there, of this engine, and what was written."""
+    """Whether the generation is there, of this engine, what was written, and can be loaded."""
     try:
-        return verify_generation(folder).engine == engine.NAME
+        manifest = verify_generation(folder)
     except (CatalogDamagedError, FileNotFoundError):
         return False
+    if manifest.engine != engine.NAME:
+        return False
+    candidates = _load_candidates(folder, manifest)
+    if candidates is not None:
+        candidates.close()
+    return candidates is not None
 
 
 def _build_aside(aside: Path, final: Path, store: EmbeddingSource, space: str, engine: Engine) -> None:

@@ -558,6 +558,30 @@ def test_a_generation_whose_engine_is_gone_is_searched_exactly_until_it_is_seale
     index.close()
 
 
+def test_a_generation_that_its_engine_cannot_read_is_searched_exactly_and_built_again(
+    catalog: Path, store: Store, monkeypatch: pytest.MonkeyPatch, settings: Settings, engine: str
+) -> None:
+    """As where faiss was replaced by an older release; sealing found it sound and left it there."""
+    load = ENGINES[engine].load
+    unreadable = space_folder(catalog, SPACE) / (_live(catalog) or "")
+    inode = unreadable.stat().st_ino
+
+    def refuse(folder: Path, written: manifest.Manifest) -> object:
+        if folder.stat().st_ino == inode:
+            raise RuntimeError("a format of later years")
+        return load(folder, written)
+
+    monkeypatch.setattr(ENGINES[engine], "load", refuse)
+    index = EmbeddingIndex(space_folder(catalog, SPACE), store, SPACE, settings)
+    assert _recall(store, index, _clustered(5, seed=2)) == 1.0
+    assert index.wants_seal(idle=True)
+    build_generation(space_folder(catalog, SPACE), store, SPACE, engine)
+    index.refresh()
+    assert not index.wants_seal(idle=True)
+    assert unreadable.stat().st_ino != inode
+    index.close()
+
+
 def test_a_generation_of_an_engine_that_nobody_knows_is_not_used(
     catalog: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
@@ -615,11 +639,16 @@ def _flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def _overwrite_half(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2].ljust(len(content), b"<"))
+
+
 def _remove(path: Path) -> None:
     path.unlink()
 
 
-DAMAGES = (_cut_in_half, _cut_to_one_node, _empty, _flip, _remove)
+DAMAGES = (_cut_in_half, _cut_to_one_node, _empty, _flip, _overwrite_half, _remove)
 SEARCH = f"""
 import sys
 from pathlib import Path
@@ -660,9 +689,9 @@ def test_a_damaged_file_never_reaches_the_engine(
     assert str(generation / ENGINE_FILES[engine]) in done.stdout
 
 
-def test_a_damaged_file_would_kill_the_process_if_it_were_mapped(catalog: Path, engine: str) -> None:
-    """Shows that the test above can fail: with a stamp that vouches for the file, the process dies."""
-    harm = _flip if engine == annoy_engine.NAME else _cut_in_half
+def test_a_damaged_file_would_end_the_process_if_it_were_mapped(catalog: Path, engine: str) -> None:
+    """Shows that the test above can fail: here a stamp vouches for the file."""
+    harm = _flip if engine == annoy_engine.NAME else _overwrite_half  # faiss notices a cut itself
     generation = _damage_generation(catalog, ENGINE_FILES[engine], harm)
     manifest._write_stamp(generation, manifest.read_manifest(generation))
     assert _in_process(SEARCH, catalog).returncode != 0
