@@ -197,6 +197,10 @@ class Gallery:
         self._touched.clear()
         return touched
 
+    def touch(self, cluster_ids: Iterable[int]) -> None:
+        """Have these stored again."""
+        self._touched.update(cluster_ids)
+
     def enter(self, cluster_id: int, vector: Floats, describes: bool) -> None:
         """Put a face into a cluster, whatever it looks like."""
         cluster = self.clusters[cluster_id]

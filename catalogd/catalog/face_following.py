@@ -201,6 +201,7 @@ class StoredGallery(Gallery):
         self.clear_directions()
         for cluster in clusters_of_rows(reading, space, dimension, made_for).values():
             self.put(cluster)
+        self.touch(self.clusters)
         self.waiting = _waiting(reading, space, dimension, self.thresholds)
 
 
@@ -255,7 +256,8 @@ class _Page:
             for photo_id in photo_ids.tolist()
         }
         found = {photo_id: shown_in(photo) for photo_id, photo in photos.items() if photo is not None}
-        self._choose_space([shown for shown in found.values() if shown[1]])
+        seen = {number for number, photo in photos.items() if photo and photo.missing_since is None}
+        self._choose_space([shown for number, shown in found.items() if shown[1] and number in seen])
         new: list[FaceOfPhoto] = []
         for photo_id, photo in photos.items():
             if photo is None:
@@ -689,13 +691,11 @@ def _check_clusters(reading: Reading, ids: Ids, heads: Rows, sums: list[bytes]) 
             continue
         if int(head["members"]) != cluster.members:
             yield 0, f"cluster {number} counts {int(head['members'])} faces of {cluster.members}"
-        if int(head["space"]) != space:
-            continue  # its faces were made by a former model
         stored = np.frombuffer(total, "<f4")
         near = len(stored) == dimension and np.allclose(
             stored, cluster.total, atol=1e-3 * (1 + cluster.summed)
         )
-        if int(head["summed"]) != cluster.summed or not near:
+        if (int(head["summed"]), int(head["space"])) != (cluster.summed, space) or not near:
             yield 0, f"cluster {number} is not described by its faces"
 
 

@@ -202,6 +202,21 @@ def test_another_model_s_faces_take_the_places_of_the_former_ones(library: Libra
     assert [library.cluster(path) for path in (paths[2], "/b/new.jpg")] == [anna, anna]
 
 
+def test_a_photo_of_a_former_model_that_is_touched_harms_nothing(library: Library) -> None:
+    """Clusters were stored as described by one model's faces and read as described by the other's."""
+    paths = album(library, ANNA)
+    anna = library.cluster(paths[0])
+    library.commit(shot("/b/1.jpg", face(5, 80), model="faces 2"))
+    library.commit(shot(paths[0], face(ANNA, 0), of=""))
+    library.follower = library.restarted()
+    library.commit(*(Missing(path.encode(), 5.0) for path in paths[:2]))
+    library.store.purge_missing(10.0)
+    library.follower = library.restarted()
+    library.follower.follow(force=True)
+    library.check()
+    assert library.index.clusters().ids.tolist() == [anna]
+
+
 def test_nothing_new_writes_nothing(library: Library, tmp_path: Path) -> None:
     album(library, ANNA)
     before = (tmp_path / "store" / "data.mdb").read_bytes()
