@@ -267,8 +267,10 @@ def record_text(record: Record) -> Text:
 
 
 def groups_text(groups: dict[str, Any]) -> Text:
-    """The stack, the burst and the session of a photo, as `catalogd show --json` has them."""
+    """The people, the stack, the burst and the session of a photo, as `catalogd show --json` has them."""
     text = Text()
+    named = {face["name"]: f":{face['face']}" for face in reversed(groups["faces"]) if face["name"]}
+    _line(text, "people", ", ".join(f"{name} {named.get(name, '')}".strip() for name in groups["people"]))
     for kind in ("stack", "burst"):
         if group := groups[kind]:
             _line(text, kind, f"{len(group['photo_ids'])} photos, cover {group['cover_path']}")

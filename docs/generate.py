@@ -28,7 +28,7 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | `query --json`, one a hit | `path, photo_id, score, signals` (each signal: `name, rank, score, matched`) |
 | `status --json` | `indexed, pending, failed, missing, thumbnails, thumbnail_bytes, rate, eta_s, limit, running, state, pid, roots, offline, catalog` |
 | `failures --json`, one a failure | `path, stage, reason, tries, message, exception, failed_at, profile` |
-| `show --json` | one object: the record as docs/formats.md describes it, and `stack, burst, session, film`; an embedding is `{"dimension": D}` |
+| `show --json` | one object: the record as docs/formats.md describes it, and `stack, burst, session, people, faces, film` (each face: `face, name, box`); an embedding is `{"dimension": D}` |
 | `show --exif --json` | one object: `photo_id, path, facts, tags, problem` (each tag: `group, name, value`) |
 | `timeline --json`, one a trip or session | `kind, outing_id, start, end, photos, stacks, bursts, places, cover, cover_path, session_ids` |
 | `timeline --bursts --json`, one a burst | `kind, burst_id, start, end, photos, photo_ids, cover, cover_path` |
@@ -36,6 +36,12 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | `sync xmp --json`, one a sidecar that was not up to date | `photo, path, state, reason, differences` (state: `created, written, refused`, with `--undo` `removed, written, unchanged, refused`; each difference: `name, before, after`) |
 | `sync status --json`, one a sidecar that is not in sync | the same; state: `to_write, changed, refused` |
 | `dupes --json`, one a group | `kind, keeper, others, lacking, saves_bytes` (docs/duplicates.md has the keys within); with `--count`: `groups, files, saves_bytes` |
+| `people list --json`, one a person or cluster | `number, person_id, name, aliases, origin, hidden, ignored, faces, photos, clusters, since, until, cover, cover_face` |
+| `people show --json` | one object: the same, and `shown` (each: `path, photo_id, face, box, cluster, quality`) and `journal` |
+| `people journal --json`, `undo`, `redo`, one an action | `number, at, undone_at, kind, text, person_id, name, faces, photo_ids, action_id` |
+| `people name --json`, and all that say something | `changed, action` (as in the journal; null when nothing changed) |
+| `people suggest --json`, one a pair | `score, one, other, faces, reason, command` |
+| `people import --json`, `recluster`, `forget --erase` | one object: `imported, known, left_out`; `before, after`; `erased` |
 | `check --json`, one a difference | `store, photo_id, text` |
 | `models --json`, one a file of weights | `profile, name, job, package, source, file, sha256_ok, licence, install, optional, note` |
 | `doctor --json`, one a finding | `name, ok, text, fix` |

@@ -257,3 +257,12 @@ def read_facts(sidecar: Path) -> dict[str, Any]:
     own = [name for name in packet.properties if name.startswith(key("catalogd:"))]
     facts = read_xmp(packet.edited(dict.fromkeys(own)))
     return {name: getattr(facts, name) for name in ("people", "rating", "regions", "keyword_paths")}
+
+
+def test_show_tells_whose_the_faces_of_a_photo_are(people: Shell) -> None:
+    people("name", people.number("/p/a0.jpg"), "Anna")
+    arguments = ["--catalog", str(people.family.settings.catalog), "show", "/p/both.jpg"]
+    shown = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
+    assert shown["people"] == ["Anna"]
+    assert [(face["face"], face["name"]) for face in shown["faces"]] == [(1, "Anna"), (2, None)]
+    assert "Anna :1" in CliRunner().invoke(cli, arguments).stdout

@@ -60,7 +60,7 @@ def show(load: LoadSettings, photo: str, with_tags: bool, as_json: bool) -> None
 
 
 def _groups_json(settings: Settings, record: Record) -> dict[str, Any]:
-    """The stack, the burst and the session of a photo; None for what it is not in."""
+    """The stack, burst and session of a photo, None for what it is not in; and whose its faces are."""
     from catalogd.catalog.timeline import clock_text, film_beside
     from catalogd.records import display_path
 
@@ -68,6 +68,11 @@ def _groups_json(settings: Settings, record: Record) -> dict[str, Any]:
         stack, burst = catalog.timeline.stack_of(record.photo_id), catalog.timeline.burst_of(record.photo_id)
         session = catalog.timeline.session_of(record.photo_id)
         covers = catalog.records([group.cover for group in (stack, burst) if group])
+        faces = [
+            {"face": face.face + 1, "name": face.name, "box": list(face.box)}
+            for face in catalog.people.faces_of(record.photo_id)
+        ]
+        people = catalog.people.shown_on(record)
     paths = {cover.photo_id: display_path(cover.path) for cover in covers if cover}
     film = film_beside(record.path)
     times = {"start": clock_text(session.start_s), "end": clock_text(session.end_s)} if session else {}
@@ -75,6 +80,8 @@ def _groups_json(settings: Settings, record: Record) -> dict[str, Any]:
         "stack": {**stack._asdict(), "cover_path": paths.get(stack.cover, "")} if stack else None,
         "burst": {**burst._asdict(), "cover_path": paths.get(burst.cover, "")} if burst else None,
         "session": {**_session_json(session), **times} if session else None,
+        "people": people,
+        "faces": faces,
         "film": display_path(film) if film else None,
     }
 
