@@ -132,6 +132,7 @@ class TextRanking(NamedTuple):
     ids: Ids
     scores: npt.NDArray[np.float64]
     whole: int
+    is_cut: bool = False  # there may be more
 
 
 class _Part(NamedTuple):
@@ -380,23 +381,30 @@ class TextIndex:
         return [TextHit(*hit, *matched[hit[0]]) for hit in zip(ids, found.scores.tolist(), strict=True)]
 
     def ranked(
-        self, words: str, selection: Selection | None = None, limit: int = 100, expand: Expand | None = None
+        self,
+        words: str,
+        selection: Selection | None = None,
+        limit: int = 100,
+        expand: Expand | None = None,
+        most_hits: int | None = None,
     ) -> TextRanking:
-        """As `search`, the photos and their scores alone: a tenth of the cost of a hit."""
+        """As `search`, the photos and their scores alone: a tenth of the cost of a hit.
+
+        `most_hits` bounds the hits that are looked through for selected ones, of a large selection.
+        """
         queries = [self._part_query(part) for part in _parts_of(words, expand)]
         if not queries or limit < 1 or (selection is not None and not len(selection)):
             return TextRanking(np.empty(0, np.int64), np.empty(0), 0)
         every = Query.boolean_query([(Occur.Must, query) for query in queries])
-        found = self._best(every, selection, limit)
+        found, is_cut = self._best(every, selection, limit, most_hits)
         whole = len(found)
         if whole < limit and len(queries) > 1:
             any_of_them = Query.boolean_query([(Occur.Should, query) for query in queries])
-            some = self._best(any_of_them, selection, limit)
+            some, is_cut = self._best(any_of_them, selection, limit, most_hits)
             found = {**found, **{photo_id: some[photo_id] for photo_id in some if photo_id not in found}}
         ids = np.fromiter(found, np.int64, len(found))[:limit]
-        return TextRanking(
-            ids, np.fromiter(found.values(), np.float64, len(found))[:limit], min(whole, limit)
-        )
+        scores = np.fromiter(found.values(), np.float64, len(found))[:limit]
+        return TextRanking(ids, scores, min(whole, limit), is_cut)
 
     def matched(
         self, words: str, photo_ids: Sequence[int], expand: Expand | None = None
@@ -438,24 +446,34 @@ class TextIndex:
         ids: Any = searcher.fast_field_values("id", [address for _, address in hits])
         return ids, [score for score, _ in hits]
 
-    def _best(self, query: Query, selection: Selection | None, limit: int) -> dict[int, float]:
-        """photo_id → score of the best that are selected, best first."""
+    def _best(
+        self, query: Query, selection: Selection | None, limit: int, most_hits: int | None = None
+    ) -> tuple[dict[int, float], bool]:
+        """photo_id → score of the best that are selected, best first; and whether there may be more."""
         if selection is None or selection.is_all:
-            return self._run(query, limit)
-        if len(selection) <= _FEW_PHOTOS:
+            found = self._run(query, limit)
+        elif len(selection) <= _FEW_PHOTOS:
             among = Query.const_score_query(self._photos(selection.ids.tolist()), 0.0)
-            return self._run(Query.boolean_query([(Occur.Must, query), (Occur.Must, among)]), limit)
-        return self._best_of_many(query, selection, limit)
+            found = self._run(Query.boolean_query([(Occur.Must, query), (Occur.Must, among)]), limit)
+        else:
+            return self._best_of_many(query, selection, limit, most_hits)
+        return found, len(found) >= limit
 
-    def _best_of_many(self, query: Query, selection: Selection, limit: int) -> dict[int, float]:
+    def _best_of_many(
+        self, query: Query, selection: Selection, limit: int, most_hits: int | None
+    ) -> tuple[dict[int, float], bool]:
         """The same, by looking through ever more hits until enough of them are selected."""
         share = len(selection) / max(selection.columns.count, 1)
-        wanted = max(_FIRST_HITS, int(_MARGIN * limit / share))
+        wanted = max(_FIRST_HITS, int(2 * limit / share))
         while True:
-            ids, scores = self._hits(query, wanted)
-            selected = np.flatnonzero(selection.contains(np.array(ids, np.int64)))
-            if len(selected) >= limit or len(ids) < wanted:
-                return {ids[rank]: scores[rank] for rank in selected[:limit].tolist()}
+            wanted = min(wanted, most_hits or wanted)
+            hits = self._run(query, wanted)
+            selected = selection.contains(np.fromiter(hits, np.int64, len(hits)))
+            is_cut = len(hits) >= wanted
+            if np.count_nonzero(selected) >= limit or not is_cut or wanted == most_hits:
+                both = zip(hits.items(), selected.tolist(), strict=True)
+                found = dict(itertools.islice((hit for hit, is_selected in both if is_selected), limit))
+                return found, is_cut or len(found) >= limit
             wanted *= _MORE_HITS
 
     def _photos(self, ids: Iterable[int]) -> Query:

@@ -125,5 +125,9 @@ def word_probability(fields: Collection[str], share: float = 1.0) -> float:
     """
     if not fields:
         return 0.0
-    worth = max(_FIELD_WORTH.get(field, _USUAL_WORTH) for field in fields)
-    return worth * min(max(share, 0.0), 1.0) ** _SHARE_EXPONENT
+    return max(_FIELD_WORTH.get(field, _USUAL_WORTH) for field in fields) * share_worth(share)
+
+
+def share_worth(share: float) -> float:
+    """Of all words together, what a share of them in 0…1 is worth."""
+    return min(max(share, 0.0), 1.0) ** _SHARE_EXPONENT

@@ -50,7 +50,7 @@ class Found(NamedTuple):
     ids: Ids
     values: Floats  # 0…1, by rank: compares with those of other branches
     rankings: tuple[Ranking, ...]
-    scores: Callable[[Ids], Floats]  # of some of them: 0…1, calibrated
+    scores: Callable[[Ids, float], Floats]  # of some of them, 0…1, calibrated; right from the float up
     reasons: Reasons
     total: int | None  # photos in all, where that is known
 
@@ -115,7 +115,7 @@ class _Run:
         missed: list[Chosen] = []
         found = self._in_order(self._found(branches, missed))
         hits = self._hits(found, branches, self._plan.limit)
-        nearest = () if hits else self._hits(_likeliest(missed), branches, min(NEAREST, self._plan.limit))
+        nearest = () if hits else self._nearest(missed, branches)
         self._note("scores, records, reasons", len(hits), started)
         return hits, nearest, branches[0].total if len(branches) == 1 else None
 
@@ -125,7 +125,8 @@ class _Run:
         ranked = [
             self._ranked(branch, MOST_CANDIDATES) for branch in self._plan.branches if _is_ranked(branch)
         ]
-        ids = [found.ids[found.scores(found.ids) >= self._threshold()] for found in ranked]
+        threshold = self._threshold()
+        ids = [found.ids[found.scores(found.ids, threshold) >= threshold] for found in ranked]
         selections = [*filtered, *(selection_of(self._columns, np.sort(some)) for some in ids)]
         is_whole = all(len(found.ids) < MOST_CANDIDATES for found in ranked)
         return functools.reduce(lambda one, other: one | other, selections), is_whole
@@ -156,6 +157,16 @@ class _Run:
             for branch in self._plan.branches
         ]
 
+    def _nearest(self, missed: Sequence[Chosen], branches: Sequence[Found]) -> tuple[Hit, ...]:
+        """The likeliest of what is no hit, with whole scores."""
+        some = list(itertools.islice(_likeliest(missed), 4 * NEAREST))
+        whole: list[Chosen] = []
+        for number, branch in enumerate(branches):
+            ids = np.array([chosen.photo_id for chosen in some if chosen.branch == number], np.int64)
+            scores = branch.scores(ids, 0.0).tolist()
+            whole += map(Chosen, ids.tolist(), scores, itertools.repeat(number))
+        return self._hits(_likeliest(whole), branches, min(NEAREST, self._plan.limit))
+
     def _found(self, branches: Sequence[Found], missed: list[Chosen]) -> Iterator[Chosen]:
         """Each photo once, best first, whose score is that of a hit; the others go to `missed`.
 
@@ -177,13 +188,14 @@ class _Run:
         values = np.concatenate([found.values for found in branches])
         is_first = np.array([branch in self._first for branch in self._plan.branches])[numbers]
         order = np.lexsort((-values, ~is_first))
+        threshold = self._threshold()
         start, size = 0, max(LEAST_SCORED, 2 * self._plan.limit)
         while start < len(order):
             some = order[start : start + size]
             scores = np.empty(len(some))
             for number in np.unique(numbers[some]).tolist():
                 of_branch = numbers[some] == number
-                scores[of_branch] = branches[number].scores(ids[some[of_branch]])
+                scores[of_branch] = branches[number].scores(ids[some[of_branch]], threshold)
             yield from map(Chosen, ids[some].tolist(), scores.tolist(), numbers[some].tolist())
             start, size = start + size, 4 * size
 
@@ -295,7 +307,7 @@ def _likeliest(missed: Sequence[Chosen]) -> Iterator[Chosen]:
     return iter(sorted(best.values(), key=lambda chosen: -chosen.score))
 
 
-def _certain(ids: Ids) -> Floats:
+def _certain(ids: Ids, least: float) -> Floats:
     """What satisfies filters is what was meant."""
     return np.ones(len(ids))
 

@@ -20,6 +20,7 @@ from catalogd.catalog.store import JOINT
 from catalogd.catalog.text_index import Expand, TextRanking
 from catalogd.catalog.user_data import UserData
 from catalogd.catalog.vectors import dot
+from catalogd.catalog.words import plain_words
 from catalogd.errors import CatalogMissingError
 from catalogd.query import calibration
 from catalogd.query.background import Backgrounds
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 ASKED_ABOUT = (
     200  # of what one search found, the text index is asked about so many: further down nothing comes up
 )
+# Hits of common words that are looked through for selected photos, when meaning finds photos too: what is
+# good by both is asked about anyway (bench/bench_search.py: 3 ms, and no recall lost).
+LOOKED_THROUGH = 4096
 ALL_WORDS = 10_000.0  # added to the score of a photo with all the words: above what words score
 
 _MARKS = str.maketrans('"*?', "   ")
@@ -108,7 +112,7 @@ class Searches:
         self._depth = depth
         self._looks = looks
         self._note = note
-        self._with_words: Ids = np.empty(0, np.int64)
+        self._with_words = TextRanking(np.empty(0, np.int64), np.empty(0), 0)
         self._has_all_words = False  # the text index has told of every photo with some of the words
 
     def rankings(self) -> tuple[Ranking, ...]:
@@ -120,24 +124,36 @@ class Searches:
         everyone = np.unique(np.concatenate([words.ids, *(ranking.ids for ranking, _ in nearest)]))
         return (*[self._with_all(ranking, asked, everyone) for ranking, asked in nearest], words)
 
-    def scores(self, rankings: Sequence[Ranking], ids: Ids) -> Floats:
-        """float64[n] in 0…1: how likely each photo is what was meant, by all searches together."""
+    def scores(self, rankings: Sequence[Ranking], ids: Ids, least: float = 0.0) -> Floats:
+        """float64[n] in 0…1: how likely each photo is what was meant, by all searches together.
+
+        A photo that can't reach `least`, whatever its words, is not looked up: its score may be too low then.
+        """
         if self._looks:
             likeness = (ranking.scores_of(ids) for ranking in rankings if ranking.name != "words")
             return np.clip(np.nan_to_num(next(likeness, np.zeros(len(ids)))), 0, 1)
-        missed = 1 - self._chances_of_words(ids)
+        missed = np.ones(len(ids))
         for ranking in rankings:
             if ranking.name == "meaning":
                 missed *= 1 - np.nan_to_num(self._chances_of_cosines(ranking, ids))
+        most = self._most_by_words(ids)
+        asked = (most > 0) & (1 - missed * (1 - most) >= least)
+        missed[asked] *= 1 - self._chances_of_words(ids[asked])
         return 1 - missed
 
     def _chances_of_words(self, ids: Ids) -> Floats:
-        chances = np.zeros(len(ids))
-        asked = np.isin(ids, self._with_words) if self._has_all_words else np.ones(len(ids), np.bool_)
-        some = ids[asked].tolist()
-        matched = self._catalog.match_text(self._words, some, self._tools.expand) if some else {}
-        chances[asked] = [_word_chance(*matched[photo_id]) for photo_id in some]
-        return chances
+        if not len(ids):
+            return np.zeros(0)
+        matched = self._catalog.match_text(self._words, ids.tolist(), self._tools.expand)
+        return np.array([_word_chance(*matched[photo_id]) for photo_id in ids.tolist()], float)
+
+    def _most_by_words(self, ids: Ids) -> Floats:
+        """float64[n]: the chances by words at most: by all of them, by all but one, by none."""
+        words = max(len(plain_words(self._words)), 1)
+        most = np.full(len(ids), 0.0 if self._has_all_words else 1.0)
+        most[np.isin(ids, self._with_words.ids)] = calibration.share_worth((words - 1) / words)
+        most[np.isin(ids, self._with_words.ids[: self._with_words.whole])] = 1.0
+        return most
 
     def _chances_of_cosines(self, ranking: Ranking, ids: Ids) -> Floats:
         background = calibration.Background.of(ranking.sample.astype(np.float32), ranking.photos)
@@ -192,21 +208,23 @@ class Searches:
         started = time.perf_counter()
         found: list[TextRanking] = []
         if not self._looks:
-            found.append(self._ranked_by_words(self._selection, self._depth))
-        if self._looks or len(found[0].ids) >= self._depth:
-            known = found[0].ids if found else np.empty(0, np.int64)
-            rest = np.setdiff1d(np.concatenate([ids[:ASKED_ABOUT] for ids in others] or [known]), known)
+            most_hits = max(LOOKED_THROUGH, 4 * self._depth) if others else None
+            self._with_words = self._ranked_by_words(self._selection, self._depth, most_hits)
+            self._has_all_words = not self._with_words.is_cut
+            found.append(self._with_words)
+        if not self._has_all_words:
+            asked = np.concatenate([np.empty(0, np.int64), *(ids[:ASKED_ABOUT] for ids in others)])
+            rest = np.setdiff1d(asked, self._with_words.ids)
             if len(rest):
                 found.append(self._ranked_by_words(selection_of(self._selection.columns, rest), len(rest)))
         ids = np.concatenate([np.empty(0, np.int64), *(some.ids for some in found)])
-        self._with_words, self._has_all_words = ids, len(found) == 1 and not self._looks
         scores = np.concatenate([np.empty(0), *map(_word_scores, found)])
-        self._note("words", len(ids), started, "")
+        self._note("words", len(ids), started, "" if self._has_all_words else "the best of more")
         return Ranking("words", ids, scores)
 
-    def _ranked_by_words(self, selection: Selection, limit: int) -> TextRanking:
+    def _ranked_by_words(self, selection: Selection, limit: int, most_hits: int | None = None) -> TextRanking:
         among = None if selection.is_all else selection
-        return self._catalog.rank_text(self._words, among, limit, self._tools.expand)
+        return self._catalog.rank_text(self._words, among, limit, self._tools.expand, most_hits)
 
 
 @dataclasses.dataclass(frozen=True)
