@@ -120,6 +120,8 @@ class FaceFollower:
         """Take in one page of the walk or of the changes; False when there is none."""
         try:
             with self._store.snapshot() as reading:
+                if is_walked(reading) and reading.mark(MARK) == reading.number("commit"):
+                    return False
                 page = self._next_page(reading)
         except ChangesTrimmedError:
             page = None
