@@ -57,6 +57,7 @@ __all__ = ["Catalog", "Columns", "Counts", "Difference", "FileEntry", "Selection
 PAGE_RECORDS = 1000  # of a walk over all photos; each page is a short read of its own
 MAINTAIN_EVERY_S = 60.0  # a reader that died in a transaction keeps every page written meanwhile
 SEAL_EVERY_S = 2.0  # looking for what changed since the last generation costs 10 ms after 200,000 photos
+COLUMNS_S = 0.2  # of making rows that are not there yet, at a time: a run waits no longer
 PAUSE_S = 60.0  # before a space is sealed again after that failed; doubles each time
 LONGEST_PAUSE_S = 3600.0
 _DAY_S = 86_400.0
@@ -154,7 +155,7 @@ class Catalog:
         if time.monotonic() - self._maintained_s >= MAINTAIN_EVERY_S:
             self.maintain()
             self._maintained_s = time.monotonic()
-        self.follow_columns(force)
+        self.follow_columns(idle, force)
         self.follow_text(force)
         self.follow_names()
         self.follow_timeline(idle, force)
@@ -163,10 +164,14 @@ class Catalog:
             self._follow_embeddings(idle or force)
             self._looked_s = time.monotonic()
 
-    def follow_columns(self, force: bool = False) -> None:
-        """Make the rows of a page of photos that have none yet, or of all: an older catalogd made none."""
+    def follow_columns(self, idle: bool = False, force: bool = False) -> None:
+        """Make the rows of a page of photos that have none yet: an older catalogd made none.
+
+        Of more pages when the writer is `idle`, of all by `force`.
+        """
         self._writer()
-        while self._store.make_columns() and force:
+        until_s = time.monotonic() + (COLUMNS_S if idle else 0.0)
+        while self._store.make_columns() and (force or time.monotonic() < until_s):
             pass
 
     def follow_text(self, force: bool = False) -> None:
@@ -490,7 +495,8 @@ class Catalog:
             index = self._embedding_index(space)
             index.refresh()
             found = index.search(query, k, among)
-        present = self._store.has_photos(np.array([photo_id for photo_id, _ in found], np.int64))
+        ids = np.array([photo_id for photo_id, _ in found], np.int64)
+        present = allowed.contains(ids) if isinstance(allowed, Selection) else self._store.has_photos(ids)
         return [hit for hit, is_present in zip(found, present, strict=True) if is_present]
 
     def embeddings(self, space: str, photo_ids: Ids) -> tuple[Ids, npt.NDArray[np.float16]]:
