@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from catalogd.cli import cli
+from catalogd.daemon import sidecars
 from catalogd.metadata.xmp_facts import read_xmp
 from catalogd.records import Proposal
 from catalogd.settings import Settings
@@ -266,3 +268,36 @@ def test_show_tells_whose_the_faces_of_a_photo_are(people: Shell) -> None:
     assert shown["people"] == ["Anna"]
     assert [(face["face"], face["name"]) for face in shown["faces"]] == [(1, "Anna"), (2, None)]
     assert "Anna :1" in CliRunner().invoke(cli, arguments).stdout
+
+
+def test_a_run_that_writes_sidecars_follows_what_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No photo is read again for it; what is taken back leaves the sidecar again."""
+    monkeypatch.setattr(sidecars, "NAMES_EVERY_S", 0.2)
+    with Family(Settings(catalog=tmp_path / "catalog")) as family:
+        folder = tmp_path / "p"
+        folder.mkdir()
+        paths = [str(folder / f"{number}.jpg") for number in range(3)]
+        for path in paths:
+            Path(path).write_bytes(b"x")
+        family.commit(*(shot(path, "a") for path in paths))
+        keeper = sidecars.Keeper(family.settings, family.catalog)
+        try:
+            wait_for(lambda: all(Path(path + ".xmp").exists() for path in paths))
+            assert read_facts(Path(paths[1] + ".xmp"))["people"] == ()
+            people = Shell(family)
+            people("name", people.number(paths[0]), "Anna")
+            wait_for(lambda: read_facts(Path(paths[1] + ".xmp"))["people"] == ("Anna",))
+            people("undo")
+            wait_for(lambda: read_facts(Path(paths[1] + ".xmp"))["people"] == ())
+        finally:
+            keeper.stop()
+        assert keeper.broken is None
+
+
+def wait_for(so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not so():
+        assert time.monotonic() < until
+        time.sleep(0.1)

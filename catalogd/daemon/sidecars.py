@@ -13,6 +13,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 TOLD_AT_ONCE = 10_000  # sidecars: a few MB of memory, and a commit of 50 ms
 LOOK_EVERY_S = 1.0
+NAMES_EVERY_S = 30.0  # comparing the names of 200,000 faces takes half a second
 STOP_S = 10.0  # for the batch in hand
 
 
@@ -118,6 +120,7 @@ class Keeper(threading.Thread):
         self._reached = _read_mark(self._mark)
         self._next = self._reached
         self._people: Identities = NOBODY  # as the sidecars have it
+        self._look_at_names_s = 0.0  # monotonic
         self._stopping = threading.Event()
         self.start()
 
@@ -134,31 +137,37 @@ class Keeper(threading.Thread):
     def run(self) -> None:
         try:
             while not self._stopping.is_set():
-                if self._reached < self._catalog.counts().commit or self._named():
-                    self._catch_up()
+                renamed = self._renamed()
+                if renamed or self._reached < self._catalog.counts().commit:
+                    self._catch_up(renamed)
                 else:
                     self._stopping.wait(LOOK_EVERY_S)
         except Exception as error:  # handed to the main thread, which says so
             self.broken = error
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, renamed: list[int]) -> None:
         options = Options(jobs=1, background=True)
         own_of = OwnWords(self._settings, self._catalog, options.fields)
-        people = self._catalog.people.identities()
-        records = itertools.chain(self._catalog.iter_records_of(self._named()), self._changed())
+        records = itertools.chain(self._catalog.iter_records_of(renamed), self._changed())
         run = sync_records(records, options, self._settings, self._ledger, own_of)
         with contextlib.closing(run) as done:
             for synced in done:
                 self._note(synced)
                 if self._stopping.is_set():
                     return
-        self._people = people
         self._reached = self._next
         _write_mark(self._mark, self._reached)
 
-    def _named(self) -> list[int]:
-        """The photos that show somebody under another name than their sidecars say."""
-        return renamed_photos(self._people, self._catalog.people.identities())
+    def _renamed(self) -> list[int]:
+        """The photos that show somebody under another name than their sidecars say; looked for now and then.
+
+        What a crash leaves undone is found by the next run, which begins with all that are named.
+        """
+        if time.monotonic() < self._look_at_names_s:
+            return []
+        before, self._people = self._people, self._catalog.people.identities()
+        self._look_at_names_s = time.monotonic() + NAMES_EVERY_S
+        return renamed_photos(before, self._people)
 
     def _note(self, synced: Synced) -> None:
         written = synced.written
