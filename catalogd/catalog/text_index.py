@@ -106,6 +106,7 @@ _LONGEST_WILD = 32  # letters of a word with wildcards: an automaton is made of 
 # A selection so small is asked for photo by photo (3 us each); of a larger one the best hits of all are
 # looked through, 0.5 us each: bench/bench_select.py.
 _FEW_PHOTOS = 1000
+KEPT_QUERIES = 256  # parts of queries: a search asks for the same ones several times
 _FIRST_HITS = 512
 _MARGIN = 1.3  # on how many hits that takes on average
 _MORE_HITS = 8  # times as many, when too few of them are selected
@@ -326,6 +327,8 @@ class TextIndex:
             self.version = next(_versions)
         except ValueError as error:
             raise _explained(error, self._folder) from error
+        self._query_of = functools.lru_cache(KEPT_QUERIES)(self._part_query)
+        self._clauses_of = functools.lru_cache(KEPT_QUERIES)(self._field_clauses)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -392,7 +395,7 @@ class TextIndex:
 
         `most_hits` bounds the hits that are looked through for selected ones, of a large selection.
         """
-        queries = [self._part_query(part) for part in _parts_of(words, expand)]
+        queries = [self._query_of(part) for part in _parts_of(words, expand)]
         if not queries or limit < 1 or (selection is not None and not len(selection)):
             return TextRanking(np.empty(0, np.int64), np.empty(0), 0)
         every = Query.boolean_query([(Occur.Must, query) for query in queries])
@@ -414,7 +417,7 @@ class TextIndex:
         fields = self._fields_matched(parts, ids)
         if len(parts) < 2:
             return {photo_id: (fields[photo_id], float(bool(fields[photo_id]))) for photo_id in ids}
-        shares = self._shares_matched([self._part_query(part) for part in parts], ids)
+        shares = self._shares_matched([self._query_of(part) for part in parts], ids)
         return {photo_id: (fields[photo_id], shares[photo_id]) for photo_id in ids}
 
     def photos_with(self, condition: Condition) -> Ids:
@@ -499,14 +502,20 @@ class TextIndex:
         """
         if not ids:
             return {}
-        clauses = [(Occur.Must, Query.const_score_query(self._photos(ids), 0.0))]
+        among = (Occur.Must, Query.const_score_query(self._photos(ids), 0.0))
+        clauses = [among, *self._clauses_of(tuple(parts))]
+        scores = self._run(Query.boolean_query(clauses), len(ids))
+        return {photo_id: _fields_of_bits(int(scores.get(photo_id, 0))) for photo_id in ids}
+
+    def _field_clauses(self, parts: tuple[_Part, ...]) -> list[tuple[Occur, Query]]:
+        """A clause a field that may hold some of the parts, each with its own power of two as score."""
+        clauses = []
         for bit, field in enumerate(WORD_FIELDS):
-            holds = [(Occur.Should, query) for query in self._held_in(field, parts)]
+            holds = [(Occur.Should, query) for query in self._held_in(field, list(parts))]
             if holds:
                 score = Query.const_score_query(Query.boolean_query(holds), float(1 << bit))
                 clauses.append((Occur.Should, score))
-        scores = self._run(Query.boolean_query(clauses), len(ids))
-        return {photo_id: _fields_of_bits(int(scores.get(photo_id, 0))) for photo_id in ids}
+        return clauses
 
     def _shares_matched(self, queries: list[Query], ids: list[int]) -> dict[int, float]:
         """For each photo, the share of the queries that it satisfies: each counts one."""

@@ -33,7 +33,7 @@ from catalogd.query.albums import Albums
 from catalogd.query.ranking import Floats, Ids, Ranking, by_place, fuse
 from catalogd.query.reasons import Place, Reasons, query_terms
 from catalogd.query.searches import ALL_WORDS, Searches, Tools
-from catalogd.records import Branch, Explanation, Hit, Plan, Record, Results, Step
+from catalogd.records import Branch, Explanation, Hit, Plan, Results, Step
 
 DEPTH = 4  # photos a search is asked for, as a multiple of the limit: fusion reorders the ends
 LEAST_DEPTH = 400  # bench/bench_search.py: recall@10 against unlimited depth
@@ -228,9 +228,11 @@ class _Run:
         hits: list[Hit] = []
         while page := list(itertools.islice(found, limit - len(hits))):
             records = self._catalog.records([chosen.photo_id for chosen in page])
-            for chosen, record in zip(page, records, strict=True):
+            places = _places(page, branches)
+            for chosen, record, where in zip(page, records, places, strict=True):
                 if record is not None and record.missing_since is None:
-                    hits.append(_hit(chosen, record, branches[chosen.branch]))
+                    signals = branches[chosen.branch].reasons.signals(record, where)
+                    hits.append(Hit(record.photo_id, record.path, round(chosen.score, 4), signals))
         return tuple(hits)
 
     # -- one branch ------------------------------------------------------------------------------
@@ -296,11 +298,6 @@ class _Run:
 _SLACK = 100  # more ids than a page takes: some may have gone missing since
 
 
-def _hit(chosen: Chosen, record: Record, branch: Found) -> Hit:
-    signals = branch.reasons.signals(record, _places(branch.rankings, record.photo_id))
-    return Hit(record.photo_id, record.path, round(chosen.score, 4), signals)
-
-
 def _likeliest(missed: Sequence[Chosen]) -> Iterator[Chosen]:
     """Each photo once, the best score first."""
     best = {chosen.photo_id: chosen for chosen in sorted(missed, key=lambda chosen: chosen.score)}
@@ -329,12 +326,16 @@ def _directed(order: str) -> str:
     return direction[1:] if direction.startswith("-") else f"-{direction}"
 
 
-def _places(rankings: Sequence[Ranking], photo_id: int) -> dict[str, Place]:
-    """Where a photo stands in each ranking that knows it."""
-    places = {}
-    for ranking in rankings:
-        score = ranking.scores_of(np.array([photo_id]))
-        if not np.isnan(score[0]):
-            shown = float(score[0]) - (ALL_WORDS if score[0] >= ALL_WORDS else 0)
-            places[ranking.name] = Place(int(ranking.ranks_of(score)[0]), shown)
+def _places(page: Sequence[Chosen], branches: Sequence[Found]) -> list[dict[str, Place]]:
+    """For each photo, where it stands in each ranking of its branch that knows it."""
+    places: list[dict[str, Place]] = [{} for _ in page]
+    for number, branch in enumerate(branches):
+        at = [place for place, chosen in enumerate(page) if chosen.branch == number]
+        ids = np.array([page[place].photo_id for place in at], np.int64)
+        for ranking in branch.rankings if at else ():
+            scores = ranking.scores_of(ids)
+            shown = np.where(scores >= ALL_WORDS, scores - ALL_WORDS, scores)
+            for place, rank, score in zip(at, ranking.ranks_of(scores).tolist(), shown.tolist(), strict=True):
+                if not math.isnan(score):
+                    places[place][ranking.name] = Place(int(rank), score)
     return places

@@ -147,6 +147,7 @@ class Searcher:
 
     def _tools(self, plan: Plan) -> Tools:
         encoder = self._text_encoder() if plan.wants_meaning else None
+        people = self._catalog.people
         return Tools(
             catalog=self._catalog,
             backgrounds=self._backgrounds,
@@ -155,7 +156,7 @@ class Searcher:
             encode=self._vector if encoder is not None else None,
             embed=self._pictures,
             album=functools.partial(album_of, self._settings.catalog),
-            faces_of=self._catalog.people.faces_of if self._names() else no_faces,
+            faces_of=people.faces_of if len(people.identities().faces.photo_ids) else no_faces,
         )
 
     def _encoded(self, words: str) -> npt.NDArray[np.float32]:
