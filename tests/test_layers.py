@@ -16,7 +16,7 @@ LAYERS = [
     {"terminal", "doctor", "demo", "sheets", "terminal_images"},
     {"daemon"},
     {"web", "service"},
-    {"pipeline", "query", "sync", "duplicates"},
+    {"pipeline", "query", "sync", "duplicates", "culling"},
     {"images", "thumbnails", "metadata", "models", "catalog"},
     {"settings", "records", "_native"},
     {"errors"},
@@ -28,6 +28,7 @@ SIDEWAYS = {
     ("thumbnails", "images"),
     ("terminal_images", "sheets"),
     ("query", "models"),
+    ("culling", "duplicates"),
     ("records", "errors"),
     ("settings", "errors"),
 }

@@ -8,10 +8,22 @@ from __future__ import annotations
 import io
 import sys
 
-from catalogd.cli import catalog, duplicates, people, photos, query, run, setup, sync
+from catalogd.cli import catalog, culling, duplicates, people, photos, query, run, setup, sync
 from catalogd.cli.base import cli
 
-__all__ = ["catalog", "cli", "duplicates", "main", "people", "photos", "query", "run", "setup", "sync"]
+__all__ = [
+    "catalog",
+    "cli",
+    "culling",
+    "duplicates",
+    "main",
+    "people",
+    "photos",
+    "query",
+    "run",
+    "setup",
+    "sync",
+]
 
 
 def main() -> None:
