@@ -64,7 +64,7 @@ CASES = {
     "1 %": "iso:12800 {}",
     "0.1 %": "label:purple {}",
     "a month": "date:2009-03 {}",
-    "3 filters, text, person": 'camera:nikon date:2006..2018 has:gps text:total person:"Anna Núñez" {}',
+    "3 filters, text, person": 'iso:..1600 date:2006..2018 has:gps text:total person:"Anna Núñez" {}',
 }
 COMMON = (
     "dog",
@@ -288,7 +288,7 @@ PASSES: dict[str, Callable[[Row], bool]] = {
     "0.1 %": lambda row: row.label.lower() == "purple",
     "a month": lambda row: row.taken.startswith("2009-03"),
     "3 filters, text, person": lambda row: (
-        "nikon" in row.camera.lower()
+        row.iso <= 1600
         and "2006" <= row.taken[:4] <= "2018"
         and row.has_gps
         and "total" in row.text.split()
