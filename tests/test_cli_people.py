@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from catalogd.catalog.faces import FaceIndex, MergeSuggestion
 from catalogd.cli import cli
 from catalogd.daemon import sidecars
 from catalogd.metadata.xmp_facts import read_xmp
@@ -194,6 +195,24 @@ def test_suggestions_say_the_command(people: Shell) -> None:
     [row] = people.json("suggest")
     assert row["command"].startswith("catalogd people merge 'Zo")
     people("ignore", "Zoé Ya")
+    people("suggest", code=1)
+
+
+def test_clusters_that_look_like_somebody_are_suggested_until_they_are_merged(
+    people: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = people.number("/p/b0.jpg"), people.number("/p/a0.jpg")
+    pair = MergeSuggestion(int(one), int(other), 0.45)
+    monkeypatch.setattr(FaceIndex, "suggest_merges", lambda index, limit: [pair, pair])
+    people("name", other, "Anna")
+    [row] = people.json("suggest")
+    assert (row["one"], row["score"]) == ("Anna", 0.45)
+    assert row["command"] == f"catalogd people merge Anna {one}"
+    people("merge", "Anna", one)
+    people("suggest", code=1)
+    assert people.json("show", "Anna")[0]["faces"] == 10
+    people("undo")
+    people("ignore", one)
     people("suggest", code=1)
 
 
