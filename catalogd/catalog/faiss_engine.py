@@ -162,7 +162,7 @@ class InvertedLists:
         if count < len(open_rows):
             options["sel"] = _faiss().IDSelectorBitmap(np.packbits(open_rows, bitorder="little"))
             held = self._open_in_lists(open_rows)
-        near = self._centres @ query
+        near = np.einsum("nd,d->n", self._centres, query)  # threads of a BLAS would cost more than they save
         lists = np.argsort(-near)
         nearest = int(np.searchsorted(np.cumsum(held[lists]), first)) + 1
         rows, scores = self._search(query, k + SPARE, lists[:nearest], options)
