@@ -38,7 +38,9 @@ LIKELY_OBJECT = 0.4  # score of a detection; below, half of them are wrong
 # Light lost in a share of the picture e-folds what an exposure is worth. Highlights are gone for good,
 # shadows may be meant; the mean luma of a well exposed picture is in between.
 HIGHLIGHTS_LOST, SHADOWS_LOST = 0.05, 0.15
+LIGHT_SLACK = 0.2  # of that: blur alone takes small lights away
 DARK, BRIGHT, LUMA_REACH = 0.2, 0.75, 0.15
+AS_SHARP = 0.95  # of the best's sharpness: more light and noise add as much
 CLIPPED_TOLD = 0.01  # share of pixels that is worth a reason
 SOFT = 0.75  # of the best's sharpness, below which a shot is called soft
 CLEAR = 1.05  # times the next one's sharpness is a lead worth telling
@@ -110,23 +112,33 @@ def _score(signals: dict[str, float]) -> float:
 
 
 def _of_best(values: Sequence[float]) -> list[float]:
-    best = max(values)
-    return [value / best if best > 0 else 1.0 for value in values]
+    """Each against the best; who comes near it is as good."""
+    enough = AS_SHARP * max(values)
+    return [value if math.isnan(value) else 1.0 if value >= enough else value / enough for value in values]
 
 
-def _exposure(look: _Look) -> float:
-    quality = look.shot.quality
+def _exposure(looks: Sequence[_Look]) -> list[float]:
+    """Against the shot of the moment that lost least: a lamp in the picture is clipped in all of them."""
+    lost = [_light_lost(look.shot) for look in looks]
+    if any(map(math.isnan, lost)):
+        return lost
+    least = min(lost) + LIGHT_SLACK
+    return [math.exp(min(0.0, least - one)) for one in lost]
+
+
+def _light_lost(shot: Shot) -> float:
+    """0 for a good exposure, 1 for what makes it worth e times less; NaN where nobody measured."""
+    quality = shot.quality
     if quality is None:
         return math.nan
-    lost = quality.clipped_high / HIGHLIGHTS_LOST + quality.clipped_low / SHADOWS_LOST
-    off = max(DARK - quality.brightness, quality.brightness - BRIGHT, 0.0) / LUMA_REACH
-    return math.exp(-lost - off)
+    clipped = quality.clipped_high / HIGHLIGHTS_LOST + quality.clipped_low / SHADOWS_LOST
+    return clipped + max(DARK - quality.brightness, quality.brightness - BRIGHT, 0.0) / LUMA_REACH
 
 
 def _faces(looks: Sequence[_Look]) -> list[float]:
     """How many faces are seen, and how well: turned away or covered ones are not found, or of low quality."""
     sums = [sum(face.quality for face in look.shot.faces) for look in looks]
-    return _of_best(sums) if any(sums) else [math.nan] * len(looks)
+    return [max(0.0, 1 - (max(sums) - one)) if any(sums) else math.nan for one in sums]
 
 
 def _eyes(looks: Sequence[_Look]) -> list[float]:
@@ -157,7 +169,7 @@ def _mean(values: Sequence[float]) -> float:
 SIGNALS: dict[str, Measure] = {
     SUBJECT: lambda looks: _of_best([look.subject for look in looks]),
     WHOLE: lambda looks: _of_best([look.whole for look in looks]),
-    EXPOSURE: lambda looks: list(map(_exposure, looks)),
+    EXPOSURE: _exposure,
     FACES: _faces,
     EYES: _eyes,
     DAMAGE: lambda looks: list(map(_damage, looks)),
