@@ -104,3 +104,27 @@ def dot_rows_portable(
     out: NDArray[np.float32],
 ) -> None:
     """`dot_rows` without the instructions that only newer CPUs have; differs in the last bits."""
+
+def alike_in_runs(
+    held: NDArray[np.uint64],
+    asking: NDArray[np.uint64],
+    runs: NDArray[np.int64],
+    most_bits: int,
+    out: NDArray[np.int64],
+) -> int:
+    """Compare each of `asking: uint64[n, 4]`, signatures of 256 bits, with a run of `held: uint64[m, 4]`.
+
+    `runs: int64[n, 2]` say from where to where. Pairs that differ in at most `most_bits` go to the first
+    rows of `out: int64[k, 3]`: row of `held`, row of `asking`, bits; their number is returned. Raises
+    IndexError for a run that is not within `held`, ValueError when `out` has fewer rows than the runs.
+    """
+
+def subtract_mean(luma: NDArray[np.float32], reach: int, out: NDArray[np.float32]) -> None:
+    """Write `luma: float32[h, w]` without its mean over `2 * reach + 1` squared to `out`, edges repeated."""
+
+def best_correlation(whole: NDArray[np.float32], part: NDArray[np.float32], least_spread: float) -> float:
+    """The highest correlation, 0…1, of `part: float32[h, w]` of mean 0 with the windows of `whole`.
+
+    Windows whose sum of squares about their mean is at most `least_spread` are left out; 0 is returned
+    when none is left, or `part` fits in nowhere.
+    """

@@ -2,7 +2,7 @@
 
 Luma is compared after its coarse part is taken away: what is left are edges, which are where they are
 in copies and elsewhere in the next shot of the same thing, however much alike the two look. The measure is
-the normalised cross-correlation (Lewis 1995), over all places at once by Fourier transform.
+the normalised cross-correlation (Lewis 1995), at every place.
 """
 
 from __future__ import annotations
@@ -92,17 +92,9 @@ def _luma(pixels: Pixels, height: int, width: int) -> Luma:
 
 def _edges(luma: Luma, reach_px: int) -> Luma:
     """Luma without its local mean, a square of `2 * reach_px + 1`."""
-    edges: Luma = luma - _running_mean(_running_mean(luma, reach_px, 0), reach_px, 1)
+    edges = np.empty_like(luma)
+    _native.subtract_mean(luma, reach_px, edges)
     return edges
-
-
-def _running_mean(values: Luma, reach_px: int, axis: int) -> Luma:
-    padding = [(reach_px + 1, reach_px) if axis == other else (0, 0) for other in (0, 1)]
-    sums = np.pad(values, padding, "edge").cumsum(axis, dtype=np.float64)
-    size = 2 * reach_px + 1
-    ends, starts = (sums[size:], sums[:-size]) if axis == 0 else (sums[:, size:], sums[:, :-size])
-    mean: Luma = ((ends - starts) / size).astype(np.float32)
-    return mean
 
 
 def _correlation(a: Luma, b: Luma) -> float:
@@ -155,8 +147,7 @@ class _Whole:
         self._reach_px = max(1, _REACH_PX * edge_px // LOOK_EDGE_PX)
         self._least_px = max(2, _LEAST_EDGE_PX * edge_px // LOOK_EDGE_PX)
         edges = _edges(_luma(pixels, self._height, self._width), self._reach_px)
-        self._spectrum = np.fft.rfft2(edges)
-        self._sums, self._squares = _summed(edges), _summed(np.square(edges))
+        self._edges = edges
         self._variance = float(edges.var())
 
     def place(self, pixels: Pixels, share: float) -> Placement:
@@ -167,26 +158,6 @@ class _Whole:
             return Placement(0.0, share)
         edges = _edges(_luma(pixels, height, width), self._reach_px)
         area = height * width / (self._height * self._width)
-        return Placement(self._best(edges - edges.mean()), share, area)
-
-    def _best(self, part: Luma) -> float:
-        """The best correlation of `part`, whose mean is 0, with every window of its size."""
-        length = float(np.sqrt(np.square(part).sum()))
-        if length < _DARK:
-            return 0.0
-        shape, (height, width) = (self._height, self._width), part.shape
-        products = np.fft.irfft2(self._spectrum * np.conj(np.fft.rfft2(part, shape)), shape)
-        products = products[: shape[0] - height + 1, : shape[1] - width + 1]
-        sums = _window_sums(self._sums, height, width)
-        spread = _window_sums(self._squares, height, width) - np.square(sums) / part.size
-        textured = spread > max(_FLAT_WINDOW * self._variance * part.size, _DARK**2)
-        return float(np.max(products[textured] / np.sqrt(spread[textured]), initial=0.0)) / length
-
-
-def _summed(values: Luma) -> NDArray[np.float64]:
-    return np.pad(values.cumsum(0, dtype=np.float64).cumsum(1), ((1, 0), (1, 0)))
-
-
-def _window_sums(sums: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width]
-    return found + sums[:-height, :-width]
+        least = max(_FLAT_WINDOW * self._variance * height * width, _DARK**2)
+        score = _native.best_correlation(self._edges, edges - edges.mean(), least)
+        return Placement(score, share, area)

@@ -33,6 +33,7 @@ _EDGE = 64  # px that the frame is averaged to
 _LUMA = (0.299 / 255, 0.587 / 255, 0.114 / 255)  # Rec. 601: what JPEG keeps best
 # Standard deviation of the averaged luma (0…1) below which signs are noise: a lens cap, a white page.
 _LEAST_CONTRAST = 0.01
+_BLOCK = 1 << 14  # signatures that are turned at once: 4 MB of bits
 
 Bits = NDArray[np.uint8]
 Signatures = NDArray[np.uint8]  # [n, SIGNATURE_BYTES]
@@ -126,6 +127,13 @@ TURNS = tuple(Turn(*held) for held in itertools.product((False, True), repeat=3)
 
 def turned(signatures: Signatures, turn: Turn) -> Signatures:
     """The signatures `uint8[n, 32]` that the same frames have when they are held another way."""
+    held = np.empty_like(signatures)
+    for start in range(0, len(signatures), _BLOCK):
+        held[start : start + _BLOCK] = _turned_block(signatures[start : start + _BLOCK], turn)
+    return held
+
+
+def _turned_block(signatures: Signatures, turn: Turn) -> Signatures:
     bits = np.unpackbits(signatures, axis=1)
     if turn.transposed:
         bits = bits[:, _TRANSPOSED]

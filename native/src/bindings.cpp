@@ -13,9 +13,11 @@
 #include <utility>
 
 #include "colour.h"
+#include "correlation.h"
 #include "planes.h"
 #include "quality.h"
 #include "resize.h"
+#include "signatures.h"
 #include "vectors.h"
 
 namespace nb = nanobind;
@@ -33,6 +35,11 @@ using Halves = nb::ndarray<const std::int16_t, nb::ndim<2>, nb::c_contig, nb::de
 using RowNumbers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Query = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Scores = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Luma = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using MutableLuma = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Signatures = nb::ndarray<const std::uint64_t, nb::shape<-1, catalogd::kSignatureWords>, nb::c_contig, nb::device::cpu>;
+using Runs = nb::ndarray<const std::int64_t, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;
+using AlikePairs = nb::ndarray<std::int64_t, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
 template <typename Level>
 using Levels = nb::ndarray<const Level, nb::ndim<2>, nb::device::cpu>;
 
@@ -177,10 +184,52 @@ void dot_rows(const Halves &vectors, std::optional<RowNumbers> rows, const Query
     Dot(source, rows ? rows->data() : nullptr, count, query.data(), out.data());
 }
 
+std::size_t alike_in_runs(const Signatures &held, const Signatures &asking, const Runs &runs, int most_bits,
+                          const AlikePairs &out) {
+    if (runs.shape(0) != asking.shape(0)) throw std::invalid_argument("there must be one run for each that asks");
+    static_assert(sizeof(catalogd::Run) == 2 * sizeof(std::int64_t));
+    static_assert(sizeof(catalogd::Alike) == 3 * sizeof(std::int64_t));
+    const auto *asked = reinterpret_cast<const catalogd::Run *>(runs.data());
+    std::size_t most = 0;
+    for (std::size_t i = 0; i < runs.shape(0); ++i) {
+        const auto [begin, end] = asked[i];
+        if (begin < 0 || end < begin || static_cast<std::size_t>(end) > held.shape(0)) {
+            throw std::out_of_range("runs must lie within what is held");
+        }
+        most += static_cast<std::size_t>(end - begin);
+    }
+    if (out.shape(0) < most) throw std::invalid_argument("out must have room for every pair of the runs");
+    nb::gil_scoped_release release;
+    return catalogd::alike_in_runs(held.data(), asking.data(), asked, runs.shape(0), most_bits,
+                                   reinterpret_cast<catalogd::Alike *>(out.data()));
+}
+
+template <typename Array>
+catalogd::Plate plate(const Array &array) {
+    return {array.data(), edge(array.shape(0), "luma must have 1 to 2^24 rows"),
+            edge(array.shape(1), "luma must have 1 to 2^24 columns")};
+}
+
+void subtract_mean(const Luma &luma, int reach, const MutableLuma &out) {
+    const catalogd::Plate source = plate(luma);
+    if (reach < 0 || reach > kMaxEdge) throw std::invalid_argument("reach must be 0 to 2^24");
+    if (out.shape(0) != luma.shape(0) || out.shape(1) != luma.shape(1)) {
+        throw std::invalid_argument("out must have the shape of luma");
+    }
+    nb::gil_scoped_release release;
+    catalogd::subtract_mean(source, reach, out.data());
+}
+
+double best_correlation(const Luma &whole, const Luma &part, double least_spread) {
+    const catalogd::Plate outer = plate(whole), inner = plate(part);
+    nb::gil_scoped_release release;
+    return catalogd::best_correlation(outer, inner, least_spread);
+}
+
 }  // namespace
 
 NB_MODULE(_native, module) {
-    module.doc() = "Kernels: frames (resizing, orientation, colour, quality) and exact scans. Stateless; the GIL is released.";
+    module.doc() = "Kernels: frames (resizing, orientation, colour, quality), exact scans, alike pictures. Stateless; the GIL is released.";
     module.def("resize", &resize, "source"_a.noconvert(), "target"_a.noconvert(), "orientation"_a = 1,
                "extent"_a = nb::none());
     module.def("resize_to_tensor", &resize_to_tensor, "source"_a.noconvert(), "target"_a.noconvert(),
@@ -195,4 +244,9 @@ NB_MODULE(_native, module) {
                "query"_a.noconvert(), "out"_a.noconvert());
     module.def("dot_rows_portable", &dot_rows<&catalogd::dot_rows_portable>, "vectors"_a.noconvert(),
                "rows"_a.noconvert().none(), "query"_a.noconvert(), "out"_a.noconvert());
+    module.def("alike_in_runs", &alike_in_runs, "held"_a.noconvert(), "asking"_a.noconvert(),
+               "runs"_a.noconvert(), "most_bits"_a, "out"_a.noconvert());
+    module.def("subtract_mean", &subtract_mean, "luma"_a.noconvert(), "reach"_a, "out"_a.noconvert());
+    module.def("best_correlation", &best_correlation, "whole"_a.noconvert(), "part"_a.noconvert(),
+               "least_spread"_a);
 }
