@@ -8,7 +8,7 @@
 models of quality, faces and objects, and counts how often the original ranks first. Light is asked of well
 exposed photos alone. Beside it stands what a script would do: sort by the sharpness of the whole picture.
 
-`series` cuts neighbouring views out of a photo, turned, brightened and with noise, as a panorama's frames;
+`series` renders what a turning camera would see of a photo, tilted, brightened and with noise, as a panorama;
 hand-held shots of one view and successive photos of other things must not be called one.
 """
 
@@ -18,6 +18,7 @@ import argparse
 import itertools
 import resource
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,13 +28,14 @@ from synthetic import PROFILE, batched
 
 from catalogd import _native
 from catalogd.catalog import Catalog
-from catalogd.culling import cull
+from catalogd.culling import cull, protected_series
 from catalogd.culling.alignment import Outline
 from catalogd.culling.ranking import rank
 from catalogd.culling.series import TURN_SCORE, find_series
 from catalogd.culling.shots import Shot, shot_of
 from catalogd.errors import PhotoError
 from catalogd.images import read_frame
+from catalogd.query.searcher import Searcher
 from catalogd.records import Change, Face, Facts, Output, Quality, Record, Stat
 from catalogd.settings import Settings
 
@@ -42,6 +44,7 @@ COMMIT_RECORDS = 1000
 DIMENSIONS = 1280
 MOMENT_PHOTOS = 6
 SPACE = "bench embedder"
+WIDE_DEG = 75.0  # the angle of view that is taken for a photo's: 24 mm on 36 x 24 mm
 WELL_EXPOSED = 0.02  # of pixels that are clipped: of other photos nobody knows whether less light is worse
 
 
@@ -140,15 +143,13 @@ def _shot(outputs: dict[str, Output], number: int, taken_at: str | None = None, 
 
 
 def series(folders: list[Path]) -> None:
-    import cv2
-
     random = np.random.default_rng(1)
     frames = list(_frames(folders, Settings()))
     views = {
-        "panorama, overlap 70 %": lambda f: _views(f, [0.0, 0.15, 0.3, 0.45], random, cv2),
-        "panorama, overlap 50 %": lambda f: _views(f, [0.0, 0.25, 0.5], random, cv2),
-        "panorama, overlap 30 %": lambda f: _views(f, [0.0, 0.3, 0.6], random, cv2, width=0.4),
-        "hand-held": lambda f: _views(f, (0.2 + random.uniform(-0.03, 0.03, 5)).tolist(), random, cv2),
+        "panorama, overlap 70 %": lambda f: _views(f, [-18, -6, 6, 18], 40, random),
+        "panorama, overlap 50 %": lambda f: _views(f, [-17, 0, 17], 34, random),
+        "panorama, overlap 30 %": lambda f: _views(f, [-20, 0, 20], 28, random),
+        "hand-held": lambda f: _views(f, random.uniform(-1.5, 1.5, 5).tolist(), 40, random),
         "focus stack": lambda f: _focused(f, 5),
         "one that is shaken": lambda f: [_blurred(f, s) for s in (0.1, 2.0, 0.5, 3.0, 0.2)],
     }
@@ -181,23 +182,38 @@ def _report_series(name: str, found: list[set[str]], scores: list[float]) -> Non
     )
 
 
-def _views(
-    frame: Frame, lefts: list[float], random: np.random.Generator, cv2: object, width: float = 0.5
-) -> list[Frame]:
-    """Parts of the frame as a turning camera sees them: tilted a little, as bright as metered, with noise."""
-    height, whole = frame.shape[:2]
+def _views(frame: Frame, pans_deg: list[float], view_deg: float, random: np.random.Generator) -> list[Frame]:
+    """What a camera of this angle of view sees that turns before the frame, which is one of WIDE_DEG.
+
+    Held in the hand: tilted and pitched by a degree, as bright as metered, with noise.
+    """
+    import cv2
+
+    height, width = frame.shape[:2]
+    wide_px = width / 2 / np.tan(np.radians(WIDE_DEG / 2))
+    shape = (round(wide_px * 2 * np.tan(np.radians(view_deg / 2))), round(height * 0.6))
     found = []
-    for left in lefts:
-        top = 0.1 + random.uniform(-0.02, 0.02)
-        middle = ((left + width / 2) * whole, (top + 0.4) * height)
-        matrix = cv2.getRotationMatrix2D(middle, random.uniform(-1.5, 1.5), 1.0)  # type: ignore[attr-defined]
-        turned = cv2.warpAffine(frame, matrix, (whole, height), borderMode=1)  # type: ignore[attr-defined]
-        part = turned[
-            int(top * height) : int((top + 0.8) * height), int(left * whole) : int((left + width) * whole)
-        ]
-        noisy = part * random.uniform(0.9, 1.1) + random.normal(0, 4, part.shape)
+    for pan in pans_deg:
+        turn = _rotation(pan, *random.uniform(-1, 1, 2))
+        to_view = _camera(wide_px, *shape) @ turn @ np.linalg.inv(_camera(wide_px, width, height))
+        view = cv2.warpPerspective(frame, to_view, shape, borderMode=cv2.BORDER_REFLECT)
+        noisy = view * random.uniform(0.9, 1.1) + random.normal(0, 4, view.shape)
         found.append(np.clip(noisy, 0, 255).astype(np.uint8))
-    return [one[: min(p.shape[0] for p in found), : min(p.shape[1] for p in found)] for one in found]
+    return found
+
+
+def _camera(focal_px: float, width: int, height: int) -> np.ndarray:
+    return np.array([[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1]])
+
+
+def _rotation(pan_deg: float, pitch_deg: float, tilt_deg: float) -> np.ndarray:
+    import cv2
+
+    pan, pitch, tilt = (
+        cv2.Rodrigues(np.radians(angle) * np.array(axis, float))[0]
+        for angle, axis in ((-pan_deg, (0, 1, 0)), (pitch_deg, (1, 0, 0)), (tilt_deg, (0, 0, 1)))
+    )
+    return np.array(tilt @ pitch @ pan)
 
 
 def _focused(frame: Frame, count: int) -> list[Frame]:
@@ -260,12 +276,15 @@ def cost(photos: int, folder: str | None) -> None:
         _fill(settings, photos)
         with Catalog.open(settings.catalog, settings) as catalog:
             ids = catalog.columns().ids.tolist()
+            series = timed(lambda: list(protected_series(catalog, settings)), time.process_time)
+            report("series of a library", photos=photos, cpu_s=series)
             moments: list[object] = []
-            cpu_s = timed(
-                lambda: moments.extend(cull(catalog, settings, ids)), lambda: resource.getrusage(0).ru_utime
-            )
+            cpu_s = timed(lambda: moments.extend(cull(catalog, settings, ids)), time.process_time)
             peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             report("cull", photos=photos, moments=len(moments), cpu_s=cpu_s, peak_mib=peak_mib)
+        with Searcher(settings) as searcher:
+            found_s = timed(lambda: searcher.search("camera:Camera", photos), time.process_time)
+        report("photos of a query, with reasons", photos=photos, cpu_s=found_s)
 
 
 def _fill(settings: Settings, photos: int) -> None:
@@ -297,7 +316,7 @@ def _record(number: int, random: np.random.Generator, pictures: list[Frame], sto
         _MIDDLES[thing] = random.normal(size=DIMENSIONS), int.from_bytes(random.bytes(32), "big")
     middle, bits = _MIDDLES[thing]
     vector = middle + random.normal(size=DIMENSIONS) * 0.5
-    signature = bits ^ sum(1 << int(bit) for bit in random.integers(0, 256, 8))
+    signature = bits ^ sum(1 << bit for bit in set(random.integers(0, 256, 8).tolist()))
     seconds = thing * 36 + number % MOMENT_PHOTOS
     content = b"%016d" % number
     store.put(content, pictures[number % len(pictures)])  # type: ignore[attr-defined]

@@ -411,6 +411,20 @@ def test_a_raw_and_its_jpeg_are_one_shot(settings: Settings) -> None:
     assert files == sorted([sorted([ids[0], ids[2]]), [ids[1]]])
 
 
+def test_an_export_in_another_folder_is_no_shot_of_its_own(settings: Settings) -> None:
+    taken = [record(n, n, exposure_bias_ev=float(bias)) for n, bias in ((1, 0), (2, -2), (3, 2))]
+    exports = [
+        msgspec.structs.replace(one, path=b"/export/IMG_%04d.jpg" % n, content=b"e%015d" % n, photo_id=n + 3)
+        for n, one in enumerate(taken, start=1)
+    ]
+    ids = fill(settings, [*taken, *exports], {})
+    with Catalog.open(settings.catalog, settings) as catalog:
+        (moment,) = cull(catalog, settings, ids)
+    assert {verdict.reasons for verdict in moment.verdicts} == {("bracket of 3: keep all",)}
+    files = [set(verdict.shot.photo_ids) for verdict in moment.verdicts]
+    assert files == [{ids[n], ids[n + 3]} for n in range(3)]
+
+
 def of_format(facts: Facts, kind: str) -> Facts:
     return msgspec.structs.replace(facts, format=kind)
 
@@ -510,6 +524,22 @@ def in_bracket(facts: Facts, number: int) -> Facts:
     taken_at = (START + datetime.timedelta(seconds=number)).isoformat()
     bias = (0.0, -1.0, 1.0)[number]
     return msgspec.structs.replace(facts, camera="Camera", taken_at=taken_at, exposure_bias_ev=bias)
+
+
+def test_series_of_a_library_are_found_part_by_part(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(culling, "_PART_PHOTOS", 2)
+    records = [
+        record(n, 100.0 * (n // 3) + n % 3, exposure_bias_ev=2.0 * (n % 3), camera=f"Camera {n // 6}")
+        for n in range(3, 18)
+    ]
+    ids = fill(settings, [*records, record(18), record(19)], {})
+    with Catalog.open(settings.catalog, settings) as catalog:
+        found = {files for _, files in protected_series(catalog, settings)}
+        some = {files for _, files in protected_series(catalog, settings, ids[:4])}
+    assert found == {frozenset(ids[start : start + 3]) for start in range(0, 15, 3)}
+    assert some == {frozenset(ids[:3])}
 
 
 def test_nothing_gives_nothing(settings: Settings) -> None:

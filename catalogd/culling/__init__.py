@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import collections
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from catalogd.culling.alignment import Outline
 from catalogd.culling.likeness import Embeddings
 from catalogd.culling.moments import moments
 from catalogd.culling.ranking import WEIGHTS, Ranked, rank
-from catalogd.culling.series import BRACKET, FOCUS_STACK, PANORAMA, Series, find_series
+from catalogd.culling.series import BRACKET, FOCUS_STACK, PANORAMA, TURN_PAUSE_S, Series, find_series
 from catalogd.culling.shots import Shot, shots_of
 from catalogd.duplicates.judging import Looks
 
@@ -51,6 +53,7 @@ log = logging.getLogger(__name__)
 
 PICK, ALTERNATE, PROTECTED = "pick", "alternate", "protected"
 ROLES = (PICK, ALTERNATE, PROTECTED)
+_PART_PHOTOS = 2000  # shots with their facts: 10 MB
 _KEPT_OUTLINES = 512  # of 300 KB: neighbours are asked for one after the other
 
 
@@ -93,15 +96,34 @@ def cull(catalog: Catalog, settings: Settings, photo_ids: Iterable[int], keep: i
 
 def protected_series(
     catalog: Catalog, settings: Settings, photo_ids: Iterable[int] | None = None
-) -> list[tuple[Series, frozenset[int]]]:
-    """The brackets, panoramas and focus stacks among these photos (None: all), each with all its files."""
-    if photo_ids is None:
-        columns = catalog.columns()
-        photo_ids = columns.sorted_ids(columns.alive).tolist()
-    shots = shots_of(catalog, photo_ids)
-    files = {shot.photo.photo_id: shot.photo_ids for shot in shots}
-    found = find_series(shots, _Outlines(settings))
-    return [(one, frozenset(file for member in one.members for file in files[member])) for one in found]
+) -> Iterator[tuple[Series, frozenset[int]]]:
+    """The brackets, panoramas and focus stacks among these photos (None: all), each with all its files.
+
+    A part of the time line is in memory at a time, whatever the size of the library.
+    """
+    outlines = _Outlines(settings)
+    for part in _parts(catalog, photo_ids):
+        shots = shots_of(catalog, part)
+        files = {shot.photo.photo_id: shot.photo_ids for shot in shots}
+        for one in find_series(shots, outlines):
+            yield one, frozenset(file for member in one.members for file in files[member])
+
+
+def _parts(catalog: Catalog, photo_ids: Iterable[int] | None) -> Iterator[list[int]]:
+    """The photos by camera and time, cut at pauses that no series has, `_PART_PHOTOS` and more at a time."""
+    columns = catalog.columns()
+    rows = np.flatnonzero(columns.alive)
+    if photo_ids is not None:
+        rows = rows[np.isin(columns.ids[rows], np.fromiter(photo_ids, np.int64))]
+    camera, taken, exposure = (getattr(columns, name)[rows] for name in ("camera", "taken", "exposure"))
+    order = np.lexsort((taken, camera))
+    pauses = np.diff(taken[order]) - np.nan_to_num(exposure[order][:-1])
+    whole = np.flatnonzero((np.diff(camera[order]) != 0) | ~(pauses <= TURN_PAUSE_S + 1)) + 1
+    ids, start = columns.ids[rows[order]], 0
+    for end in (*whole.tolist(), len(ids)):
+        if end - start >= _PART_PHOTOS or (end == len(ids) and end > start):
+            yield ids[start:end].tolist()
+            start = end
 
 
 def _judged(groups: Sequence[Sequence[Shot]], series: Sequence[Series], keep: int) -> list[Moment]:

@@ -1,7 +1,7 @@
 """One press of the shutter, with all files that came of it: what culling ranks.
 
-A stack of the time line (RAW and JPEG, a picture and its edit) is one shot, so that no file of it is
-ever the alternate of another.
+A stack of the time line (RAW and JPEG, a picture and its edit) is one shot, and so is a picture with its
+export in another folder: no file of a shot is ever the alternate of another.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from catalogd.catalog.arrangement import STACK_COVER
+from catalogd.catalog.stems import stem_of
 from catalogd.catalog.timeline import clock_s
 from catalogd.duplicates.judging import Photo
 from catalogd.records import Face, ObjectBox, Quality, Record
@@ -86,7 +87,7 @@ def shots_of(catalog: Catalog, photo_ids: Iterable[int]) -> list[Shot]:
         stack, burst, is_cover = members.get(record.photo_id, (0, 0, False))
         key = ("stack", stack) if stack else ("photo", record.photo_id)
         parts.setdefault(key, []).append((is_cover, shot_of([record], burst)))
-    return sorted(map(_joined, parts.values()), key=_order)
+    return sorted(_without_copies(map(_joined, parts.values())), key=_order)
 
 
 def shot_of(records: Sequence[Record], burst: int = 0) -> Shot:
@@ -115,6 +116,20 @@ def _joined(parts: Sequence[tuple[bool, Shot]]) -> Shot:
     cover = next((shot for is_cover, shot in parts if is_cover), parts[0][1])
     photos = tuple(photo for _, shot in parts for photo in shot.photos)
     return dataclasses.replace(cover, photos=photos)
+
+
+def _without_copies(shots: Iterable[Shot]) -> Iterator[Shot]:
+    """Files of one name, camera and second in several folders, as exports are, as one shot: the largest."""
+    same: dict[object, list[Shot]] = {}
+    for shot in shots:
+        name = stem_of(shot.photo.path.rpartition(b"/")[2])[0]
+        is_known = any(shot.camera) and not math.isnan(shot.taken_s)
+        key = (shot.camera, math.floor(shot.taken_s), name) if is_known else shot.photo.photo_id
+        same.setdefault(key, []).append(shot)
+    for copies in same.values():
+        first = max(copies, key=lambda shot: (shot.photo.pixel_count, -shot.photo.photo_id))
+        photos = sorted({photo.photo_id: photo for shot in copies for photo in shot.photos}.items())
+        yield dataclasses.replace(first, photos=tuple(photo for _, photo in photos))
 
 
 def _order(shot: Shot) -> tuple[tuple[str, str], bool, float, bytes, int]:
