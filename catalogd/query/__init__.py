@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KEYS", "WEIGHTS", "TextEncoder", "parse", "search"]
 
-# Of each ranking in the fusion; settings weight_words and weight_meaning. On 130 labelled photos with 65
-# words the reciprocal rank was 0.72, at equal weights 0.70 (docs/search-quality.md).
+# Of each ranking in the fusion, measured (docs/search-quality.md); others by settings weight_words and
+# weight_meaning, which also say how many times the evidence of a search counts in a score.
 WEIGHTS = {"meaning": 1.0, "words": 1.5}
 
 

@@ -25,7 +25,9 @@ Cosines = NDArray[np.float32]
 # Photos of a library that the background of a query is measured on: its mean is then known to 0.02 of its
 # spread, and their product with a query takes 0.3 ms.
 SAMPLE = 2000
-FOUND = 0.5  # more likely than not
+# From here on a photo counts as found: of what is there more is found than at 0.5, and no less of it is right
+# (docs/search-quality.md).
+FOUND = 0.45
 _LEAST_SPREAD = 0.02  # cosine: a library of copies of one picture has none
 _FEW = 30  # photos: of fewer, the model's own spread counts more than what was measured
 

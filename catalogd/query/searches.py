@@ -22,7 +22,7 @@ from catalogd.catalog.user_data import UserData
 from catalogd.catalog.vectors import dot
 from catalogd.catalog.words import plain_words
 from catalogd.errors import CatalogMissingError
-from catalogd.query import calibration
+from catalogd.query import WEIGHTS, calibration
 from catalogd.query.background import Backgrounds
 from catalogd.query.examples import Embed, Look, joint_direction, picture_direction
 from catalogd.query.ranking import Floats, Ids, Ranking
@@ -135,11 +135,16 @@ class Searches:
         missed = np.ones(len(ids))
         for ranking in rankings:
             if ranking.name == "meaning":
-                missed *= 1 - np.nan_to_num(self._chances_of_cosines(ranking, ids))
-        most = self._most_by_words(ids)
-        asked = (most > 0) & (1 - missed * (1 - most) >= least)
-        missed[asked] *= 1 - self._chances_of_words(ids[asked])
+                chances = np.nan_to_num(self._chances_of_cosines(ranking, ids))
+                missed *= (1 - chances) ** self._emphasis("meaning")
+        most, by_words = self._most_by_words(ids), self._emphasis("words")
+        asked = (most > 0) & (1 - missed * (1 - most) ** by_words >= least)
+        missed[asked] *= (1 - self._chances_of_words(ids[asked])) ** by_words
         return 1 - missed
+
+    def _emphasis(self, name: str) -> float:
+        """How many times a search counts beside what its score is calibrated for."""
+        return self._tools.weights.get(name, WEIGHTS[name]) / WEIGHTS[name]
 
     def _chances_of_words(self, ids: Ids) -> Floats:
         if not len(ids):

@@ -96,7 +96,7 @@ def test_the_weights_of_the_settings_decide_the_order(settings: Settings) -> Non
         with Searcher(dataclasses.replace(settings, **weights), Encoder()) as searcher:
             return names(searcher.search("paid night", min_score=0))[0]
 
-    assert first(weight_words=5.0, weight_meaning=0.1) == "receipt.jpg"
+    assert first(weight_words=5.0, weight_meaning=0.0) == "receipt.jpg"
     assert first(weight_words=0.1, weight_meaning=5.0) == "night.jpg"
 
 
