@@ -25,7 +25,9 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | command | keys |
 |---|---|
 | `run --json`, one a second | `state, scanning, total, done, pending, failed, moved, missing, unchanged, model_errors, rate, eta_s, limit, ring_used, ring_slots, elapsed_s, offline, notes, thumbnails_failed, sidecars, sidecars_refused` |
-| `query --json`, one a hit | `path, photo_id, score, signals` (each signal: `name, rank, score, matched`) |
+| `query`, `similar`, `albums show --json`, one a hit | `path, photo_id, score, found, signals` (each signal: `name, rank, score, matched, boxes`): docs/output.md |
+| `query --count`, `--facets --json` | `count`; one a facet: `facet, values` (each: `value, photos`) |
+| `albums list --json`, one an album | `name`, `query` or `photos`, `made_at, made_by` |
 | `status --json` | `indexed, pending, failed, missing, thumbnails, thumbnail_bytes, rate, eta_s, limit, running, state, pid, roots, offline, catalog` |
 | `failures --json`, one a failure | `path, stage, reason, tries, message, exception, failed_at, profile` |
 | `show --json` | one object: the record as docs/formats.md describes it, and `stack, burst, session, people, faces, film` (each face: `face, name, box`); an embedding is `{"dimension": D}` |
@@ -36,6 +38,7 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | `sync xmp --json`, one a sidecar that was not up to date | `photo, path, state, reason, differences` (state: `created, written, refused`, with `--undo` `removed, written, unchanged, refused`; each difference: `name, before, after`) |
 | `sync status --json`, one a sidecar that is not in sync | the same; state: `to_write, changed, refused` |
 | `dupes --json`, one a group | `kind, keeper, others, lacking, saves_bytes` (docs/duplicates.md has the keys within); with `--count`: `groups, files, saves_bytes` |
+| `cull --json`, one a moment | `moment, taken_at, shots, series` (docs/culling.md) |
 | `people list --json`, one a person or cluster | `number, person_id, name, aliases, origin, hidden, ignored, faces, photos, clusters, since, until, cover, cover_face` |
 | `people show --json` | one object: the same, and `shown` (each: `path, photo_id, face, box, cluster, quality`) and `journal` |
 | `people journal --json`, `undo`, `redo`, one an action | `number, at, undone_at, kind, text, person_id, name, faces, photo_ids, action_id` |
