@@ -473,13 +473,9 @@ class Catalog:
             person=self._photos_of_person,
         )
 
-    def _photos_of_person(self, name: str) -> Ids | None:
-        people = self._people
-        if name == "*":
-            named = [person.person_id for person in people.persons()]
-            return np.unique(np.concatenate([np.empty(0, np.int64), *map(people.known_photos_of, named)]))
-        person = people.find(name)
-        return None if person is None else people.known_photos_of(person.person_id)
+    def _photos_of_person(self, words: str) -> Ids | None:
+        found = [self._people.known_photos_of(person.person_id) for person in self._people.meant(words)]
+        return np.unique(np.concatenate(found)) if found else None
 
     def search_embeddings(
         self, space: str, query: npt.NDArray[np.float32], k: int, allowed: Selection | Ids | None = None

@@ -11,7 +11,9 @@ here: who says something about people uses UserData.
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -149,6 +151,15 @@ class People:
         found = self.identities().persons.values()
         return sorted(found, key=lambda person: (not person.name, folded(person.name), person.person_id))
 
+    def called(self, words: str) -> list[Person]:
+        """Who has this name or alias; where nobody has, everybody with these words in a name."""
+        person = self.find(words)
+        if person is not None:
+            return [person]
+        identities, wanted = self.identities(), set(plain(words).split())
+        ids = {who for name, who in identities.ids_by_name.items() if wanted <= set(plain(name).split())}
+        return [identities.persons[person_id] for person_id in sorted(ids)] if wanted else []
+
     def names(self) -> dict[str, int]:
         """All names and aliases, folded (journal.folded) → person_id."""
         return dict(self.identities().ids_by_name)
@@ -161,6 +172,19 @@ class People:
             return identities.persons[exact]
         found = self._alike(name)
         return found[0] if len(found) == 1 else None
+
+    def meant(self, words: str) -> list[Person]:
+        """Whom `person:words` is about: who has that name, else all who have these words in one of theirs.
+
+        `*` and `?` in a word stand for any letters, for one.
+        """
+        found = self.find(words)
+        if found is not None:
+            return [found]
+        asked = [re.compile(fnmatch.translate(word)) for word in plain(words).split()]
+        identities = self.identities()
+        ids = {who for known, who in identities.ids_by_name.items() if asked and _has_all(known, asked)}
+        return [identities.persons[person_id] for person_id in sorted(ids)]
 
     def _alike(self, name: str) -> list[Person]:
         """Those whose name or alias differs in case and accents alone."""
@@ -215,7 +239,10 @@ class People:
     def everybody(self) -> list[Somebody]:
         """All persons, and all clusters that nobody named, those with the most faces first."""
         identities = self.identities()
-        keys = np.where(identities.person_of > 0, identities.person_of, -identities.faces.clusters)
+        clusters = identities.faces.clusters
+        # Faces refused to the owner of their cluster are nobody's until they left it: no cluster of their own.
+        is_owned = np.isin(clusters, list(identities.constraints.owner))
+        keys = np.where(identities.person_of > 0, identities.person_of, np.where(is_owned, 0, -clusters))
         order = np.argsort(keys, kind="stable")
         parts = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
         groups = {int(keys[rows[0]]): rows for rows in parts if len(rows)}
@@ -358,6 +385,12 @@ def _with_others(
     for photo_id, given in user.seeds() if user else ():
         found[photo_id] = (*found.get(photo_id, ()), *given)
     return found
+
+
+def _has_all(name: str, asked: Sequence[re.Pattern[str]]) -> bool:
+    """Whether a name has a word for each of these patterns."""
+    words = plain(name).split()
+    return all(any(pattern.fullmatch(word) for word in words) for pattern in asked)
 
 
 def _cluster(identities: Identities, cluster: int, rows: Ids) -> Somebody:

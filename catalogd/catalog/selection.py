@@ -10,6 +10,7 @@ The same filters of the same commit give the same mask, whatever came before.
 
 from __future__ import annotations
 
+import datetime
 import functools
 import itertools
 import math
@@ -618,5 +619,15 @@ def spelled(clause: Clause) -> str:
         return f'{sign}{clause.field}:"{clause.words}"' if quoted else f"{sign}{clause.field}:{clause.words}"
     if clause.numbers:
         return f"{sign}{clause.field}:{','.join(f'{number:g}' for number in clause.numbers)}"
-    low, high = ("" if end is None else f"{end:.10g}" for end in (clause.low, clause.high))
+    low, high = ("" if end is None else _spelled_end(clause.field, end) for end in (clause.low, clause.high))
     return f"{sign}{clause.field}:{low}" if low == high else f"{sign}{clause.field}:{low}..{high}"
+
+
+def _spelled_end(field: str, end: float) -> str:
+    if field not in ("date", "added"):
+        return f"{end:.10g}"
+    try:
+        moment = datetime.datetime.fromtimestamp(end, datetime.UTC if field == "date" else None)
+    except (ValueError, OverflowError, OSError):  # outside the years that there are
+        return f"{end:.10g}"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}"

@@ -98,10 +98,15 @@ def hit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def forms_asked(outputs: dict[str, Any]) -> list[str]:
+    """The flags of the forms that were asked for."""
+    return [_FORM_FLAGS[name] for name in _FORMS if outputs[name]]
+
+
 def _check_forms(outputs: dict[str, Any]) -> None:
     if outputs["print0"]:
         outputs["as_paths"] = False  # NUL-ended paths are paths
-    asked = [_FORM_FLAGS[name] for name in _FORMS if outputs[name]]
+    asked = forms_asked(outputs)
     if len(asked) > 1:
         raise UsageError(f"{' and '.join(asked)}: choose one of them")
     sheet = outputs["sheet"]
@@ -265,7 +270,10 @@ def write_sheet(file: Path, title: str, note: str, tiles: Sequence[Tile]) -> Non
             content = sheets.jpeg_sheet(title, note, tiles)
         except ValueError as error:
             raise UsageError(f"--contact-sheet {file}: {error}") from None
-    _write_whole(file, content)
+    try:
+        _write_whole(file, content)
+    except OSError as error:
+        raise UsageError(f"--contact-sheet {file}: {error.strerror}") from None
     echo(f"{file}: {photos_text(len(tiles))}", err=True)
 
 
@@ -322,7 +330,8 @@ def open_photos(paths: Sequence[bytes]) -> None:
 def _print_explanation(explanation: Explanation, took_ms: float) -> None:
     for line in explanation.read_as:
         echo(f"read as   {line}")
+    width = max((len(step.name) for step in explanation.steps), default=0)
     for step in explanation.steps:
         photos = "" if step.photos is None else f"{step.photos:,} photos"
-        echo(f"{step.took_ms:7.1f} ms  {step.name:<22} {photos:>16}  {step.note}".rstrip())
+        echo(f"{step.took_ms:7.1f} ms  {step.name:<{width}} {photos:>16}  {step.note}".rstrip())
     click.echo(f"{took_ms:7.1f} ms  in all\n")

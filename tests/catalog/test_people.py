@@ -14,7 +14,7 @@ from catalogd.catalog import Catalog
 from catalogd.catalog.people import UnknownPersonError
 from catalogd.catalog.seeds import Seed
 from catalogd.catalog.store import Store
-from catalogd.records import Missing, Moved, Region, Stat
+from catalogd.records import Condition, Missing, Moved, Region, Stat
 from catalogd.settings import Settings
 from tests.catalog.family import PLACES, Family, library, shot
 
@@ -55,6 +55,21 @@ def test_a_name_is_found_by_alias_and_without_accents_when_nobody_else_has_it(fa
     assert family.people.find("ana") is None
     with pytest.raises(UnknownPersonError, match=r"Aña or Aná|Aná or Aña"):
         family.people.who("ana")
+
+
+def test_a_query_means_everybody_who_has_its_words_in_a_name(family: Family) -> None:
+    family.commit(*library("a", "b"))
+    family.name("/p/a0.jpg", "Anna Núñez")
+    family.name("/p/b0.jpg", "Ben Nuñez")
+
+    def meant(words: str) -> list[str]:
+        return sorted(person.name for person in family.people.meant(words))
+
+    assert meant("Anna Nunez") == meant("anna") == meant("AN* nun?z") == ["Anna Núñez"]
+    assert meant("nunez") == meant("*") == ["Anna Núñez", "Ben Nuñez"]
+    assert meant("ann") == meant("") == meant("anna ben") == []
+    columns = family.catalog.columns()
+    assert len(family.catalog.select([Condition("person", words="nuñez")], columns=columns)) == 8
 
 
 def test_nobody_of_that_name_tells_the_nearest(family: Family) -> None:

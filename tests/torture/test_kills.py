@@ -98,7 +98,7 @@ def test_a_writer_that_dies_at_a_named_point_is_replaced(tmp_path: Path, point: 
     assert_unharmed(library, before)
 
 
-@pytest.mark.parametrize(("point", "engine"), zip(SEALING_POINTS, ("faiss", "annoy") * 2, strict=True))
+@pytest.mark.parametrize(("point", "engine"), [*zip(SEALING_POINTS, ("faiss", "annoy") * 2, strict=True)])
 def test_a_sealing_that_dies_at_a_named_point_is_made_good_by_a_later_one(
     tmp_path: Path, point: str, engine: str
 ) -> None:
