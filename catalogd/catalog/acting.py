@@ -161,7 +161,9 @@ class Actor:
         found = []
         known = set()
         for pair in faces.suggest_merges(4 * limit):
-            one, other = (self._people.who(str(number)) for number in (pair.cluster_id, pair.other_id))
+            one, other = (self._people.of_cluster(number) for number in (pair.cluster_id, pair.other_id))
+            if one is None or other is None:
+                continue
             if other.person is not None and (one.person is None or not one.person.name):
                 one, other = other, one
             if one.number != other.number and (one.number, other.number) not in known:

@@ -316,6 +316,8 @@ class _Identification:
             shown = checked_name(name)
         except UsageError:
             return 0
+        if folded(shown) in self._ids_by_name:
+            return self._ids_by_name[folded(shown)]
         if forgotten_key(shown) in self._said.forgotten:
             return 0
         person_id = file_person_id(shown)

@@ -24,6 +24,7 @@ SAME_FACE_IOU = 0.4  # least overlap of two boxes of one face: two models frame 
 LONGEST_NAME_BYTES = 400  # folded: an LMDB key holds 511
 MADE_IDS_END = 1 << 52  # below it persons that were made here or there, from it on names in files
 _BOX_STEPS = 65_535  # of a coordinate in keys
+_JOINERS = "\u200c\u200d"  # inside Persian and Indian names, and in emoji: not printable, but meant
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
@@ -108,16 +109,17 @@ def folded(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    """The folded name without accents: what is found too, unless another person has that name."""
+    """The folded name without accents and joiners: found too, unless another person has that name."""
     apart = unicodedata.normalize("NFKD", folded(name))
-    return "".join(sign for sign in apart if not unicodedata.combining(sign))
+    return "".join(sign for sign in apart if not unicodedata.combining(sign) and sign not in _JOINERS)
 
 
 def checked_name(name: str) -> str:
     """The name with single blanks. Raises UsageError for what can be no name."""
-    shown = "".join(sign if sign.isprintable() else " " for sign in unicodedata.normalize("NFC", name))
+    spelled = unicodedata.normalize("NFC", name)
+    shown = "".join(sign if sign.isprintable() or sign in _JOINERS else " " for sign in spelled)
     tidy = " ".join(shown.split())
-    if not tidy:
+    if not tidy.strip(_JOINERS + " "):
         raise UsageError("a name has at least one letter")
     if tidy.isdecimal():
         raise UsageError(f"{tidy} can't be a name: a number stands for the person of that number")

@@ -233,9 +233,10 @@ class UserData:
         def work(tables: Tables) -> list[Entry]:
             waiting: list[Entry] = []
             for entry in reversed(_entries(tables)):
-                if not entry.undone_at or tables.get("effects", id_bytes(entry.number)) is None:
+                if not entry.undone_at:
                     break
-                waiting.insert(0, entry)
+                if tables.get("effects", id_bytes(entry.number)) is not None:
+                    waiting.insert(0, entry)
             return [_turned(tables, entry, 0.0) for entry in waiting[:count]]
 
         return self._write(work)
@@ -381,10 +382,18 @@ def _noted(tables: Tables, rows: Rows, entry: Entry, action_ids: Iterable[str]) 
         return None
     for action_id in action_ids:
         rows.set("known", action_id.encode(), id_bytes(entry.number))
+    _drop_undone(tables, entry.number - 1)
     tables.put("journal", id_bytes(entry.number), encode(entry))
     tables.put("effects", id_bytes(entry.number), encode(rows.effects()))
     _changed(tables)
     return entry
+
+
+def _drop_undone(tables: Tables, number: int) -> None:
+    """What was taken back, up to this entry, holds never again: something else is said in its place."""
+    while (value := tables.get("journal", id_bytes(number))) and _decode_entry(value).undone_at:
+        tables.delete("effects", id_bytes(number))
+        number -= 1
 
 
 def _while_undoable(tables: Tables, entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -412,6 +421,8 @@ def _import(rows: Rows, actions: Sequence[Action]) -> tuple[list[Action], list[s
     """The actions that could be said, and why the others could not."""
     taken, left_out = [], []
     for action in actions:
+        if _is_of_nobody(rows, action):
+            continue
         try:
             _import_one(rows, action)
         except UsageError as error:
@@ -419,6 +430,11 @@ def _import(rows: Rows, actions: Sequence[Action]) -> tuple[list[Action], list[s
         else:
             taken.append(action)
     return taken, left_out
+
+
+def _is_of_nobody(rows: Rows, action: Action) -> bool:
+    """Whether these are more anchors of somebody who is not here: who was erased does not come back so."""
+    return action.kind == "name" and not action.name and rows.person(action.person) is None
 
 
 def _import_one(rows: Rows, action: Action) -> None:
@@ -449,10 +465,22 @@ def _erase(tables: Tables, person_id: int, name: str) -> None:
     names |= {entry.action.former for entry in entries if entry.action.person in gone}
     for known in filter(None, names):
         tables.put("forgotten", forgotten_key(known), b"")
+    _erase_seeds(tables, {folded(known) for known in names})
     for entry in entries:
         _redact(tables, entry, set(gone), {folded(known) for known in names if known})
     tables.clear("effects")
     _changed(tables)
+
+
+def _erase_seeds(tables: Tables, names: set[str]) -> None:
+    """Take these names out of what other programs gave."""
+    for key, value in list(tables.rows("seeds")):
+        given = decode_seeds(value)
+        kept = tuple(seed for seed in given if folded(seed.name) not in names)
+        if not kept:
+            tables.delete("seeds", key)
+        elif kept != given:
+            tables.put("seeds", key, encode(kept))
 
 
 def _redact(tables: Tables, entry: Entry, gone: set[int], names: set[str]) -> None:

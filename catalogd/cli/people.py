@@ -368,8 +368,8 @@ def _rows_of(session: _Session, said: str, of: Somebody | None) -> list[int]:
         for face in session.people.faces_of(photo_id)
     )
     whose = f" of {of.name}" if of is not None and not number else ""
-    problem = "which face is meant?" if len(rows) > 1 else f"there is no such face{whose}"
-    raise UsageError(f"{said}: {problem} In it: {listed or 'none that was found'}")
+    problem = "which face is meant?" if len(rows) > 1 else f"there is no such face{whose}."
+    raise UsageError(f"{said}: {problem} In it: {listed or 'no face that was found'}")
 
 
 @people.command()
@@ -631,7 +631,7 @@ def suggest(load: LoadSettings, limit: int, as_json: bool) -> None:
                 "other": pair.other.name,
                 "faces": [len(pair.one.faces), len(pair.other.faces)],
                 "reason": pair.reason,
-                "command": f"catalogd people merge {_word(pair.one)} {_word(pair.other)}",
+                "command": _merge_command(pair.one, pair.other),
             }
             for pair in found
         ]
@@ -646,11 +646,13 @@ def suggest(load: LoadSettings, limit: int, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _word(one: Somebody) -> str:
-    """Somebody as an argument for a shell."""
+def _merge_command(*both: Somebody) -> str:
+    """What says that they are one person, for a shell."""
     import shlex
 
-    return shlex.quote(one.person.name) if one.person and one.person.name else str(one.number)
+    words = [one.person.name if one.person and one.person.name else str(one.number) for one in both]
+    options_end = ["--"] if any(word.startswith("-") for word in words) else []
+    return shlex.join(["catalogd", "people", "merge", *options_end, *words])
 
 
 @people.command()

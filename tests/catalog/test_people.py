@@ -297,6 +297,23 @@ def test_names_in_files_name_faces_and_their_clusters(family: Family) -> None:
     assert person.origin == "file"
 
 
+def test_a_name_in_a_file_with_signs_that_none_has_is_the_person_of_that_name(family: Family) -> None:
+    """A second person of that name came of it, who took the name from the one whom the owner had named."""
+    family.commit(*library("a", "b"))
+    anna = family.name("/p/a0.jpg", "Anna")
+    family.commit(shot("/p/b9.jpg", "b", regions=(region("Anna\u200b\x07"),)))
+    assert (family.id("Anna"), family.on("/p/b9.jpg")) == (anna, ["Anna"])
+    assert [person.name for person in family.people.persons()] == ["Anna"]
+
+
+def test_a_face_refused_to_the_owner_of_its_cluster_is_listed_as_no_cluster(family: Family) -> None:
+    """Until a run took it out, a "person 1" was listed that could not be shown: 1 is the owner's number."""
+    family.commit(*library("a"))
+    anna = family.name("/p/a0.jpg", "Anna")
+    family.act("not", anna, faces=family.marks("/p/a1.jpg"))
+    assert family.listed() == [("Anna", 3)]
+
+
 def test_a_name_without_a_box_is_the_only_face_or_only_the_photos(family: Family) -> None:
     family.commit(shot("/p/one.jpg", "a", people=("Anna",)), shot("/p/two.jpg", "a", "b", people=("Ben",)))
     assert family.on("/p/one.jpg") == ["Anna"]

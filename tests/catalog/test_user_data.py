@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from catalogd.catalog.journal import Action, NameTakenError, checked_name, folded, plain
+from catalogd.catalog.seeds import Seed
 from catalogd.catalog.user_data import Said, UserData, new_action_id
 from catalogd.errors import UsageError
 from catalogd.records import Album, Proposal
@@ -71,6 +72,17 @@ def test_undo_and_redo_go_through_the_journal_in_order(user: UserData) -> None:
     assert [bool(entry.undone_at) for entry in user.journal()] == [False, False, True, False]
 
 
+def test_redo_never_brings_back_what_something_else_was_said_instead_of(user: UserData) -> None:
+    """It brought back the alias that was dropped first, and then the other one beside it."""
+    user.act(said("name", 1, name="Anna"))
+    user.act(said("alias", 1, name="Nana"))
+    user.undo()
+    user.act(said("alias", 1, name="Ann"))
+    user.undo(2)
+    assert [entry.action.name for entry in user.redo(9)] == ["Anna", "Ann"]
+    assert (user.redo(), [person.aliases for person in user.named("Anna")]) == ([], [("Ann",)])
+
+
 def test_what_changes_nothing_is_not_in_the_journal(user: UserData) -> None:
     user.act(said("name", 1, name="Anna"))
     version = user.version()
@@ -118,6 +130,17 @@ def test_what_was_imported_is_undone_as_one_and_can_come_again(user: UserData, t
     assert len(user.said().persons) == 2
 
 
+def test_who_was_erased_does_not_come_back_by_anchors_nor_by_what_programs_say(user: UserData) -> None:
+    """Anchors of a later export made the person again, without a name; other programs' names stayed."""
+    user.act(said("name", 1, name="Anna"))
+    user.put_seeds("other", {5: [Seed("ANNA"), Seed("Ben")], 6: [Seed("anna")]})
+    exported = user.exported()
+    user.erase(1)
+    assert user.seeds() == [(5, (Seed("Ben"),))]
+    imported = user.import_actions([*exported, Action("anchors 1 200", 0.0, "name", 1)])
+    assert (imported.entry, imported.left_out, user.said().persons) == (None, (), {})
+
+
 def test_two_processes_of_one_owner_see_each_other(user: UserData, tmp_path: Path) -> None:
     with UserData(tmp_path) as other:
         user.act(said("name", 1, name="Anna"))
@@ -135,6 +158,15 @@ def test_names_are_compared_without_case_and_accents_spelling() -> None:
     assert folded(" Anna   NU\u0301ÑEZ") == folded("anna n\u00fañez")
     assert plain("Núñez Æ") == "nunez æ"
     assert checked_name("Anna\n Núñez ") == "Anna Núñez"
+
+
+@pytest.mark.parametrize("name", ["علی\u200cرضا", "👩\u200d👧", "क्\u200dष"])
+def test_joiners_inside_a_name_stay_and_need_not_be_typed(name: str) -> None:
+    """They became blanks, which took such names and emoji apart."""
+    assert checked_name(name) == name
+    assert plain(name) == plain(name.replace("\u200c", "").replace("\u200d", ""))
+    with pytest.raises(UsageError):
+        checked_name("\u200d \u200c")
 
 
 # ── any actions in any order ──────────────────────────────────────────────────────────────────
