@@ -151,15 +151,6 @@ class People:
         found = self.identities().persons.values()
         return sorted(found, key=lambda person: (not person.name, folded(person.name), person.person_id))
 
-    def called(self, words: str) -> list[Person]:
-        """Who has this name or alias; where nobody has, everybody with these words in a name."""
-        person = self.find(words)
-        if person is not None:
-            return [person]
-        identities, wanted = self.identities(), set(plain(words).split())
-        ids = {who for name, who in identities.ids_by_name.items() if wanted <= set(plain(name).split())}
-        return [identities.persons[person_id] for person_id in sorted(ids)] if wanted else []
-
     def names(self) -> dict[str, int]:
         """All names and aliases, folded (journal.folded) → person_id."""
         return dict(self.identities().ids_by_name)
@@ -214,15 +205,21 @@ class People:
             raise UnknownPersonError(self._nobody(said))
         return self.somebody(person)
 
-    def _numbered(self, number: int) -> Somebody:
+    def of_cluster(self, number: int) -> Somebody | None:
+        """Whose a cluster is, or the cluster itself; None where it has no face that is nobody's."""
         identities = self.identities()
-        person = identities.persons.get(identities.constraints.owner.get(number, number))
+        person = identities.persons.get(identities.constraints.owner.get(number, 0))
         if person is not None:
             return self.somebody(person)
         rows = np.flatnonzero((identities.faces.clusters == number) & (identities.person_of == 0))
-        if number == 0 or not len(rows):
+        return _cluster(identities, number, rows) if number and len(rows) else None
+
+    def _numbered(self, number: int) -> Somebody:
+        person = self.identities().persons.get(number)
+        found = self.somebody(person) if person is not None else self.of_cluster(number)
+        if found is None:
             raise UnknownPersonError(f"there is no person {number}; `catalogd people list --all` lists all")
-        return _cluster(identities, number, rows)
+        return found
 
     def _nobody(self, said: str) -> str:
         alike = [person.name for person in self._alike(said)]
