@@ -73,13 +73,15 @@ def dupes(
     with --near also what was made of it. Photos are only read; a label or an album is written when
     asked for. docs/duplicates.md has the rules and the JSON. Exit code 1 when there are none.
     """
-    from catalogd.duplicates import SAME, Duplicates
+    from catalogd.duplicates import EXACT, SAME, Duplicates
 
     settings = load()
     wanted = dict(map(_role_and_label, labels))
     with open_catalog(settings) as catalog:
         inside = None if within is None else _ids_within(settings, catalog, within).tolist()
-        found = Duplicates(catalog, settings, depth or SAME, inside, read_files=not no_read)
+        depth = depth or SAME
+        protected = frozenset() if depth == EXACT else _of_series(settings, catalog, inside)
+        found = Duplicates(catalog, settings, depth, inside, protected, read_files=not no_read)
         groups = list(_shown(found.groups(), _form(as_json, as_paths, print0, count)))
         if list_file is not None:
             _write_list(list_file, groups, b"\0" if print0 else b"\n")
@@ -111,6 +113,14 @@ def _ids_within(settings: Settings, catalog: Catalog, text: str) -> Ids:
     plan = Plan((Branch(filters=(Condition("album", text),)),)) if is_album else parse(text)
     tools = tools_for(catalog, text_encoder(settings, plan.wants_meaning), WEIGHTS)
     return selected(tools, plan)[0].ids
+
+
+def _of_series(settings: Settings, catalog: Catalog, photo_ids: list[int] | None) -> frozenset[int]:
+    """The files of brackets, panoramas and focus stacks, whose photos belong together."""
+    from catalogd.culling import protected_series
+
+    series = protected_series(catalog, settings, photo_ids)
+    return frozenset(photo_id for _, files in series for photo_id in files)
 
 
 # ── what is shown ─────────────────────────────────────────────────────────────────────────────

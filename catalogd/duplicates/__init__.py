@@ -14,6 +14,7 @@ pixels agree. Memory holds some 50 bytes a photo and the pairs that hold. docs/d
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from catalogd.catalog.arrangement import STACK_GAP_S
 from catalogd.duplicates import files
 from catalogd.duplicates.grouping import Group, Member, burst, components, group, is_exact, stars
-from catalogd.duplicates.hamming import Pairs, pairs_within
+from catalogd.duplicates.hamming import pairs_within
 from catalogd.duplicates.judging import (
     BURST,
     EXACT,
@@ -37,6 +38,7 @@ from catalogd.duplicates.judging import (
     Judge,
     Likeness,
     Photo,
+    is_other_exposure,
 )
 from catalogd.duplicates.neighbours import close_pairs
 from catalogd.models.signature import TURNS, Turn, turned
@@ -50,10 +52,11 @@ __all__ = ["BURST", "EXACT", "KINDS", "NEAR", "SAME", "Duplicates", "Group", "Me
 log = logging.getLogger(__name__)
 
 NEAR_COSINE = 0.75  # of embeddings: nine of ten crops to 80 % are above, half of those to 60 %
-MOST_CLOSE = 10_000  # pairs of close embeddings whose pixels are compared, 10 ms each: the closest
+MOST_CLOSE = 20_000  # pairs of close embeddings whose pixels are compared, 3 ms each: the closest
 TURNED_BITS = 30  # of signatures of a picture held another way, encoded again
 _APART_S = STACK_GAP_S + 1  # columns know whole seconds
 _PAGE = 1000  # pairs judged, or records read, at a time
+_THREADS = 2  # judge: most of their time they are in kernels and decoders, which lets the other work
 # A quarter turn to the left finds what one to the right would: the pair the other way round.
 _ASKED_TURNS = tuple(turn for turn in TURNS[1:] if turn != Turn(True, True, False))
 
@@ -136,22 +139,44 @@ class Duplicates:
         asked = [np.stack(pairs, axis=1) for pairs in self._questions(ids)]
         pairs = np.unique(np.sort(np.concatenate(asked), axis=1), axis=0)
         log.info("%d pairs to be judged", len(pairs))
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+            for page in self._pages(pairs):
+                likenesses = threads.map(lambda pair: self._likeness(*pair), page)
+                for (left, right), likeness in zip(page, likenesses, strict=True):
+                    if likeness:
+                        yield left.photo_id, right.photo_id
+
+    def _pages(self, pairs: Ids) -> Iterator[list[tuple[Photo, Photo]]]:
+        """The pairs `int64[n, 2]` of which both photos are still there, some at a time."""
         for start in range(0, len(pairs), _PAGE):
             page = pairs[start : start + _PAGE]
             photos = {photo.photo_id: photo for photo in self._photos(np.unique(page).tolist())}
-            for left, right in page.tolist():
-                if left in photos and right in photos and self._likeness(photos[left], photos[right]):
-                    yield left, right
+            yield [
+                (photos[left], photos[right])
+                for left, right in page.tolist()
+                if left in photos and right in photos
+            ]
 
     def _questions(self, ids: Ids) -> Questions:
         yield self._stacked(ids)
         signatures = self._signatures(ids)
         some = signatures.any(axis=1)
         ids, signatures = ids[some], signatures[some]
-        yield self._timely(ids, pairs_within(signatures, NEAR_BITS if self._depth == NEAR else SAME_BITS))
+        times = self._times(ids)
+
+        def kept(left: Ids, right: Ids) -> NDArray[np.bool_]:
+            """Not the pairs that were certainly taken at two times."""
+            wanted: NDArray[np.bool_] = ~(np.abs(times[left] - times[right]) > _APART_S) & (left != right)
+            return wanted
+
+        def alike(most_bits: int, others: NDArray[np.uint8] | None = None) -> tuple[Ids, Ids]:
+            pairs = pairs_within(signatures, most_bits, others, kept)
+            return ids[pairs.left], ids[pairs.right]
+
+        yield alike(NEAR_BITS if self._depth == NEAR else SAME_BITS)
         if self._depth == NEAR:
             for turn in _ASKED_TURNS:
-                yield self._timely(ids, pairs_within(signatures, TURNED_BITS, turned(signatures, turn)))
+                yield alike(TURNED_BITS, turned(signatures, turn))
             for space in self._catalog.picture_spaces():
                 yield self._close(space, ids)
 
@@ -159,16 +184,17 @@ class Duplicates:
         """The pairs with the closest embeddings: those that signatures can't find, crops above all."""
         pages = self._embeddings(space, ids)
         found = close_pairs(pages, len(ids), self._times, _APART_S, NEAR_COSINE, self._folder)
-        closest = np.argsort(-found.cosines, kind="stable")[:MOST_CLOSE]
-        self.not_compared += len(found.left) - len(closest)
-        return found.left[closest], found.right[closest]
-
-    def _timely(self, ids: Ids, pairs: Pairs) -> tuple[Ids, Ids]:
-        """The pairs of rows as photos, without those that were certainly taken at two times."""
-        left, right = ids[pairs.left], ids[pairs.right]
-        apart = np.abs(self._times(left) - self._times(right)) > _APART_S
-        kept = ~apart & (left != right)
-        return left[kept], right[kept]
+        closest = np.argsort(-found.cosines, kind="stable")
+        pairs: list[tuple[int, int]] = []
+        looked_at = 0
+        for page in self._pages(np.stack([found.left, found.right], axis=1)[closest]):
+            pairs += [(a.photo_id, b.photo_id) for a, b in page if not is_other_exposure(a, b)]
+            looked_at += _PAGE
+            if len(pairs) >= MOST_CLOSE:
+                break
+        self.not_compared += max(0, len(closest) - looked_at)
+        both = np.array(pairs, np.int64).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
 
     def _stacked(self, ids: Ids) -> tuple[Ids, Ids]:
         """All pairs of the files of one stack."""

@@ -12,6 +12,7 @@ import dataclasses
 import math
 import os
 import re
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -91,28 +92,39 @@ class Photo:
 
 
 class Looks:
-    """The small pictures that are compared: thumbnails, or the photos themselves where there is none."""
+    """The small pictures that are compared: thumbnails, or the photos themselves where there is none.
+
+    For several threads; two may look at one photo at the same time, which costs time only.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._thumbnails = ThumbnailStore(settings)
         self._limits = dataclasses.replace(settings, frame_edge_px=2 * pixels.KEPT_EDGE_PX)
+        self._reading = threading.Lock()  # of a photo, into the one slot
         self._slot: pixels.Pixels | None = None
+        self._keeping = threading.Lock()
         self._kept: collections.OrderedDict[bytes, pixels.Pixels | None] = collections.OrderedDict()
 
     def of(self, photo: Photo) -> pixels.Pixels | None:
         """`uint8[h, w, 3]`, or None when the photo can't be seen now."""
-        if photo.content not in self._kept:
-            self._kept[photo.content] = self._seen(photo)  # copies share one
+        with self._keeping:
+            if photo.content in self._kept:  # copies share one
+                self._kept.move_to_end(photo.content)
+                return self._kept[photo.content]
+        seen = self._seen(photo)
+        with self._keeping:
+            self._kept[photo.content] = seen
             if len(self._kept) > _KEPT_LOOKS:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(photo.content)
-        return self._kept[photo.content]
+        return seen
 
     def _seen(self, photo: Photo) -> pixels.Pixels | None:
         thumbnail = self._thumbnails.get(photo.content)
         try:
-            shown = decode_thumbnail(thumbnail, pixels.KEPT_EDGE_PX) if thumbnail else self._read(photo)
-            return pixels.small(shown)
+            if thumbnail:
+                return pixels.small(decode_thumbnail(thumbnail, pixels.KEPT_EDGE_PX))
+            with self._reading:
+                return pixels.small(self._read(photo))
         except (PhotoError, ValueError, OSError):
             return None
 
@@ -125,7 +137,7 @@ class Looks:
 
 
 class Judge:
-    """Says what photos are to each other."""
+    """Says what photos are to each other, to several threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._looks = Looks(settings)
@@ -139,9 +151,8 @@ class Judge:
             return None
         first, second = self._looks.of(keeper), self._looks.of(other)
         if first is None or second is None:
-            self.unseen |= {
-                photo.photo_id for photo, look in ((keeper, first), (other, second)) if look is None
-            }
+            looks = (keeper, first), (other, second)
+            self.unseen.update(photo.photo_id for photo, look in looks if look is None)
             return None
         if FLAT in (keeper.signature, other.signature):
             return None

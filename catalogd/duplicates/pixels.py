@@ -19,7 +19,7 @@ KEPT_EDGE_PX = 128  # at which pictures are kept to be compared
 _COARSE_EDGE_PX = 48  # at which a crop is looked for first
 _REACH_PX = 4  # of the blur that is taken away, at LOOK_EDGE_PX
 _LEAST_EDGE_PX = 12  # of a picture that is placed in another: less correlates with anything
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32) / 255
+_LUMA = np.array([0.299 / 255, 0.587 / 255, 0.114 / 255], np.float32)
 _TILES = 16  # a side: a line of text written into a picture fills some
 _COLOUR_TILES = 8  # a side: encoding smears colours over less
 _LEAST_EDGES = 0.01  # deviation in luma of a tile in which there is something to see
@@ -86,8 +86,8 @@ def _fitted(pixels: Pixels, edge_px: int) -> tuple[int, int]:
 def _luma(pixels: Pixels, height: int, width: int) -> Luma:
     resized = np.empty((height, width, 3), np.uint8)
     _native.resize(np.ascontiguousarray(pixels), resized)
-    luma: Luma = (resized @ _LUMA).astype(np.float32)
-    return luma
+    luma: Luma = resized.reshape(-1, 3).astype(np.float32) @ _LUMA
+    return luma.reshape(height, width)
 
 
 def _edges(luma: Luma, reach_px: int) -> Luma:
