@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from catalogd.catalog.faces import FaceIndex, MergeSuggestion
+from catalogd.catalog.user_data import UserData
 from catalogd.cli import cli
 from catalogd.daemon import sidecars
 from catalogd.metadata.xmp_facts import read_xmp
@@ -214,6 +216,46 @@ def test_clusters_that_look_like_somebody_are_suggested_until_they_are_merged(
     people("undo")
     people("ignore", one)
     people("suggest", code=1)
+
+
+def test_a_cluster_whose_faces_are_all_pinned_to_others_is_no_suggestion(
+    people: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until a run took them out of it, `people suggest` said that there is no person of its number."""
+    number, other = people.number("/p/c0.jpg"), people.number("/p/b0.jpg")
+    pair = MergeSuggestion(int(number), int(other), 0.45)
+    monkeypatch.setattr(FaceIndex, "suggest_merges", lambda index, limit: [pair])
+    for name, at in (("-x", "a"), ("Ben", "b")):
+        people("name", people.number(f"/p/{at}0.jpg"), "--", name)
+    assert people.json("suggest")[0]["command"] == f"catalogd people merge Ben {number}"
+    people("is", "Ben", "/p/c0.jpg")
+    people("is", "--", "-x", "/p/c1.jpg")
+    people("suggest", code=1)
+
+
+def test_a_name_like_an_option_is_suggested_behind_the_options(people: Shell) -> None:
+    people("name", people.number("/p/a0.jpg"), "--", "-zoé")
+    people("name", people.number("/p/b0.jpg"), "--", "-zoe")
+    [row] = people.json("suggest")
+    _, _, *words = shlex.split(row["command"])
+    assert "one person" in people(*words).stdout
+
+
+def test_a_catalog_that_can_not_be_written_to_is_looked_at_all_the_same(
+    people: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists opened the user data for writing, which a read-only disk refuses."""
+    people("name", people.number("/p/a0.jpg"), "Anna")
+
+    def refuse(self: object, folder: Path, write: bool = True) -> None:
+        raise OSError(30, "Read-only file system", str(folder))
+
+    monkeypatch.setattr(UserData, "__init__", refuse)
+    assert "Anna" in people("list").stdout
+    assert [entry["kind"] for entry in people.json("show", "Anna")[0]["journal"]] == ["name"]
+    assert "Anna" in people("journal").stdout
+    people("suggest", code=1)
+    assert "Read-only" in people("name", "Anna", "Ann", code=5).stderr
 
 
 def test_a_catalog_without_faces_and_a_fresh_process_say_what_to_do(tmp_path: Path) -> None:

@@ -150,9 +150,40 @@ class Actor:
         ]
         return [*self._user.exported(), *anchors]
 
-    # -- what may be one -------------------------------------------------------------------------
+    # -- parts -----------------------------------------------------------------------------------
 
-    def suggestions(self, faces: FaceIndex, limit: int) -> list[Suggestion]:
+    def _of_faces(self, kind: str, one: Somebody, rows: Ids) -> Entry | None:
+        person_id, parts = self._known(one)
+        faces = tuple(self._people.marks(rows))
+        return self._act(kind, person_id, former=one.name, faces=faces, parts=parts)
+
+    def _known(self, one: Somebody) -> tuple[int, tuple[Action, ...]]:
+        """The id of somebody, and what must be said first so that it is a person that is kept."""
+        if one.person is not None and one.person.person_id < MADE_IDS_END:
+            return one.person.person_id, ()
+        person_id, is_in_files = new_person_id(), one.person is not None
+        name = one.person.name if one.person is not None else ""
+        origin = "file" if is_in_files else "user"
+        made = self._action("name", person_id, name=name, origin=origin, faces=self._anchors(one))
+        return person_id, (made,)
+
+    def _anchors(self, one: Somebody) -> tuple[Mark, ...]:
+        return tuple(self._people.anchors_of(one))
+
+    def _action(self, kind: str, person: int, **said: Any) -> Action:
+        return Action(new_action_id(), 0.0, kind, person, **said)
+
+    def _act(self, kind: str, person: int, **said: Any) -> Entry | None:
+        return self._user.act(self._action(kind, person, **said))
+
+
+class Suggestions:
+    """Who may be one person."""
+
+    def __init__(self, people: People) -> None:
+        self._people = people
+
+    def best(self, faces: FaceIndex, limit: int) -> list[Suggestion]:
         """Pairs that are probably one person, surest first: strangers are left out."""
         found = [*self._by_name(), *self._undecided(), *self._by_likeness(faces, limit)]
         return [pair for pair in found if not (_is_ignored(pair.one) or _is_ignored(pair.other))][:limit]
@@ -193,32 +224,6 @@ class Actor:
                 one, other = (self._people.somebody(person) for person in persons[:2])
                 found.append(Suggestion(one, other, None, f"both have as much of cluster {cluster}"))
         return found
-
-    # -- parts -----------------------------------------------------------------------------------
-
-    def _of_faces(self, kind: str, one: Somebody, rows: Ids) -> Entry | None:
-        person_id, parts = self._known(one)
-        faces = tuple(self._people.marks(rows))
-        return self._act(kind, person_id, former=one.name, faces=faces, parts=parts)
-
-    def _known(self, one: Somebody) -> tuple[int, tuple[Action, ...]]:
-        """The id of somebody, and what must be said first so that it is a person that is kept."""
-        if one.person is not None and one.person.person_id < MADE_IDS_END:
-            return one.person.person_id, ()
-        person_id, is_in_files = new_person_id(), one.person is not None
-        name = one.person.name if one.person is not None else ""
-        origin = "file" if is_in_files else "user"
-        made = self._action("name", person_id, name=name, origin=origin, faces=self._anchors(one))
-        return person_id, (made,)
-
-    def _anchors(self, one: Somebody) -> tuple[Mark, ...]:
-        return tuple(self._people.anchors_of(one))
-
-    def _action(self, kind: str, person: int, **said: Any) -> Action:
-        return Action(new_action_id(), 0.0, kind, person, **said)
-
-    def _act(self, kind: str, person: int, **said: Any) -> Entry | None:
-        return self._user.act(self._action(kind, person, **said))
 
 
 def _is_ignored(one: Somebody) -> bool:

@@ -31,7 +31,7 @@ from catalogd.catalog.identity import NO_FACES, FaceTable, Identities, identify
 from catalogd.catalog.journal import Mark, Person, folded, plain
 from catalogd.catalog.seeds import Seed, read_seeds
 from catalogd.catalog.store import Store
-from catalogd.catalog.user_data import NOTHING_SAID, UserData
+from catalogd.catalog.user_data import NOTHING_SAID, Entry, UserData
 from catalogd.errors import UsageError
 from catalogd.records import Box, Record
 
@@ -237,7 +237,7 @@ class People:
         """All persons, and all clusters that nobody named, those with the most faces first."""
         identities = self.identities()
         clusters = identities.faces.clusters
-        # Faces refused to the owner of their cluster are nobody's until they left it: no cluster of their own.
+        # What was refused to the owner of its cluster is nobody's until it left, and no cluster of its own.
         is_owned = np.isin(clusters, list(identities.constraints.owner))
         keys = np.where(identities.person_of > 0, identities.person_of, np.where(is_owned, 0, -clusters))
         order = np.argsort(keys, kind="stable")
@@ -258,10 +258,13 @@ class People:
         return self._person(identities, person, rows)
 
     def _person(self, identities: Identities, person: Person, rows: Ids) -> Somebody:
-        owned = [c for c, who in identities.constraints.owner.items() if who == person.person_id]
+        owner = identities.constraints.owner
         clusters, counts = np.unique(identities.faces.clusters[rows], return_counts=True)
         sizes = dict(zip(clusters.tolist(), counts.tolist(), strict=True))
-        largest = sorted((c for c in owned if c in sizes), key=lambda cluster: (-sizes[cluster], cluster))
+        largest = sorted(
+            (c for c in sizes if owner.get(c) == person.person_id),
+            key=lambda cluster: (-sizes[cluster], cluster),
+        )
         photos = np.union1d(identities.faces.photo_ids[rows], self._shown_only_named(person.person_id))
         number = largest[0] if largest else person.person_id
         return Somebody(number, person, _best_first(identities.faces, rows), tuple(largest), len(photos))
@@ -356,6 +359,11 @@ class People:
             best = _best_first(identities.faces, rows)[:MOST_ANCHORS]
             found.setdefault(voted, []).extend(self.marks(best.tolist()))
         return found
+
+    def journal(self) -> list[Entry]:
+        """All that was said, the first action first."""
+        user = self._opened()
+        return user.journal() if user else []
 
     # -- what it reads ---------------------------------------------------------------------------
 

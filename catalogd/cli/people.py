@@ -38,10 +38,17 @@ SHEET_FACES = 200  # the best; more than anybody looks at
 EXPORT_VERSION = 1
 
 
-class _Session(NamedTuple):
-    """What a command works with."""
+class _View(NamedTuple):
+    """What a command works with that only looks."""
 
     settings: Settings
+    catalog: Catalog
+    people: People
+
+
+class _Session(NamedTuple):
+    """What a command works with that says something."""
+
     catalog: Catalog
     people: People
     user: UserData
@@ -49,14 +56,21 @@ class _Session(NamedTuple):
 
 
 @contextlib.contextmanager
+def _view(load: LoadSettings) -> Iterator[_View]:
+    """The catalog as anyone reads it, also one that can't be written to: a run may be alive or not."""
+    settings = load()
+    with open_catalog(settings) as catalog:
+        yield _View(settings, catalog, catalog.people)
+
+
+@contextlib.contextmanager
 def _session(load: LoadSettings) -> Iterator[_Session]:
-    """The catalog as anyone reads it, and the user data: a run may be alive or not."""
+    """The same, with the user data for writing."""
     from catalogd.catalog.acting import Actor
     from catalogd.catalog.user_data import UserData
 
-    settings = load()
-    with open_catalog(settings) as catalog, UserData(settings.catalog) as user:
-        yield _Session(settings, catalog, catalog.people, user, Actor(catalog.people, user))
+    with _view(load) as view, UserData(view.settings.catalog) as user:
+        yield _Session(view.catalog, view.people, user, Actor(view.people, user))
 
 
 def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -64,8 +78,8 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     from catalogd.errors import CatalogdError
 
     try:
-        with _session(context.find_root().obj) as session:
-            names = [person.name for person in session.people.persons() if person.name]
+        with _view(context.find_root().obj) as view:
+            names = [person.name for person in view.people.persons() if person.name]
     except CatalogdError:
         return []
     return [name for name in names if name.casefold().startswith(incomplete.casefold())]
@@ -94,9 +108,9 @@ def people() -> None:
 @click.pass_obj
 def list_people(load: LoadSettings, everybody: bool, as_json: bool) -> None:
     """People by how often they are seen; those without a name are "person 17"."""
-    with _session(load) as session:
-        found = [one for one in session.people.everybody() if everybody or _is_listed(one)]
-        rows = [_row(session, one) for one in found]
+    with _view(load) as view:
+        found = [one for one in view.people.everybody() if everybody or _is_listed(one)]
+        rows = [_row(view, one) for one in found]
     if as_json:
         for row in rows:
             print_json(row)
@@ -114,16 +128,16 @@ def _is_listed(one: Somebody) -> bool:
     return bool(one.person and one.person.name) or len(one.faces) >= LISTED_FACES
 
 
-def _row(session: _Session, one: Somebody) -> dict[str, Any]:
+def _row(view: _View, one: Somebody) -> dict[str, Any]:
     """What lists and `show` tell of somebody."""
     from catalogd.catalog.people import taken_between
     from catalogd.records import display_path
 
     person = one.person
-    table = session.people.identities().faces
-    photo_ids = session.people.photos_of(person.person_id) if person else table.photo_ids[one.faces]
-    between = taken_between(session.catalog.columns(), photo_ids)
-    cover = session.catalog.record(int(table.photo_ids[one.faces[0]])) if len(one.faces) else None
+    table = view.people.identities().faces
+    photo_ids = view.people.photos_of(person.person_id) if person else table.photo_ids[one.faces]
+    between = taken_between(view.catalog.columns(), photo_ids)
+    cover = view.catalog.record(int(table.photo_ids[one.faces[0]])) if len(one.faces) else None
     face = int(table.indices[one.faces[0]]) + 1 if len(one.faces) else None
     return {
         "number": one.number,
@@ -181,13 +195,13 @@ def _table(rows: Sequence[dict[str, Any]]) -> Any:
 @click.pass_obj
 def show(load: LoadSettings, who: str, limit: int, sheet: Path | None, as_json: bool) -> None:
     """One person: names, faces with their photos, the best first, and what was said."""
-    with _session(load) as session:
-        one = session.people.who(who)
-        row = _row(session, one) | {"shown": _faces_json(session, one, limit)}
+    with _view(load) as view:
+        one = view.people.who(who)
+        row = _row(view, one) | {"shown": _faces_json(view, one, limit)}
         ids = {one.person.person_id} if one.person else set()
-        row["journal"] = [_entry_json(entry) for entry in session.user.journal() if _speaks_of(entry, ids)]
+        row["journal"] = [_entry_json(entry) for entry in view.people.journal() if _speaks_of(entry, ids)]
         if sheet is not None:
-            _write_sheet(session, one, sheet)
+            _write_sheet(view, one, sheet)
     if as_json:
         print_json(row)
         return
@@ -212,12 +226,12 @@ def _box_text(box: Sequence[float]) -> str:
     return f"{width:.0%} x {height:.0%} at {x:.0%}, {y:.0%}"
 
 
-def _faces_json(session: _Session, one: Somebody, limit: int) -> list[dict[str, Any]]:
+def _faces_json(view: _View, one: Somebody, limit: int) -> list[dict[str, Any]]:
     from catalogd.catalog.people import box_of
     from catalogd.records import display_path
 
-    table, rows = session.people.identities().faces, one.faces[:limit].tolist()
-    records = session.catalog.records([int(table.photo_ids[row]) for row in rows])
+    table, rows = view.people.identities().faces, one.faces[:limit].tolist()
+    records = view.catalog.records([int(table.photo_ids[row]) for row in rows])
     return [
         {
             "path": display_path(record.path),
@@ -232,16 +246,16 @@ def _faces_json(session: _Session, one: Somebody, limit: int) -> list[dict[str, 
     ]
 
 
-def _write_sheet(session: _Session, one: Somebody, file: Path) -> None:
+def _write_sheet(view: _View, one: Somebody, file: Path) -> None:
     """The best faces, cut out of thumbnails."""
     from catalogd.catalog.people import box_of
     from catalogd.cli.hits import write_sheet
     from catalogd.sheets import Tile
     from catalogd.thumbnails import ThumbnailStore, cut_out
 
-    store, table = ThumbnailStore(session.settings), session.people.identities().faces
+    store, table = ThumbnailStore(view.settings), view.people.identities().faces
     rows = one.faces[:SHEET_FACES].tolist()
-    records = session.catalog.records([int(table.photo_ids[row]) for row in rows])
+    records = view.catalog.records([int(table.photo_ids[row]) for row in rows])
     tiles = []
     for row, record in zip(rows, records, strict=True):
         if record is not None:
@@ -479,8 +493,8 @@ def _tell_turned(entries: Sequence[Entry], as_json: bool, what: str) -> None:
 @click.pass_obj
 def journal(load: LoadSettings, limit: int, as_json: bool) -> None:
     """All that was said of people, the last at the end."""
-    with _session(load) as session:
-        rows = [_entry_json(entry) for entry in session.user.journal()[-limit:]]
+    with _view(load) as view:
+        rows = [_entry_json(entry) for entry in view.people.journal()[-limit:]]
     for row in rows:
         if as_json:
             print_json(row)
@@ -622,8 +636,10 @@ def _read_export(file: Any) -> list[Action]:
 @click.pass_obj
 def suggest(load: LoadSettings, limit: int, as_json: bool) -> None:
     """Who may be one person, surest first, with the command that says so. Exit code 1 when nobody."""
-    with _session(load) as session:
-        found = session.actor.suggestions(session.catalog.faces, limit)
+    from catalogd.catalog.acting import Suggestions
+
+    with _view(load) as view:
+        found = Suggestions(view.people).best(view.catalog.faces, limit)
         rows = [
             {
                 "score": None if pair.score is None else round(pair.score, 3),
