@@ -11,6 +11,7 @@ they hold at any size. Embeddings travel as little-endian float16 bytes of unit 
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import msgspec
 
@@ -341,7 +342,15 @@ class Results(msgspec.Struct, frozen=True, omit_defaults=True):
     total: int | None = None  # photos that satisfy a query without free words or examples; else None
     took_ms: float = 0.0
     explanation: Explanation | None = None
-    notes: tuple[str, ...] = ()  # what a person should know: a search by words alone, a name that is not unique
+    notes: tuple[str, ...] = ()  # what a person should know: words alone were searched, a name is not unique
+
+
+class Facets(NamedTuple):
+    """The photos of a query, divided."""
+
+    counts: dict[str, list[tuple[str, int]]]  # facet → value and photos; "" stands for photos without one
+    photos: int  # that were divided
+    notes: tuple[str, ...] = ()  # what was counted on some of them only
 
 
 class Album(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -5,7 +5,7 @@ command asks it instead of loading all that itself::
 
     catalogd query …                        searcher process, a child of `catalogd run`
       Ask ──── search.sock in the ──────▶     Searcher.search | count | facets
-      ◀─────── catalog's folder ─────────     Results | Counted | Faceted | Refused
+      ◀─────── catalog's folder ─────────     Found | Counted | Faceted | Refused
 
 One connection a question; a message is its length in four bytes, then msgpack. The socket belongs to
 the owner alone (mode 600, and the kernel says who asks). A process that is killed leaves the socket behind:
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from catalogd.errors import CatalogdError, CatalogError, QueryError, UsageError
-from catalogd.records import Plan, Results
+from catalogd.records import Facets, Plan, Results
 
 if TYPE_CHECKING:
     import multiprocessing.connection
@@ -49,7 +49,7 @@ LARGEST_ANSWER_BYTES = 1 << 30
 _LONGEST_ADDRESS_BYTES = 100  # of a Unix socket's path: 108 on Linux, 104 on macOS
 _LENGTH = struct.Struct(">I")
 _AGAIN_S = 0.005
-_VERSION = 1  # of the messages
+_VERSION = 2  # of the messages
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ class Counted(msgspec.Struct, frozen=True, tag=True):
 
 
 class Faceted(msgspec.Struct, frozen=True, tag=True):
-    facets: dict[str, list[tuple[str, int]]]
+    facets: Facets
 
 
 class Found(msgspec.Struct, frozen=True, tag=True):
@@ -105,7 +105,7 @@ class Searching(Protocol):
 
     def count(self, query: str | Plan) -> int: ...
 
-    def facets(self, query: str | Plan, names: tuple[str, ...]) -> dict[str, list[tuple[str, int]]]: ...
+    def divided(self, query: str | Plan, names: tuple[str, ...]) -> Facets: ...
 
 
 # ── the client ────────────────────────────────────────────────────────────────────────────────
@@ -127,7 +127,7 @@ class Remote:
     def count(self, query: str | Plan) -> int:
         return self._ask(Ask("count", query), Counted).count
 
-    def facets(self, query: str | Plan, names: tuple[str, ...]) -> dict[str, list[tuple[str, int]]]:
+    def divided(self, query: str | Plan, names: tuple[str, ...]) -> Facets:
         return self._ask(Ask("facets", query, names=names), Faceted).facets
 
     def _connect(self) -> socket.socket:
@@ -143,10 +143,14 @@ class Remote:
         return connection
 
     def _ask(self, ask: Ask, kind: type[Kind]) -> Kind:
-        """Raises the error that the searcher had, and ConnectionError when it went away."""
+        """Raises the error that the searcher had, and ConnectionError when it went away or can't be asked."""
+        try:
+            message = _encode(ask)
+        except UnicodeEncodeError as error:  # an example photo whose path is no text
+            raise ConnectionError(str(error)) from None
         with self._connect() as connection:
             try:
-                _send(connection, _encode(ask))
+                _send(connection, message)
                 answer = _decode_answer(_receive(connection, LARGEST_ANSWER_BYTES))
             except (OSError, EOFError, msgspec.DecodeError) as error:
                 raise ConnectionError(f"the searcher of the run went away: {error}") from None
@@ -269,7 +273,7 @@ def _answer(searcher: Searching, ask: Ask) -> Answer:
             case "count":
                 return Counted(searcher.count(ask.query))
             case "facets":
-                return Faceted(searcher.facets(ask.query, ask.names))
+                return Faceted(searcher.divided(ask.query, ask.names))
         return Refused(f"a searcher does not know {ask.what!r}", "usage")
     except QueryError as error:
         return Refused(str(error), "query", error.position)

@@ -177,6 +177,61 @@ def test_facets_divide_the_photos(library: tuple[Path, Path]) -> None:
     assert "there is no 'colour'" in done.stderr
 
 
+def test_every_facet_may_be_asked_for() -> None:
+    from catalogd.cli.query import FACETS
+    from catalogd.query.facets import NAMES
+
+    assert set(FACETS) == set(NAMES)
+
+
+def test_a_number_and_another_form_at_once_are_refused(library: tuple[Path, Path]) -> None:
+    for flags in (("--count", "--facets", "type"), ("--count", "--paths"), ("--facets", "type", "--csv")):
+        done = catalogd(library[1], "query", "cat", *flags, check=False)
+        assert done.returncode == 2
+        assert "choose one of them" in done.stderr
+
+
+def test_a_sheet_in_a_folder_that_is_not_there_is_named_as_it_was_asked_for(
+    library: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The error named the file that the sheet is written to at first."""
+    sheet = tmp_path / "none" / "sheet.jpg"
+    done = catalogd(library[1], "query", "cat", "--contact-sheet", str(sheet), check=False)
+    assert done.returncode == 2
+    assert f"--contact-sheet {sheet}: No such file or directory" in done.stderr
+
+
+def test_a_query_of_bytes_that_are_no_text_is_read(library: tuple[Path, Path], tmp_path: Path) -> None:
+    """It ended in a UnicodeEncodeError while a run was alive."""
+    photos, catalog = library
+    assert catalogd(catalog, "query", "caf\udce9", check=False).returncode in (0, 1)
+    outside = tmp_path / "caf\udce9.png"
+    shutil.copy(photos / "chelsea.png", outside)
+    assert names(catalogd(catalog, "similar", str(outside), "--paths").stdout)[0] == "chelsea.png"
+
+
+def test_dashes_between_spaces_are_a_query_and_no_option(library: tuple[Path, Path]) -> None:
+    done = catalogd(library[1], "query", "- cat", check=False)
+    assert "No such option" not in done.stderr
+
+
+def test_a_file_in_a_query_is_looked_for_where_the_person_stands(
+    library: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A run that answered looked for it in its own folder."""
+    shutil.copy(library[0] / "chelsea.png", tmp_path / "here.png")
+    done = subprocess.run(
+        [str(PROGRAM), "--catalog", str(library[1]), "query", "similar:here.png", "--paths"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+    )
+    assert names(done.stdout)[:1] == ["chelsea.png"], done.stderr
+    done = catalogd(library[1], "similar", str(tmp_path), check=False)
+    assert (done.returncode, done.stderr) == (2, f"catalogd: {tmp_path} is a folder: name a photo\n")
+
+
 def test_photos_like_one_of_the_library_leave_itself_out(library: tuple[Path, Path]) -> None:
     photos, catalog = library
     found = catalogd(catalog, "similar", str(photos / "chelsea.png"), "--min-score", "0", "--paths").stdout
@@ -224,6 +279,20 @@ def test_a_saved_query_is_an_album_until_it_is_deleted(library: tuple[Path, Path
     done = catalogd(catalog, "albums", "show", "Cats & co", check=False)
     assert done.returncode == 2
     assert "albums list" in done.stderr
+
+
+def test_an_album_that_would_hold_itself_is_not_saved(library: tuple[Path, Path]) -> None:
+    """It took the place of the good album of that name, and then could not be looked at."""
+    catalog = library[1]
+    catalogd(catalog, "query", "cat", "--save", "Round", "--paths")
+    catalogd(catalog, "query", "type:png (cat OR album:round)", "--save", "About", "--paths")
+    for query in ("album:ROUND", "-album:about type:png"):
+        done = catalogd(catalog, "query", query, "--save", "Round", check=False)
+        assert done.returncode == 2
+        assert "would hold itself" in done.stderr
+    assert names(catalogd(catalog, "albums", "show", "Round", "--paths").stdout)[0] == "chelsea.png"
+    catalogd(catalog, "albums", "delete", "Round")
+    catalogd(catalog, "albums", "delete", "About")
 
 
 def test_a_query_that_can_not_be_read_is_not_saved(library: tuple[Path, Path]) -> None:

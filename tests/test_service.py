@@ -15,7 +15,7 @@ import pytest
 
 from catalogd import service
 from catalogd.errors import CatalogDamagedError, CatalogError, QueryError, UsageError
-from catalogd.records import Branch, Example, Explanation, Hit, Plan, Results, Signal, Step
+from catalogd.records import Branch, Example, Explanation, Facets, Hit, Plan, Results, Signal, Step
 from catalogd.service import SOCKET, Remote, serve
 
 RESULTS = Results(
@@ -45,8 +45,8 @@ class Fake:
     def count(self, query: str | Plan) -> int:
         return len(str(query))
 
-    def facets(self, query: str | Plan, names: tuple[str, ...]) -> dict[str, list[tuple[str, int]]]:
-        return {name: [("Nikon", 2), ("", 1)] for name in names}
+    def divided(self, query: str | Plan, names: tuple[str, ...]) -> Facets:
+        return Facets({name: [("Nikon", 2), ("", 1)] for name in names}, 3, ("some only",))
 
 
 @pytest.fixture
@@ -76,10 +76,16 @@ def test_a_plan_is_asked_as_it_is(served: tuple[Path, Fake]) -> None:
 def test_counts_and_facets_are_answered(served: tuple[Path, Fake]) -> None:
     remote = Remote(served[0])
     assert remote.count("four") == 4
-    assert remote.facets("dog", ("camera", "lens")) == {
-        "camera": [("Nikon", 2), ("", 1)],
-        "lens": [("Nikon", 2), ("", 1)],
-    }
+    rows = [("Nikon", 2), ("", 1)]
+    facets = remote.divided("dog", ("camera", "lens"))
+    assert facets == Facets({"camera": rows, "lens": rows}, 3, ("some only",))
+
+
+def test_a_question_that_is_no_text_is_for_a_searcher_of_ones_own(served: tuple[Path, Fake]) -> None:
+    """`similar` of a file whose name is not UTF-8 ended in a UnicodeEncodeError while a run was alive."""
+    plan = Plan((Branch(examples=(Example("caf\udce9.jpg"),)),))
+    with pytest.raises(ConnectionError):
+        Remote(served[0]).search(plan)
 
 
 @pytest.mark.parametrize(

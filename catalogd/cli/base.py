@@ -37,6 +37,8 @@ class _Group(click.Group):
         except CatalogdError as error:
             complain(str(error))
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED_EXIT)
         except BrokenPipeError:  # the reader of our output has left: `catalogd query … | head`
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,8 +71,9 @@ class QueryCommand(click.Command):
         return super().parse_args(ctx, [_NO_OPTION + arg if _NEGATED.match(arg) else arg for arg in args])
 
 
-# -camera:…, -iso>=400, -"…", -(…), and a word of two letters or more; -n20 and -0 are options
-_NEGATED = re.compile(r"-(?:[^\W\d]\w*[:<>=≤≥]|[(\"“]|[^\W\d_]{2})")
+# -camera:…, -iso>=400, -"…", -(…), a word of two letters or more, and a dash between spaces; -n20 and -0 are
+# options
+_NEGATED = re.compile(r"-(?:[^\W\d]\w*[:<>=≤≥]|[(\"“\s]|[^\W\d_]{2})")
 _NO_OPTION = "\0"  # no argument holds one: hides a filter's "-" from the option parser
 # camera:nikon z6, given as one argument; not several filters, or words with an operator between them
 _SPACED_FILTER = re.compile(
@@ -171,8 +174,13 @@ def console() -> Any:
 
 
 def query_text(words: tuple[str, ...]) -> str:
-    """The arguments as one query; a value with spaces gets the quotes back that the shell took away."""
-    return " ".join(_requoted(word.removeprefix(_NO_OPTION)) for word in words)
+    """The arguments as one query; a value with spaces gets the quotes back that the shell took away.
+
+    Bytes that are no text are spelled as in the names of files that a search shows: `caf\\xe9`.
+    """
+    from catalogd.terminal import valid_text
+
+    return valid_text(" ".join(_requoted(word.removeprefix(_NO_OPTION)) for word in words))
 
 
 def _requoted(word: str) -> str:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from catalogd.cli.base import LoadSettings, QueryCommand, cli, echo, open_catalog, print_json, query_text
-from catalogd.cli.hits import NOTHING_EXIT, hit_options, photos_text, show_results
+from catalogd.cli.hits import NOTHING_EXIT, forms_asked, hit_options, photos_text, show_results
 from catalogd.cli.searching import answered
 from catalogd.errors import UsageError
 
 if TYPE_CHECKING:
-    from catalogd.records import Album, Plan
+    from catalogd.records import Album, Facets, Plan
     from catalogd.settings import Settings
 
 FACETS = (
@@ -25,11 +25,15 @@ FACETS = (
     "month",
     "country",
     "city",
+    "place",
     "person",
     "keyword",
     "label",
     "rating",
+    "iso",
     "type",
+    "folder",
+    "creator",
 )
 _limit_option = click.option(
     "-n",
@@ -75,28 +79,56 @@ def query(
     Exit code 1 when nothing was found.
     """
     settings = load()
-    asked = _asked(query_text(words))
+    text = query_text(words)
+    _check_answers(count, facets, outputs)
+    asked = _asked(text)
     if save is not None:
-        _save_album(settings, save, asked)
+        _save_album(settings, save, text)
     if count:
         _print_count(answered(settings, lambda searcher: searcher.count(asked)), outputs["as_json"])
     elif facets is not None:
         names = _facet_names(facets)
-        _print_facets(answered(settings, lambda searcher: searcher.facets(asked, names)), outputs["as_json"])
+        _print_facets(answered(settings, lambda searcher: searcher.divided(asked, names)), outputs["as_json"])
     else:
         results = answered(settings, lambda searcher: searcher.search(asked, limit, min_score, explain))
-        sys.exit(show_results(settings, results, _title(asked), outputs))
+        sys.exit(show_results(settings, results, text.strip() or "all photos", outputs))
 
 
 def _asked(text: str) -> str | Plan:
-    """The query text, or, without one, the plan that finds every photo."""
+    """The query text; without one the plan that finds every photo, one whose examples are files with them.
+
+    A run that answers stands in another folder than whoever asks.
+    """
+    from catalogd.query.language import parse
     from catalogd.records import Branch, Plan
 
-    return text if text.strip() else Plan((Branch(),))
+    if not text.strip():
+        return Plan((Branch(),))
+    plan = parse(text)
+    return _with_whole_paths(plan) if any(branch.examples for branch in plan.branches) else text
 
 
-def _title(asked: str | Plan) -> str:
-    return asked if isinstance(asked, str) else "all photos"
+def _with_whole_paths(plan: Plan) -> Plan:
+    import msgspec
+
+    replace = msgspec.structs.replace
+    branches = (
+        replace(
+            branch,
+            examples=tuple(replace(one, photo=_photo_argument(one.photo)) for one in branch.examples),
+        )
+        for branch in plan.branches
+    )
+    return replace(plan, branches=tuple(branches))
+
+
+def _check_answers(count: bool, facets: str | None, outputs: dict[str, Any]) -> None:
+    """A number or facets stand for the hits: of the forms of hits, both have --json alone."""
+    asked = (["--count"] if count else []) + (["--facets"] if facets is not None else [])
+    forms = forms_asked(outputs) if asked else []
+    others = asked + [form for form in forms if form != "--json"]
+    if len(others) > 1:
+        raise UsageError(f"{' and '.join(others)}: choose one of them")
 
 
 def _facet_names(text: str) -> tuple[str, ...]:
@@ -116,8 +148,10 @@ def _print_count(count: int, as_json: bool) -> None:
         click.echo(count)
 
 
-def _print_facets(facets: dict[str, list[tuple[str, int]]], as_json: bool) -> None:
-    for name, rows in facets.items():
+def _print_facets(facets: Facets, as_json: bool) -> None:
+    for note in facets.notes:
+        echo(f"catalogd: {note}", err=True)
+    for name, rows in facets.counts.items():
         if as_json:
             values = [{"value": value, "photos": photos} for value, photos in rows]
             print_json({"facet": name, "values": values})
@@ -189,25 +223,28 @@ def _similar_plan(likes: tuple[str, ...], unlike: tuple[str, ...], words: str) -
 
 def _photo_argument(photo: str) -> str:
     """A file by its whole path, whoever looks for it; anything else as it is."""
+    if os.path.isdir(photo):
+        raise UsageError(f"{photo} is a folder: name a photo")
     return os.path.abspath(photo) if os.path.lexists(photo) else photo
 
 
 # ── albums ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _save_album(settings: Settings, name: str, asked: str | Plan) -> None:
+def _save_album(settings: Settings, name: str, text: str) -> None:
     from catalogd.catalog.user_data import UserData
-    from catalogd.query.language import parse
+    from catalogd.query.albums import leads_to
     from catalogd.records import Album
 
     if not name.strip():
         raise UsageError("--save: an album needs a name")
-    if not isinstance(asked, str):
+    if not text.strip():
         raise UsageError("--save: what shall the album hold? give a query")
-    parse(asked)
     with open_catalog(settings), UserData(settings.catalog) as user_data:
+        if leads_to(text, name, user_data.album):
+            raise UsageError(f"--save: the album {name.strip()!r} would hold itself; choose another name")
         former = user_data.album(name)
-        user_data.put_album(Album(name.strip(), asked, made_at=time.time(), made_by="query"))
+        user_data.put_album(Album(name.strip(), text, made_at=time.time(), made_by="query"))
     done = "replaces the album of that name" if former else "saved"
     echo(f'album "{name.strip()}" {done}; `catalogd albums show "{name.strip()}"` shows it', err=True)
 

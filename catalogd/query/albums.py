@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from catalogd.catalog.environment import Ids
+from catalogd.catalog.words import folded
 from catalogd.errors import QueryError
-from catalogd.records import Album
+from catalogd.query.language import parse
+from catalogd.records import Album, Clause, Condition
 
 MOST_DEEP = 8  # albums in albums: nobody nests them deeper on purpose
 
@@ -50,3 +52,26 @@ class Albums:
             yield
         finally:
             self._open.pop()
+
+
+def leads_to(query: str, name: str, find: Callable[[str], Album | None]) -> bool:
+    """Whether a query asks for the album `name`, or for one whose query does. Raises QueryError."""
+    looked_into: set[str] = set()
+    waiting = [query]
+    while waiting:
+        clauses = [clause for branch in parse(waiting.pop()).branches for clause in branch.filters]
+        for asked in _albums_in(clauses):
+            if folded(asked) == folded(name):
+                return True
+            album = None if folded(asked) in looked_into else find(asked)
+            looked_into.add(folded(asked))
+            waiting += [album.query] if album is not None and album.query is not None else []
+    return False
+
+
+def _albums_in(clauses: Iterable[Clause]) -> Iterator[str]:
+    for clause in clauses:
+        if not isinstance(clause, Condition):
+            yield from _albums_in(clause.parts)
+        elif clause.field == "album":
+            yield (clause.words or "").replace('"', "")

@@ -83,7 +83,12 @@ def execute(
     took_ms = (time.perf_counter() - started) * 1000
     explanation = Explanation(tuple(read_as), tuple(run.steps))
     return Results(
-        hits, nearest, total, took_ms=round(took_ms, 2), notes=tuple(run.notes), explanation=explanation
+        hits,
+        nearest,
+        total,
+        took_ms=round(took_ms, 2),
+        notes=tuple(dict.fromkeys(run.notes)),
+        explanation=explanation,
     )
 
 
@@ -186,8 +191,7 @@ class _Run:
         """What the branches found, those of `first` before the rest; scored as far as is read.
 
         Fusion decides which come into view, their scores the order there: MRR 0.83 on the labelled photos, by
-        fusion alone 0.81 (bench/bench_quality.py table), and no hit stands below a less likely one. What is
-        like an example has no such score: fusion alone decides there.
+        fusion alone 0.81 (bench/bench_quality.py table), and no hit stands below a less likely one.
         """
         numbers = np.repeat(np.arange(len(branches)), [len(found.ids) for found in branches])
         ids = np.concatenate([found.ids for found in branches])
@@ -202,8 +206,7 @@ class _Run:
             for number in np.unique(numbers[some]).tolist():
                 of_branch = numbers[some] == number
                 scores[of_branch] = branches[number].scores(ids[some[of_branch]], threshold)
-            if not any(branch.examples for branch in self._plan.branches):
-                some, scores = _by_score(some, scores, is_first[some])
+            some, scores = _by_score(some, scores, is_first[some])
             yield from map(Chosen, ids[some].tolist(), scores.tolist(), numbers[some].tolist())
             start, size = start + size, 4 * size
 
@@ -275,8 +278,7 @@ class _Run:
 
     def _ranked(self, branch: Branch, depth: int) -> Found:
         """A branch with words or examples: its searches, fused and scored."""
-        looks = examples.looks_of(self._catalog, branch.examples, self._tools.embed)
-        self.notes += [f"{look.name}: {look.note}" for look in looks if look.note]
+        looks = self._looks(branch)
         selection = self._without(self._selected(branch), looks)
         searches = Searches(self._tools, branch, selection, depth, looks, self._note)
         rankings = searches.rankings() if len(selection) else ()
@@ -290,6 +292,14 @@ class _Run:
         return Found(fused.ids, fused.values, rankings, scores, reasons, None)
 
     def _without(self, selection: Selection, looks: Sequence[examples.Look]) -> Selection:
+    def _looks(self, branch: Branch) -> list[examples.Look]:
+        started = time.perf_counter()
+        looks = examples.looks_of(self._catalog, branch.examples, self._tools.embed)
+        if looks:
+            self._note("examples", len(looks), started, "read, or seen by the model")
+        self.notes += [f"{look.name}: {look.note}" for look in looks if look.note]
+        return looks
+
         """The examples themselves are none of what is like them."""
         ids = {look.photo_id for look in looks} - {0}
         if self._without_stacks:

@@ -17,6 +17,7 @@ from catalogd.catalog.environment import Ids
 from catalogd.catalog.photo_row import NO_ISO, NO_RATING
 from catalogd.catalog.selection import Selection
 from catalogd.errors import UsageError
+from catalogd.records import Facets
 
 if TYPE_CHECKING:
     from catalogd.catalog import Catalog
@@ -25,14 +26,6 @@ MOST_READ = 10_000  # records: 0.2 s
 MOST_VALUES = 1000  # of a facet: a person reads a screenful
 
 Counts = list[tuple[str, int]]
-
-
-class Facets(NamedTuple):
-    """The photos of a query, divided."""
-
-    counts: dict[str, Counts]  # facet → value and photos; "" stands for photos without one
-    photos: int  # that were divided
-    notes: tuple[str, ...]  # what was counted on some of them only
 
 
 class _Divided(NamedTuple):

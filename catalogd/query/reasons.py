@@ -48,6 +48,7 @@ class Reasons:
         self._terms = terms
         self._likes = tuple(likes)
         self._conditions = tuple(_holding(branch.filters))
+        self._has_words = bool(branch.words)
         self._faces_of = faces_of
 
     def signals(self, record: Record, places: dict[str, Place]) -> tuple[Signal, ...]:
@@ -86,7 +87,7 @@ class Reasons:
             yield _signal("person", Place(1, 1.0), seen or asked)
         others = [condition for condition in self._conditions if condition.field != "person"]
         shown = [piece for condition in others for piece in _shown(condition, record, said)]
-        if shown or not (people or self._terms or self._likes):
+        if shown or not (people or self._has_words or self._likes):
             yield _signal("filter", Place(1, 1.0), shown)
 
 

@@ -16,12 +16,12 @@ from catalogd.catalog.environment import Ids
 from catalogd.query import TextEncoder, parse
 from catalogd.query.background import Backgrounds
 from catalogd.query.execution import execute, selected
-from catalogd.query.facets import Counts, Facets, divide
+from catalogd.query.facets import Counts, divide
 from catalogd.query.names import known_names, understand
 from catalogd.query.pictures import PictureEncoder
 from catalogd.query.searches import Tools, album_of, no_faces
 from catalogd.query.writing import render
-from catalogd.records import Branch, Example, Plan, Results
+from catalogd.records import Branch, Example, Facets, Plan, Results
 from catalogd.settings import Settings
 
 if TYPE_CHECKING:

@@ -129,9 +129,16 @@ class Searches:
 
         A photo that can't reach `least`, whatever its words, is not looked up: its score may be too low then.
         """
+        With examples: the mean of its cosine with them, of that with them and the words, which tells twice as
+        much, and of its chance by words.
+
         if self._looks:
-            likeness = (ranking.scores_of(ids) for ranking in rankings if ranking.name != "words")
-            return np.clip(np.nan_to_num(next(likeness, np.zeros(len(ids)))), 0, 1)
+            near = {ranking.name: np.nan_to_num(ranking.scores_of(ids)) for ranking in rankings}
+            near.pop("words", None)
+            if len(self._with_words.ids):  # else no photo has any of them
+                near["words"] = self._chances_of_words(ids)
+            shares = [2.0 if name == "meaning" else 1.0 for name in near]
+            return np.clip(np.average([*near.values()], 0, shares), 0, 1) if near else np.zeros(len(ids))
         missed = np.ones(len(ids))
         for ranking in rankings:
             if ranking.name == "meaning":

@@ -206,6 +206,33 @@ def test_words_turn_a_likeness(searcher: Searcher) -> None:
     assert names(turned)[:2] == ["dog_2.jpg", "night.jpg"] or names(turned)[:2] == ["night.jpg", "dog_2.jpg"]
 
 
+def test_likeness_and_words_together_are_shown_by_falling_scores(searcher: Searcher) -> None:
+    """The order was that of the fused ranks, the score that of the likeness alone: 0.14, 0.12, 0.13."""
+    scores = [hit.score for hit in searcher.similar([Example("dog_1.jpg")], "night", limit=30).hits]
+    assert len(set(scores)) > 3
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_an_explanation_has_the_cost_of_looking_at_examples(searcher: Searcher) -> None:
+    explanation = searcher.similar([Example("dog_1.jpg")], explain=True).explanation
+    assert explanation is not None
+    assert explanation.steps[0].name == "examples"
+
+
+def test_what_is_said_of_an_example_is_said_once(settings: Settings) -> None:
+    """Each alternative of an OR said it again."""
+    with Searcher(settings, Encoder()) as searcher:
+        notes = searcher.similar([Example("dog")], "beach OR snow").notes
+    assert len(notes) == 1
+    assert "newest of 2" in notes[0]
+
+
+@pytest.mark.parametrize("words", ["%", "🐶"])
+def test_a_photo_that_no_filter_chose_has_no_filter_among_its_reasons(searcher: Searcher, words: str) -> None:
+    hits = searcher.search(words, min_score=0, limit=3).hits
+    assert {signal.name for hit in hits for signal in hit.signals} == {"meaning"}
+
+
 def test_filters_count_for_likeness_too(searcher: Searcher) -> None:
     hits = searcher.similar([Example("dog_1.jpg")], "camera:sony", limit=3).hits
     assert len(hits) == 3
