@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -247,10 +249,15 @@ def test_a_catalog_that_can_not_be_written_to_is_looked_at_all_the_same(
     """Lists opened the user data for writing, which a read-only disk refuses."""
     people("name", people.number("/p/a0.jpg"), "Anna")
 
-    def refuse(self: object, folder: Path, write: bool = True) -> None:
-        raise OSError(30, "Read-only file system", str(folder))
+    opened = UserData.__init__
+
+    def refuse(self: UserData, folder: Path, write: bool = True) -> None:
+        if write:
+            raise OSError(errno.EROFS, "Read-only file system", str(folder))
+        opened(self, folder, write)
 
     monkeypatch.setattr(UserData, "__init__", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     assert "Anna" in people("list").stdout
     assert [entry["kind"] for entry in people.json("show", "Anna")[0]["journal"]] == ["name"]
     assert "Anna" in people("journal").stdout

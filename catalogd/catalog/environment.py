@@ -29,6 +29,7 @@ FIRST_MAP_BYTES = 64 << 20  # address space, not disk; doubles when full
 LARGEST_MAP_STEP_BYTES = 4 << 30
 MAX_READERS = 512  # slots of the lock file: one a reading process
 
+_LOCKED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _FULL = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # LMDB reports a full disk as EIO
 
 
@@ -289,6 +290,13 @@ class Environment:
             return CatalogFullError(
                 f"{self.folder}: the disk is full or does not take writes ({text}); "
                 "free some space, nothing that was committed is lost"
+            )
+        if any(os.strerror(code) in text for code in _LOCKED):
+            return CatalogError(
+                f"{self.folder} can't be opened for writing, which this command needs: "
+                "its disk is read-only, or it belongs to another user"
+                if self.writable
+                else f"{self.folder} can't be read: it belongs to another user"
             )
         return CatalogDamagedError(f"{self.folder}: {text}; run `catalogd check`")
 

@@ -369,6 +369,27 @@ RULES: dict[str, Callable[[Rows, Action], None]] = {
 }
 
 
+# Of two actions that decide the same of a person, the newer counts, whichever was heard of first.
+_DECIDES = {
+    "name": "name",
+    "forget": "name",
+    "alias": "alias",
+    "unalias": "alias",
+    "hide": "hidden",
+    "unhide": "hidden",
+    "ignore": "ignored",
+    "unignore": "ignored",
+}
+
+
+def decided(rows: Rows, action: Action) -> tuple[int, str, str] | None:
+    """What the action decides of whom who is here, where it does more than to add something."""
+    what, person = _DECIDES.get(action.kind), rows.person(action.person)
+    if what is None or person is None or (action.kind == "name" and not action.name):
+        return None
+    return person.person_id, what, folded(action.name) if what == "alias" else ""
+
+
 def apply(rows: Rows, action: Action) -> None:
     """Change the rows as the action says. Raises UsageError, with some of them changed."""
     for part in action.parts:

@@ -261,10 +261,8 @@ class People:
         owner = identities.constraints.owner
         clusters, counts = np.unique(identities.faces.clusters[rows], return_counts=True)
         sizes = dict(zip(clusters.tolist(), counts.tolist(), strict=True))
-        largest = sorted(
-            (c for c in sizes if owner.get(c) == person.person_id),
-            key=lambda cluster: (-sizes[cluster], cluster),
-        )
+        owned = (cluster for cluster in sizes if owner.get(cluster) == person.person_id)
+        largest = sorted(owned, key=lambda cluster: (-sizes[cluster], cluster))
         photos = np.union1d(identities.faces.photo_ids[rows], self._shown_only_named(person.person_id))
         number = largest[0] if largest else person.person_id
         return Somebody(number, person, _best_first(identities.faces, rows), tuple(largest), len(photos))

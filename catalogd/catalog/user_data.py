@@ -53,6 +53,7 @@ from catalogd.catalog.journal import (
     Person,
     Rows,
     apply,
+    decided,
     decode_claim,
     decode_person,
     folded,
@@ -298,7 +299,7 @@ class UserData:
             number, at = _next(tables)
             new = [action for action in actions if tables.get("known", action.action_id.encode()) is None]
             rows = Rows(tables)
-            taken, left_out = _import(rows, new)
+            taken, left_out = _import(rows, new, _decided_at(rows, _entries(tables)))
             action = Action(new_action_id(), max(time.time(), at), "import", parts=tuple(taken))
             entry = _noted(tables, rows, Entry(number, action), [part.action_id for part in taken])
             return Imported(entry, len(actions) - len(new), tuple(left_out))
@@ -417,13 +418,28 @@ def _turned(tables: Tables, entry: Entry, undone_at: float) -> Entry:
     return turned
 
 
-def _import(rows: Rows, actions: Sequence[Action]) -> tuple[list[Action], list[str]]:
+def _decided_at(rows: Rows, entries: Iterable[Entry]) -> dict[tuple[int, str, str] | None, float]:
+    """When each thing that holds of a person was decided last."""
+    found: dict[tuple[int, str, str] | None, float] = {}
+    for entry in entries:
+        for action in (entry.action, *entry.action.parts) if not entry.undone_at else ():
+            what = decided(rows, action)
+            found[what] = max(action.at, found.get(what, 0.0))
+    found.pop(None, None)
+    return found
+
+
+def _import(
+    rows: Rows, actions: Sequence[Action], decided_at: Mapping[tuple[int, str, str] | None, float]
+) -> tuple[list[Action], list[str]]:
     """The actions that could be said, and why the others could not."""
     taken, left_out = [], []
     for action in actions:
         if _is_of_nobody(rows, action):
             continue
         try:
+            if decided_at.get(decided(rows, action), 0.0) > action.at:
+                raise UsageError("something newer was said of it here")
             _import_one(rows, action)
         except UsageError as error:
             left_out.append(f"{action.kind} {action.name}".strip() + f": {error}")

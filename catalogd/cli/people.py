@@ -209,7 +209,8 @@ def show(load: LoadSettings, who: str, limit: int, sheet: Path | None, as_json: 
     for face in row["shown"]:
         echo(f"  {face['path']}:{face['face']}  {_box_text(face['box'])}")
     if len(row["shown"]) < row["faces"]:
-        echo(f"  and {row['faces'] - len(row['shown']):,} more faces")
+        more = row["faces"] - len(row["shown"])
+        echo(f"  and {more:,} more face{'' if more == 1 else 's'}")
     for entry in row["journal"]:
         echo(_entry_line(entry))
 

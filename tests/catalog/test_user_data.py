@@ -130,6 +130,24 @@ def test_what_was_imported_is_undone_as_one_and_can_come_again(user: UserData, t
     assert len(user.said().persons) == 2
 
 
+def test_an_import_overrules_nothing_newer(user: UserData, tmp_path: Path) -> None:
+    """Names and flags of the file replaced newer ones: the last that was heard of counted."""
+    with UserData(tmp_path / "other") as other:
+        other.act(said("name", 1, name="Anna"))
+        user.import_actions(other.exported())
+        other.act(said("name", 1, name="Annie"))
+        other.act(said("hide", 1))
+        user.act(said("name", 1, name="Anne"))
+        other.act(said("alias", 1, name="Nana"))
+        imported = user.import_actions(other.exported())
+        assert imported.left_out == ("name Annie: something newer was said of it here",)
+        [anna] = user.said().persons.values()
+        assert (anna.name, anna.aliases, anna.hidden) == ("Anne", ("Nana",), True)
+        other.act(said("name", 1, name="Anja"))
+        user.import_actions(other.exported())
+        assert [person.person_id for person in user.named("Anja")] == [1]
+
+
 def test_who_was_erased_does_not_come_back_by_anchors_nor_by_what_programs_say(user: UserData) -> None:
     """Anchors of a later export made the person again, without a name; other programs' names stayed."""
     user.act(said("name", 1, name="Anna"))
