@@ -281,7 +281,8 @@ def _name(rows: Rows, action: Action) -> None:
     person = rows.person(action.person) or _made(action)
     if action.name:
         rows.require_free(action.name, person.person_id)
-        person = _renamed(person, action.name, action.keeps_name)
+        renamed = _renamed(person, action.name, action.keeps_name)
+        person = msgspec.structs.replace(renamed, origin=action.origin)
     rows.put_person(person)
     rows.anchor(action.faces, person.person_id, action.at)
 

@@ -172,7 +172,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Any:
         table.add_column(title, justify="right" if title in ("number", "faces", "photos") else "left")
     for row in rows:
         marks = [word for word in ("hidden", "ignored") if row[word]]
-        marks += ["from files"] if row["origin"] == "file" else []
+        marks += ["from files"] if row["name"] and row["origin"] == "file" else []
         name = row["name"] or f"person {row['number']}"
         shown = name + (f" ({', '.join(marks)})" if marks else "")
         cells = (shown, f"{row['faces']:,}", f"{row['photos']:,}", row["since"] or "", row["until"] or "")

@@ -332,6 +332,7 @@ def test_what_a_person_said_outranks_a_file(family: Family) -> None:
     family.act("name", anna, name="Ana", origin="file")
     family.act("name", anna, name="Anna", keeps_name=True)
     assert family.on("/p/a0.jpg") == ["Anna"]
+    assert [person.origin for person in family.people.persons()] == ["user"]
     family.act("not", anna, faces=family.marks("/p/a1.jpg"))
     assert (family.on("/p/a1.jpg"), family.on("/p/a2.jpg")) == ([None], ["Anna"])
     family.act("forget", anna, name="Ana")
