@@ -11,6 +11,7 @@ they hold at any size. Embeddings travel as little-endian float16 bytes of unit 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -297,6 +298,19 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     def wants_meaning(self) -> bool:
         """Whether a text encoder has something to do."""
         return any(branch.words for branch in self.branches)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Every filter, in groups and negated too."""
+        return tuple(_conditions(clause for branch in self.branches for clause in branch.filters))
+
+
+def _conditions(clauses: Iterable[Clause]) -> Iterator[Condition]:
+    for clause in clauses:
+        if isinstance(clause, Condition):
+            yield clause
+        else:
+            yield from _conditions(clause.parts)
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True):

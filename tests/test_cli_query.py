@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from catalogd.cli import cli
 from catalogd.demo import demo_photos
 
 PROGRAM = Path(sys.executable).with_name("catalogd")
@@ -230,6 +232,18 @@ def test_a_file_in_a_query_is_looked_for_where_the_person_stands(
     assert names(done.stdout)[:1] == ["chelsea.png"], done.stderr
     done = catalogd(library[1], "similar", str(tmp_path), check=False)
     assert (done.returncode, done.stderr) == (2, f"catalogd: {tmp_path} is a folder: name a photo\n")
+
+
+def test_an_interrupted_query_is_no_query_without_hits(
+    library: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ended a command with exit code 1, which says that nothing was found."""
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("catalogd.cli.query.answered", interrupted)
+    assert CliRunner().invoke(cli, ["--catalog", str(library[1]), "query", "cat"]).exit_code == 130
 
 
 def test_photos_like_one_of_the_library_leave_itself_out(library: tuple[Path, Path]) -> None:

@@ -513,6 +513,11 @@ class Catalog:
 
     def _fresh_text(self) -> TextIndex | None:
         """The text index at its newest commit; None when it is not there yet."""
+    @property
+    def has_words(self) -> bool:
+        """Whether the text index is whole. The next run makes one that is missing or of another version."""
+        return self._store.mark(MARK) is not None and self._fresh_text() is not None
+
         with self._searching:
             if self._follower is not None:
                 return self._follower.index

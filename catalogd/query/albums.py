@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from catalogd.catalog.environment import Ids
 from catalogd.catalog.words import folded
 from catalogd.errors import QueryError
 from catalogd.query.language import parse
-from catalogd.records import Album, Clause, Condition
+from catalogd.records import Album, Plan
 
 MOST_DEEP = 8  # albums in albums: nobody nests them deeper on purpose
 
@@ -59,8 +59,7 @@ def leads_to(query: str, name: str, find: Callable[[str], Album | None]) -> bool
     looked_into: set[str] = set()
     waiting = [query]
     while waiting:
-        clauses = [clause for branch in parse(waiting.pop()).branches for clause in branch.filters]
-        for asked in _albums_in(clauses):
+        for asked in _albums_of(parse(waiting.pop())):
             if folded(asked) == folded(name):
                 return True
             album = None if folded(asked) in looked_into else find(asked)
@@ -69,9 +68,6 @@ def leads_to(query: str, name: str, find: Callable[[str], Album | None]) -> bool
     return False
 
 
-def _albums_in(clauses: Iterable[Clause]) -> Iterator[str]:
-    for clause in clauses:
-        if not isinstance(clause, Condition):
-            yield from _albums_in(clause.parts)
-        elif clause.field == "album":
-            yield (clause.words or "").replace('"', "")
+def _albums_of(plan: Plan) -> list[str]:
+    conditions = (condition for condition in plan.conditions if condition.field == "album")
+    return [(condition.words or "").replace('"', "") for condition in conditions]

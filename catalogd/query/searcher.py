@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from catalogd.catalog import Catalog
 from catalogd.catalog.environment import Ids
+from catalogd.catalog.text_index import CONDITION_FIELDS
 from catalogd.query import TextEncoder, parse
 from catalogd.query.background import Backgrounds
 from catalogd.query.execution import execute, selected
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 KEPT_WORDS = 1024  # queries whose vectors are remembered: 1.5 MB; a text takes 6 ms to encode
 
 WORDS_ALONE = "searching by words only; `catalogd doctor` says what search by meaning needs"
+NO_TEXT_INDEX = (
+    "words are not searched: their index is missing, half built or of another version; "
+    "`catalogd run` builds it"
+)
 
 
 class Searcher:
@@ -91,9 +96,7 @@ class Searcher:
             read_as=(*render(understood), *lines),
             without_stacks=without_stacks,
         )
-        notes = results.notes
-        if understood.wants_meaning and tools.encode is None:
-            notes = (*notes, WORDS_ALONE)
+        notes = (*results.notes, *self._advice(understood, tools, is_found=bool(results.hits)))
         explanation = results.explanation if explain else None
         return msgspec.structs.replace(results, notes=notes, explanation=explanation)
 
@@ -137,6 +140,18 @@ class Searcher:
         if is_whole:
             return found
         return found._replace(notes=(*found.notes, f"of the best {len(selection):,} photos"))
+
+    def _advice(self, plan: Plan, tools: Tools, is_found: bool) -> Iterator[str]:
+        """Why less may have been found than there is."""
+        if plan.wants_meaning and tools.encode is None:
+            yield WORDS_ALONE
+        looked_up = any(condition.field in CONDITION_FIELDS for condition in plan.conditions)
+        if (plan.wants_meaning or looked_up) and not self._catalog.has_words:
+            yield NO_TEXT_INDEX
+        people = [one.words or "" for one in plan.conditions if one.field == "person" and not one.negated]
+        for name in [] if is_found else dict.fromkeys(people):
+            if not self._catalog.people.meant(name.replace('"', "")):
+                yield f"nobody is called {name} yet; `catalogd people` shows who has a name, and gives names"
 
     # -- what they need --------------------------------------------------------------------------
 

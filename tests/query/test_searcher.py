@@ -12,7 +12,7 @@ import pytest
 from catalogd.catalog import Catalog
 from catalogd.catalog.user_data import UserData
 from catalogd.errors import CatalogMissingError, QueryError, UsageError
-from catalogd.query.searcher import WORDS_ALONE, Searcher
+from catalogd.query.searcher import NO_TEXT_INDEX, WORDS_ALONE, Searcher
 from catalogd.records import Album, Example, Hit, Results, Signal
 from catalogd.settings import Settings
 from tests.catalog.photos import PROFILE
@@ -81,6 +81,22 @@ def test_without_a_text_model_words_alone_are_searched_and_a_note_says_so(settin
         results = searcher.search("paid")
     assert names(results) == ["receipt.jpg"]
     assert results.notes == (WORDS_ALONE,)
+
+
+@pytest.mark.parametrize("query", ["paid", "caption:paid", "-text:paid", "(iso:1 OR keyword:paid)"])
+def test_a_note_says_what_to_do_where_words_can_not_be_looked_up(tmp_path: Path, query: str) -> None:
+    """A catalog whose text index is of another version had no hits by words, and nothing said so."""
+    settings = filled(tmp_path, told())
+    (settings.catalog / "text" / "version").write_text("1\n")
+    with Searcher(settings, Encoder()) as searcher:
+        assert searcher.search(query, explain=True).notes == (NO_TEXT_INDEX,)
+        assert searcher.search("iso:1..").notes == ()
+
+
+def test_a_name_that_nobody_has_is_told(searcher: Searcher) -> None:
+    (note,) = searcher.search("person:Zebulon").notes
+    assert note.startswith("nobody is called Zebulon yet")
+    assert searcher.search("-person:Zebulon").notes == ()
 
 
 def test_a_repeated_text_is_encoded_once(settings: Settings) -> None:
