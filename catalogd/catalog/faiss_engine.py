@@ -135,6 +135,8 @@ class InvertedLists:
         self._centres: Floats = self._index.quantizer.reconstruct_n(0, self._index.nlist)[self._lists]
         self._sizes = sizes[self._lists]
         self._starts = np.cumsum(self._sizes) - self._sizes  # of the lists in `_rows`
+        self._list_of = np.empty(len(self._rows), np.int64)  # row → place of its list in `_lists`
+        self._list_of[self._rows] = np.repeat(np.arange(len(self._lists)), self._sizes)
         places = np.linspace(0, len(vectors) - 1, min(len(vectors), SPREAD_ROWS)).astype(np.int64)
         self._sample: Bits = vectors[self._rows[places]]
         self._sample_lists = np.searchsorted(self._starts, places, "right") - 1
@@ -171,7 +173,7 @@ class InvertedLists:
         return np.concatenate([rows, more])
 
     def _open_in_lists(self, open_rows: Mask) -> Rows:
-        return np.add.reduceat(open_rows.take(self._rows).view(np.uint8), self._starts, dtype=np.int64)
+        return np.bincount(self._list_of[open_rows], minlength=len(self._lists))
 
     def _promising(self, query: Floats, k: int, near: Floats, held: Rows, lists: Rows, least: float) -> Rows:
         """Those of `lists` that may hold more than `MISSED` of the k best. Note [looking on].

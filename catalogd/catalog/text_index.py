@@ -76,6 +76,8 @@ PAGE_RECORDS = 2000  # read from the store at a time: 8 MB
 STEMMED_FIELDS = ("tags", "text", "objects", "kinds", "keywords", "caption")
 PLAIN_FIELDS = ("path", "camera", "people", "place", "creator", "marks")
 WORD_FIELDS = STEMMED_FIELDS + PLAIN_FIELDS  # that free words are looked for in
+# A part of a query that a photo has, in the score that tells which fields have any: exact below 2**24.
+_ONE_PART = 1 << len(WORD_FIELDS)
 FILTER_FIELDS = ("title",)  # stemmed words too, but only for conditions
 EXACT_FIELDS = ("keyword", "name")
 # What people call a field → its names here.
@@ -134,6 +136,7 @@ class TextRanking(NamedTuple):
     scores: npt.NDArray[np.float64]
     whole: int
     is_cut: bool = False  # there may be more
+    is_whole_cut: bool = False  # there may be more with all the words
 
 
 class _Part(NamedTuple):
@@ -328,7 +331,7 @@ class TextIndex:
         except ValueError as error:
             raise _explained(error, self._folder) from error
         self._query_of = functools.lru_cache(KEPT_QUERIES)(self._part_query)
-        self._clauses_of = functools.lru_cache(KEPT_QUERIES)(self._field_clauses)
+        self._clauses_of = functools.lru_cache(KEPT_QUERIES)(self._clauses)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -399,26 +402,45 @@ class TextIndex:
         if not queries or limit < 1 or (selection is not None and not len(selection)):
             return TextRanking(np.empty(0, np.int64), np.empty(0), 0)
         every = Query.boolean_query([(Occur.Must, query) for query in queries])
-        found, is_cut = self._best(every, selection, limit, most_hits)
-        whole = len(found)
-        if whole < limit and len(queries) > 1:
-            any_of_them = Query.boolean_query([(Occur.Should, query) for query in queries])
+        if len(queries) == 1:
+            found, is_cut = self._best(every, selection, limit, most_hits)
+            return _ranking(found, len(found), limit, is_cut, is_cut)
+        any_of_them = Query.boolean_query([(Occur.Should, query) for query in queries])
+        if selection is not None and len(selection) <= _FEW_PHOTOS:
+            return self._ranked_few(every, any_of_them, selection, limit)
+        found, is_whole_cut = self._best(every, selection, limit, most_hits)
+        whole, is_cut = len(found), is_whole_cut
+        if whole < limit:
             some, is_cut = self._best(any_of_them, selection, limit, most_hits)
             found = {**found, **{photo_id: some[photo_id] for photo_id in some if photo_id not in found}}
-        ids = np.fromiter(found, np.int64, len(found))[:limit]
-        scores = np.fromiter(found.values(), np.float64, len(found))[:limit]
-        return TextRanking(ids, scores, min(whole, limit), is_cut)
+        return _ranking(found, whole, limit, is_cut, is_whole_cut)
+
+    def _ranked_few(self, every: Query, some: Query, selection: Selection, limit: int) -> TextRanking:
+        """Of few photos: who has any of the words is asked photo by photo, the rest of those who have.
+
+        Most queries are had as a whole by few photos of the library, and then these are all looked at.
+        """
+        found, _ = self._best(some, selection, len(selection))
+        have_all = set(self._run(every, _FIRST_HITS)) if found else set()
+        if len(have_all) >= _FIRST_HITS:
+            among = Query.const_score_query(self._photos(found), 0.0)
+            have_all = set(
+                self._run(Query.boolean_query([(Occur.Must, every), (Occur.Must, among)]), len(found))
+            )
+        first = {photo_id: score for photo_id, score in found.items() if photo_id in have_all}
+        return _ranking({**first, **found}, len(first), limit, len(found) > limit, len(first) > limit)
 
     def matched(
         self, words: str, photo_ids: Sequence[int], expand: Expand | None = None
     ) -> dict[int, tuple[tuple[str, ...], float]]:
         """For each photo, the fields that hold some of the words, and what share of the words it has."""
-        parts, ids = _parts_of(words, expand), list(photo_ids)
-        fields = self._fields_matched(parts, ids)
-        if len(parts) < 2:
-            return {photo_id: (fields[photo_id], float(bool(fields[photo_id]))) for photo_id in ids}
-        shares = self._shares_matched([self._query_of(part) for part in parts], ids)
-        return {photo_id: (fields[photo_id], shares[photo_id]) for photo_id in ids}
+        parts, ids = tuple(_parts_of(words, expand)), list(photo_ids)
+        if not ids or not parts:
+            return dict.fromkeys(ids, ((), 0.0))
+        # One search tells all: a photo's score is a sum in which each field and each part has its own digits.
+        among = (Occur.Must, Query.const_score_query(self._photos(ids), 0.0))
+        scores = self._run(Query.boolean_query([among, *self._clauses_of(parts)]), len(ids))
+        return {photo_id: _read_off(int(scores.get(photo_id, 0)), len(parts)) for photo_id in ids}
 
     def photos_with(self, condition: Condition) -> Ids:
         """The photos whose words satisfy a condition, sorted: int64[n]. Raises QueryError."""
@@ -470,12 +492,11 @@ class TextIndex:
         wanted = max(_FIRST_HITS, int(2 * limit / share))
         while True:
             wanted = min(wanted, most_hits or wanted)
-            hits = self._run(query, wanted)
-            selected = selection.contains(np.fromiter(hits, np.int64, len(hits)))
-            is_cut = len(hits) >= wanted
-            if np.count_nonzero(selected) >= limit or not is_cut or wanted == most_hits:
-                both = zip(hits.items(), selected.tolist(), strict=True)
-                found = dict(itertools.islice((hit for hit, is_selected in both if is_selected), limit))
+            ids, scores = self._hits(query, wanted)
+            selected = np.flatnonzero(selection.contains(np.array(ids, np.int64)))
+            is_cut = len(ids) >= wanted
+            if len(selected) >= limit or not is_cut or wanted == most_hits:
+                found = {ids[place]: scores[place] for place in selected[:limit].tolist()}
                 return found, is_cut or len(found) >= limit
             wanted *= _MORE_HITS
 
@@ -495,36 +516,18 @@ class TextIndex:
         columns = (searcher.fast_field_values(field, addresses) for field in fields)
         return [np.array(column, np.int64) for column in columns]
 
-    def _fields_matched(self, parts: list[_Part], ids: list[int]) -> dict[int, tuple[str, ...]]:
-        """For each photo, the fields that hold at least one of the parts.
-
-        One search tells all: each field that matches adds its own power of two to a photo's score.
-        """
-        if not ids:
-            return {}
-        among = (Occur.Must, Query.const_score_query(self._photos(ids), 0.0))
-        clauses = [among, *self._clauses_of(tuple(parts))]
-        scores = self._run(Query.boolean_query(clauses), len(ids))
-        return {photo_id: _fields_of_bits(int(scores.get(photo_id, 0))) for photo_id in ids}
-
-    def _field_clauses(self, parts: tuple[_Part, ...]) -> list[tuple[Occur, Query]]:
-        """A clause a field that may hold some of the parts, each with its own power of two as score."""
+    def _clauses(self, parts: tuple[_Part, ...]) -> list[tuple[Occur, Query]]:
+        """What `_read_off` reads: a power of two a field that holds some of the parts, and a sum of parts."""
         clauses = []
         for bit, field in enumerate(WORD_FIELDS):
             holds = [(Occur.Should, query) for query in self._held_in(field, list(parts))]
             if holds:
                 score = Query.const_score_query(Query.boolean_query(holds), float(1 << bit))
                 clauses.append((Occur.Should, score))
+        if len(parts) > 1:  # of one, whatever holds it holds all
+            each = (Query.const_score_query(self._query_of(part), float(_ONE_PART)) for part in parts)
+            clauses += [(Occur.Should, query) for query in each]
         return clauses
-
-    def _shares_matched(self, queries: list[Query], ids: list[int]) -> dict[int, float]:
-        """For each photo, the share of the queries that it satisfies: each counts one."""
-        if not ids:
-            return {}
-        clauses = [(Occur.Must, Query.const_score_query(self._photos(ids), 0.0))]
-        clauses += [(Occur.Should, Query.const_score_query(query, 1.0)) for query in queries]
-        scores = self._run(Query.boolean_query(clauses), len(ids))
-        return {photo_id: scores.get(photo_id, 0.0) / len(queries) for photo_id in ids}
 
     def _held_in(self, field: str, parts: list[_Part]) -> list[Query]:
         """What shows that a field holds any of the parts: of words each of their terms counts."""
@@ -753,6 +756,22 @@ def _schema() -> tantivy.Schema:
     for field in EXACT_FIELDS:
         builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
     return builder.build()
+
+
+def _ranking(
+    found: dict[int, float], whole: int, limit: int, is_cut: bool, is_whole_cut: bool
+) -> TextRanking:
+    ids = np.fromiter(found, np.int64, len(found))[:limit]
+    scores = np.fromiter(found.values(), np.float64, len(found))[:limit]
+    return TextRanking(ids, scores, min(whole, limit), is_cut, is_whole_cut)
+
+
+@functools.cache  # there are as many as combinations of fields and shares that occur
+def _read_off(score: int, parts: int) -> tuple[tuple[str, ...], float]:
+    """The fields that hold some of the parts, and the share of the parts that are held."""
+    held, bits = divmod(score, _ONE_PART)
+    fields = _fields_of_bits(bits)
+    return fields, held / parts if parts > 1 else float(bool(fields))
 
 
 @functools.cache

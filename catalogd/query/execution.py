@@ -164,8 +164,9 @@ class _Run:
         ]
 
     def _nearest(self, missed: Sequence[Chosen], branches: Sequence[Found]) -> tuple[Hit, ...]:
-        """The likeliest of what is no hit, with whole scores."""
-        some = list(itertools.islice(_likeliest(missed), 4 * NEAREST))
+        """The likeliest of what is no hit, with whole scores: of the first and the likeliest so far."""
+        likely = itertools.islice(_likeliest(missed), 4 * NEAREST)
+        some = list(dict.fromkeys((*likely, *missed[: 4 * NEAREST])))
         whole: list[Chosen] = []
         for number, branch in enumerate(branches):
             ids = np.array([chosen.photo_id for chosen in some if chosen.branch == number], np.int64)
@@ -291,7 +292,6 @@ class _Run:
         reasons = Reasons(branch, terms, likes, self._tools.faces_of)
         return Found(fused.ids, fused.values, rankings, scores, reasons, None)
 
-    def _without(self, selection: Selection, looks: Sequence[examples.Look]) -> Selection:
     def _looks(self, branch: Branch) -> list[examples.Look]:
         started = time.perf_counter()
         looks = examples.looks_of(self._catalog, branch.examples, self._tools.embed)
@@ -300,6 +300,7 @@ class _Run:
         self.notes += [f"{look.name}: {look.note}" for look in looks if look.note]
         return looks
 
+    def _without(self, selection: Selection, looks: Sequence[examples.Look]) -> Selection:
         """The examples themselves are none of what is like them."""
         ids = {look.photo_id for look in looks} - {0}
         if self._without_stacks:

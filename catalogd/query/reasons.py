@@ -7,6 +7,7 @@ which photos, the record says what of it. `field: what` is for people, boxes are
 from __future__ import annotations
 
 import datetime
+import functools
 import itertools
 import os
 import re
@@ -19,6 +20,7 @@ from catalogd.catalog.words import analyzers, items_of, plain_words, spaced, val
 from catalogd.records import Box, Branch, Clause, Condition, Facts, Point, Record, Signal
 
 _BREAK = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|(?<=[a-z])(?=[A-Z])")
+KEPT_TEXTS = 4096  # whose terms are remembered: 2 MB at most, without captions
 MOST_MATCHES = 6  # of one signal: more than a person reads
 SNIPPET_CHARACTERS = 80  # of a caption around the word that was found
 
@@ -46,9 +48,9 @@ class Reasons:
     def __init__(self, branch: Branch, terms: frozenset[str], likes: Sequence[str], faces_of: Named) -> None:
         """`terms`: those that the text index was asked for; `likes`: the names of the examples."""
         self._terms = terms
+        self._has_words = bool(branch.words)
         self._likes = tuple(likes)
         self._conditions = tuple(_holding(branch.filters))
-        self._has_words = bool(branch.words)
         self._faces_of = faces_of
 
     def signals(self, record: Record, places: dict[str, Place]) -> tuple[Signal, ...]:
@@ -96,7 +98,7 @@ _INDEX_FIELDS = {"person": "people", "title": "caption", "label": "marks", "fold
 
 
 def _signal(name: str, place: Place, matches: Iterable[Said]) -> Signal:
-    some = list(dict.fromkeys(matches))[:MOST_MATCHES]
+    some = list(itertools.islice(_each_once(matches), MOST_MATCHES))
     return Signal(
         name,
         place.rank,
@@ -104,6 +106,14 @@ def _signal(name: str, place: Place, matches: Iterable[Said]) -> Signal:
         tuple(dict.fromkeys(f"{said.field}: {said.text}" for said in some)),
         tuple(said.box for said in some if said.box is not None),
     )
+
+
+def _each_once(matches: Iterable[Said]) -> Iterator[Said]:
+    seen: set[Said] = set()
+    for said in matches:
+        if said not in seen:
+            seen.add(said)
+            yield said
 
 
 # -- what a record says -----------------------------------------------------------------------------
@@ -250,13 +260,13 @@ def _terms_of_words(words: str) -> frozenset[str]:
 # -- words as the text index has them ---------------------------------------------------------------
 
 
-def terms_of(field: str, text: str) -> list[str]:
+@functools.lru_cache(KEPT_TEXTS)  # tags, folders, places and cameras come again and again
+def terms_of(field: str, text: str) -> tuple[str, ...]:
     """The terms that `text` has in a field of the index; of a path also those of its words' parts."""
     if field == "path":
         text = f"{text} {_BREAK.sub(' ', text)}"
     name = "stemmed" if field in STEMMED_FIELDS else "plain"
-    terms: list[str] = analyzers()[name].analyze(spaced(valid(text).replace("_", " ")))
-    return terms
+    return tuple(analyzers()[name].analyze(spaced(valid(text).replace("_", " "))))
 
 
 def query_terms(text: str, expand: Expand | None = None) -> frozenset[str]:

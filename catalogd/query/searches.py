@@ -19,7 +19,7 @@ from catalogd.catalog.selection import Selection, selection_of
 from catalogd.catalog.store import JOINT
 from catalogd.catalog.text_index import Expand, TextRanking
 from catalogd.catalog.user_data import UserData
-from catalogd.catalog.vectors import dot
+from catalogd.catalog.vectors import among, dot
 from catalogd.catalog.words import plain_words
 from catalogd.errors import CatalogMissingError
 from catalogd.query import WEIGHTS, calibration
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 ASKED_ABOUT = (
     200  # of what one search found, the text index is asked about so many: further down nothing comes up
 )
-# Hits of common words that are looked through for selected photos, when meaning finds photos too: what is
-# good by both is asked about anyway (bench/bench_search.py: 3 ms, and no recall lost).
+# Hits of common words that are looked through for selected photos, when meaning finds photos too: 3 ms. What
+# is good by both is asked about anyway. Of photos that are too unlikely to be hits, and have one of several
+# words, some are missed (bench/bench_search.py: recall of hits beside recall of all).
 LOOKED_THROUGH = 4096
 ALL_WORDS = 10_000.0  # added to the score of a photo with all the words: above what words score
 
@@ -114,6 +115,8 @@ class Searches:
         self._note = note
         self._with_words = TextRanking(np.empty(0, np.int64), np.empty(0), 0)
         self._has_all_words = False  # the text index has told of every photo with some of the words
+        self._asked_about = np.empty(0, np.int64)  # photos that it was asked about one by one
+        self._of_asked = TextRanking(np.empty(0, np.int64), np.empty(0), 0)  # and what it said of them
 
     def rankings(self) -> tuple[Ranking, ...]:
         """What the searches found that there are for this branch."""
@@ -127,11 +130,11 @@ class Searches:
     def scores(self, rankings: Sequence[Ranking], ids: Ids, least: float = 0.0) -> Floats:
         """float64[n] in 0…1: how likely each photo is what was meant, by all searches together.
 
-        A photo that can't reach `least`, whatever its words, is not looked up: its score may be too low then.
-        """
         With examples: the mean of its cosine with them, of that with them and the words, which tells twice as
         much, and of its chance by words.
 
+        A photo that can't reach `least`, whatever its words, is not looked up: its score may be too low then.
+        """
         if self._looks:
             near = {ranking.name: np.nan_to_num(ranking.scores_of(ids)) for ranking in rankings}
             near.pop("words", None)
@@ -161,10 +164,14 @@ class Searches:
 
     def _most_by_words(self, ids: Ids) -> Floats:
         """float64[n]: the chances by words at most: by all of them, by all but one, by none."""
-        words = max(len(plain_words(self._words)), 1)
-        most = np.full(len(ids), 0.0 if self._has_all_words else 1.0)
-        most[np.isin(ids, self._with_words.ids)] = calibration.share_worth((words - 1) / words)
-        most[np.isin(ids, self._with_words.ids[: self._with_words.whole])] = 1.0
+        words, found = max(len(plain_words(self._words)), 1), self._with_words
+        some = calibration.share_worth((words - 1) / words)
+        unknown = 0.0 if self._has_all_words else 1.0 if found.is_whole_cut else some
+        most = np.full(len(ids), unknown)
+        most[_are_among(ids, self._asked_about)] = 0.0
+        for ranking in (found, self._of_asked):
+            most[_are_among(ids, ranking.ids)] = some
+            most[_are_among(ids, ranking.ids[: ranking.whole])] = 1.0
         return most
 
     def _chances_of_cosines(self, ranking: Ranking, ids: Ids) -> Floats:
@@ -228,15 +235,17 @@ class Searches:
             asked = np.concatenate([np.empty(0, np.int64), *(ids[:ASKED_ABOUT] for ids in others)])
             rest = np.setdiff1d(asked, self._with_words.ids)
             if len(rest):
-                found.append(self._ranked_by_words(selection_of(self._selection.columns, rest), len(rest)))
+                selection = selection_of(self._selection.columns, rest)
+                self._asked_about, self._of_asked = rest, self._ranked_by_words(selection, len(rest))
+                found.append(self._of_asked)
         ids = np.concatenate([np.empty(0, np.int64), *(some.ids for some in found)])
         scores = np.concatenate([np.empty(0), *map(_word_scores, found)])
         self._note("words", len(ids), started, "" if self._has_all_words else "the best of more")
         return Ranking("words", ids, scores)
 
     def _ranked_by_words(self, selection: Selection, limit: int, most_hits: int | None = None) -> TextRanking:
-        among = None if selection.is_all else selection
-        return self._catalog.rank_text(self._words, among, limit, self._tools.expand, most_hits)
+        some = None if selection.is_all else selection
+        return self._catalog.rank_text(self._words, some, limit, self._tools.expand, most_hits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,6 +254,10 @@ class _Asked:
 
     space: str
     vector: Vector
+
+
+def _are_among(ids: Ids, some: Ids) -> npt.NDArray[np.bool_]:
+    return among(ids, np.sort(some))
 
 
 def _spoken(words: str) -> str:
