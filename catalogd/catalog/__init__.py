@@ -475,7 +475,9 @@ class Catalog:
 
     def _photos_of_person(self, words: str) -> Ids | None:
         found = [self._people.known_photos_of(person.person_id) for person in self._people.meant(words)]
-        return np.unique(np.concatenate(found)) if found else None
+        if len(found) < 2:  # sorted as they are
+            return found[0] if found else None
+        return np.unique(np.concatenate(found))
 
     def search_embeddings(
         self, space: str, query: npt.NDArray[np.float32], k: int, allowed: Selection | Ids | None = None
@@ -511,13 +513,13 @@ class Catalog:
         """Up to `limit` embeddings with a larger photo_id, in that order: ids int64[n], float16[n, D]."""
         return self._store.iter_embeddings(space, photo_id, limit)
 
-    def _fresh_text(self) -> TextIndex | None:
-        """The text index at its newest commit; None when it is not there yet."""
     @property
     def has_words(self) -> bool:
         """Whether the text index is whole. The next run makes one that is missing or of another version."""
         return self._store.mark(MARK) is not None and self._fresh_text() is not None
 
+    def _fresh_text(self) -> TextIndex | None:
+        """The text index at its newest commit; None when it is not there yet."""
         with self._searching:
             if self._follower is not None:
                 return self._follower.index
