@@ -223,7 +223,7 @@ def encode_thumbnail(frame: Pixels, settings: Settings) -> bytes:
 
 
 def decode_thumbnail(thumbnail: bytes, least_edge_px: int) -> Pixels:
-    """`uint8[H, W, 3]` of a thumbnail, perhaps smaller than it is, but no edge below `least_edge_px` for that.
+    """`uint8[H, W, 3]` of a thumbnail, perhaps made smaller, but no edge below `least_edge_px` for that.
 
     Raises ValueError or OSError where it is damaged.
     """

@@ -18,7 +18,7 @@ LAYERS = [
     {"web", "service"},
     {"pipeline", "query", "sync", "duplicates", "culling"},
     {"images", "thumbnails", "metadata", "models", "catalog"},
-    {"settings", "records", "_native"},
+    {"settings", "records", "folding", "_native"},
     {"errors"},
 ]
 # `catalogd.images` reads the facts of a file with `catalogd.metadata` while it has the bytes.

@@ -18,6 +18,7 @@ import xxhash
 
 from catalogd.catalog.environment import Tables, id_bytes
 from catalogd.errors import UsageError
+from catalogd.folding import fold
 from catalogd.records import Box, encode
 
 SAME_FACE_IOU = 0.4  # least overlap of two boxes of one face: two models frame a face at 0.5 and more
@@ -110,8 +111,7 @@ def folded(name: str) -> str:
 
 def plain(name: str) -> str:
     """The folded name without accents and joiners: found too, unless another person has that name."""
-    apart = unicodedata.normalize("NFKD", folded(name))
-    return "".join(sign for sign in apart if not unicodedata.combining(sign) and sign not in _JOINERS)
+    return fold("".join(sign for sign in folded(name) if sign not in _JOINERS))
 
 
 def checked_name(name: str) -> str:

@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from catalogd.metadata.folding import fold
+from catalogd.folding import fold
 from catalogd.records import Facts, Place
 
 EMBEDDED = Path(__file__).with_name("data") / "places.bin"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from catalogd.metadata.folding import fold
+from catalogd.folding import fold
 from catalogd.query.language import MOST_BRANCHES
 from catalogd.records import Branch, Condition, Plan
 

@@ -70,6 +70,8 @@ def test_a_query_means_everybody_who_has_its_words_in_a_name(family: Family) -> 
     assert meant("ann") == meant("") == meant("anna ben") == []
     columns = family.catalog.columns()
     assert len(family.catalog.select([Condition("person", words="nuñez")], columns=columns)) == 8
+    family.name("/p/b0.jpg", "Søren Ælf")
+    assert meant("soren aelf") == meant("soren") == ["Søren Ælf"]
 
 
 def test_nobody_of_that_name_tells_the_nearest(family: Family) -> None:

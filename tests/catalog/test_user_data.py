@@ -174,7 +174,7 @@ def test_what_can_be_no_name_says_why(name: str) -> None:
 
 def test_names_are_compared_without_case_and_accents_spelling() -> None:
     assert folded(" Anna   NU\u0301ÑEZ") == folded("anna n\u00fañez")
-    assert plain("Núñez Æ") == "nunez æ"
+    assert plain("Núñez Æ") == "nunez ae"
     assert checked_name("Anna\n Núñez ") == "Anna Núñez"
 
 

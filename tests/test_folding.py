@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalogd.metadata.folding import fold
+from catalogd.folding import fold
 
 
 @pytest.mark.parametrize(
