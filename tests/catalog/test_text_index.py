@@ -319,6 +319,22 @@ def test_words_are_found_inside_the_selection_however_much_of_the_library_it_is(
     assert library.find("cat", Condition("iso", low=59), limit=1) == ["59.jpg"]
 
 
+@pytest.mark.parametrize("few", [0, 1000])
+def test_among_the_selected_those_with_all_words_come_first_however_many_of_the_library_have_them(
+    library: Library, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Of few photos it is looked up who has all of the words, and that list may be cut."""
+    monkeypatch.setattr("catalogd.catalog.text_index._FEW_PHOTOS", few)
+    monkeypatch.setattr("catalogd.catalog.text_index._FIRST_HITS", 3)
+    library.add(*[taken(f"/cat/{n}.jpg", iso=n, keywords=("cat", "dog")[: 1 + n % 2]) for n in range(20)])
+    selection = library.select(Condition("iso", low=14))
+    found = library.follower.index.ranked("cat dog", selection, limit=5)
+    assert sorted(library._names(found.ids[: found.whole].tolist())) == ["15.jpg", "17.jpg", "19.jpg"]
+    assert len(found.ids) == 5
+    assert found.is_cut
+    assert not found.is_whole_cut
+
+
 def test_a_phrase_is_words_in_a_row_and_counts_as_one(library: Library) -> None:
     library.add(
         photo("/a/row.jpg", outputs={"reader": reader("grand total due", "sum")}),
