@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,10 @@ class Searches:
 
     def rankings(self) -> tuple[Ranking, ...]:
         """What the searches found that there are for this branch."""
-        nearest = [ranking for ranking in (self._similar(), self._meaning()) if ranking is not None]
+        with ThreadPoolExecutor(1) as beside:  # the text index waits for no vector
+            best_by_words = beside.submit(self._best_by_words)
+            nearest = [ranking for ranking in (self._similar(), self._meaning()) if ranking is not None]
+            self._with_words = best_by_words.result()
         if not self._words:
             return tuple(ranking for ranking, _ in nearest)
         words = self._by_words([ranking.ids for ranking, _ in nearest])
@@ -190,10 +194,9 @@ class Searches:
 
     def _meaning(self) -> tuple[Ranking, _Asked] | None:
         """By the words' vector, turned towards the examples."""
-        space = self._tools.space + JOINT
-        if not self._words or self._tools.encode is None or space not in self._catalog.spaces():
+        if not self._words or self._tools.encode is None or not self._has_meaning:
             return None
-        started = time.perf_counter()
+        started, space = time.perf_counter(), self._tools.space + JOINT
         vector = joint_direction(self._looks, space, self._tools.encode(_spoken(self._words)))
         self._note("words to a vector", None, started, "")
         return None if vector is None else self._nearest("meaning", space, vector)
@@ -225,12 +228,8 @@ class Searches:
     def _by_words(self, others: Sequence[Ids]) -> Ranking:
         """By the text index. Beside examples, words only choose among what is like them."""
         started = time.perf_counter()
-        found: list[TextRanking] = []
-        if not self._looks:
-            most_hits = max(LOOKED_THROUGH, 4 * self._depth) if others else None
-            self._with_words = self._ranked_by_words(self._selection, self._depth, most_hits)
-            self._has_all_words = not self._with_words.is_cut
-            found.append(self._with_words)
+        found = [self._with_words]
+        self._has_all_words = not self._looks and not self._with_words.is_cut
         if not self._has_all_words:
             asked = np.concatenate([np.empty(0, np.int64), *(ids[:ASKED_ABOUT] for ids in others)])
             rest = np.setdiff1d(asked, self._with_words.ids)
@@ -238,10 +237,24 @@ class Searches:
                 selection = selection_of(self._selection.columns, rest)
                 self._asked_about, self._of_asked = rest, self._ranked_by_words(selection, len(rest))
                 found.append(self._of_asked)
-        ids = np.concatenate([np.empty(0, np.int64), *(some.ids for some in found)])
-        scores = np.concatenate([np.empty(0), *map(_word_scores, found)])
-        self._note("words", len(ids), started, "" if self._has_all_words else "the best of more")
+        ids = np.concatenate([some.ids for some in found])
+        scores = np.concatenate([*map(_word_scores, found)])
+        self._note("words of the others", len(ids), started, "")
         return Ranking("words", ids, scores)
+
+    def _best_by_words(self) -> TextRanking:
+        """What the text index finds by itself; nothing beside examples."""
+        if not self._words or self._looks:
+            return self._with_words
+        started = time.perf_counter()
+        most_hits = max(LOOKED_THROUGH, 4 * self._depth) if self._has_meaning else None
+        found = self._ranked_by_words(self._selection, self._depth, most_hits)
+        self._note("words", len(found.ids), started, "the best of more" if found.is_cut else "")
+        return found
+
+    @property
+    def _has_meaning(self) -> bool:
+        return self._tools.encode is not None and self._tools.space + JOINT in self._catalog.spaces()
 
     def _ranked_by_words(self, selection: Selection, limit: int, most_hits: int | None = None) -> TextRanking:
         some = None if selection.is_all else selection
