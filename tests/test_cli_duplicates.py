@@ -116,3 +116,15 @@ def test_photos_that_can_not_be_compared_are_told(tmp_path: Path) -> None:
     done = dupes(settings, "--exact", code=1)
     assert "not there any more" in done.stderr
     assert "2 photos are blank or have no signature yet" in done.stderr
+
+
+def test_a_file_is_never_listed_as_its_own_copy(tmp_path: Path) -> None:
+    """The link was kept, and the only file there is stood among the paths to delete."""
+    settings = Settings(catalog=tmp_path / "c")
+    photo, link = tmp_path / "b.jpg", tmp_path / "a.jpg"
+    write_plain_jpeg(photo, textured(1))
+    link.symlink_to(photo)
+    index(settings, [photo, link])
+    assert dupes(settings, "--paths").stdout == ""
+    assert dupes(settings, "--no-read", "--paths").stdout == ""
+    assert "another name" in dupes(settings).stdout

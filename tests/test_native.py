@@ -365,3 +365,64 @@ def test_dot_products_refuse_rows_that_are_not_there_and_lengths_that_differ():
         _native.dot_rows(vectors, None, query, out)
     with pytest.raises(TypeError):
         _native.dot_rows(vectors.astype(np.float32), None, query, out)
+
+
+# -- signatures and small pictures -----------------------------------------------------------------
+
+
+def test_signatures_are_compared_with_their_run_only() -> None:
+    random = np.random.default_rng(4)
+    held = random.integers(0, 4, (40, 4)).astype(np.uint64)
+    asking = random.integers(0, 4, (10, 4)).astype(np.uint64)
+    runs = np.sort(random.integers(0, 41, (10, 2)), axis=1)
+    bits = np.bitwise_count(asking[:, None] ^ held[None]).sum(axis=2)
+    wanted = [
+        (j, i, bits[i, j])
+        for i, (begin, end) in enumerate(runs)
+        for j in range(begin, end)
+        if bits[i, j] <= 3
+    ]
+    out = np.empty((int((runs[:, 1] - runs[:, 0]).sum()), 3), np.int64)
+    count = _native.alike_in_runs(held, asking, runs, 3, out)
+    assert wanted
+    assert [tuple(row) for row in out[:count].tolist()] == wanted
+
+
+@pytest.mark.parametrize("run", [(-1, 2), (2, 1), (0, 41)])
+def test_a_run_outside_of_what_is_held_is_refused(run: tuple[int, int]) -> None:
+    held, out = np.zeros((40, 4), np.uint64), np.empty((100, 3), np.int64)
+    with pytest.raises(IndexError):
+        _native.alike_in_runs(held, held[:1].copy(), np.array([run]), 3, out)
+    with pytest.raises(ValueError, match="room"):
+        _native.alike_in_runs(held, held[:1].copy(), np.array([(0, 40)]), 3, out[:39].copy())
+
+
+@given(edges, edges, st.integers(0, 80), st.integers(0, 9))
+def test_the_mean_of_a_square_is_taken_away(height: int, width: int, reach: int, seed: int) -> None:
+    luma = np.random.default_rng(seed).random((height, width), np.float32)
+    found = np.empty_like(luma)
+    _native.subtract_mean(luma, reach, found)
+    padded = np.pad(luma, reach, "edge").astype(float)
+    size = 2 * reach + 1
+    means = np.lib.stride_tricks.sliding_window_view(padded, (size, size)).mean(axis=(2, 3))
+    np.testing.assert_allclose(found, luma - means, atol=1e-5)
+
+
+@given(st.integers(1, 24), st.integers(1, 24), st.integers(1, 24), st.integers(1, 24), st.integers(0, 9))
+def test_the_best_place_is_that_of_the_highest_correlation(
+    height: int, width: int, part_height: int, part_width: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    whole = random.normal(size=(height, width)).astype(np.float32)
+    part = random.normal(size=(part_height, part_width)).astype(np.float32)
+    part -= part.mean()
+    found = _native.best_correlation(whole, part, 1e-3)
+    wanted = 0.0
+    length = float(np.sqrt(np.square(part.astype(float)).sum()))
+    for y in range(height - part_height + 1):
+        for x in range(width - part_width + 1):
+            window = whole[y : y + part_height, x : x + part_width].astype(float)
+            spread = float(np.square(window - window.mean()).sum())
+            if spread > 1e-3 and length > 0:
+                wanted = max(wanted, float((window * part).sum()) / np.sqrt(spread) / length)
+    assert found == pytest.approx(wanted, abs=1e-4)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NOTHING_EXIT = 1
 ROLES = ("keepers", "others")
+MOST_TOLD = 20  # files that could not be compared, by name: a screen
 
 
 @cli.command()
@@ -169,8 +170,11 @@ def _photo_json(photo: Photo) -> dict[str, Any]:
 
 
 def _to_go(group: Group) -> list[bytes]:
-    """The paths of a group that somebody may want to delete: of a burst none."""
-    return [member.photo.path for member in group.others if member.likeness.kind != "burst"]
+    """The paths of a group that somebody may want to delete.
+
+    Of a burst none; and no other name of the keeper's file, of which the keeper may be a mere link.
+    """
+    return [member.photo.path for member in group.others if member.saves_bytes]
 
 
 def _print_nul(group: Group) -> None:
@@ -228,8 +232,10 @@ def _tell(found: Duplicates, groups: Sequence[Group], count: bool, as_json: bool
 def _tell_problems(found: Duplicates) -> None:
     from catalogd.records import display_path
 
-    for problem in found.problems:
+    for problem in found.problems[:MOST_TOLD]:
         complain(f"{display_path(problem.path)}: {problem.text}")
+    if (more := len(found.problems) - MOST_TOLD) > 0:
+        complain(f"so {more:,} more files; is their disk connected?")
     if unseen := found.unseen():
         complain(
             f"{unseen:,} photos have no thumbnail and can't be read now: they were compared by bytes only"

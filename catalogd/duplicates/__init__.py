@@ -17,7 +17,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -52,7 +52,7 @@ __all__ = ["BURST", "EXACT", "KINDS", "NEAR", "SAME", "Duplicates", "Group", "Me
 log = logging.getLogger(__name__)
 
 NEAR_COSINE = 0.75  # of embeddings: nine of ten crops to 80 % are above, half of those to 60 %
-MOST_CLOSE = 20_000  # pairs of close embeddings whose pixels are compared, 3 ms each: the closest
+MOST_CLOSE = 10_000  # pairs of close embeddings whose pixels are compared, 3 ms each: the closest
 TURNED_BITS = 30  # of signatures of a picture held another way, encoded again
 _APART_S = STACK_GAP_S + 1  # columns know whole seconds
 _PAGE = 1000  # pairs judged, or records read, at a time
@@ -141,7 +141,7 @@ class Duplicates:
         log.info("%d pairs to be judged", len(pairs))
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
             for page in self._pages(pairs):
-                likenesses = threads.map(lambda pair: self._likeness(*pair), page)
+                likenesses = threads.map(lambda pair: self._likeness_of_any(*pair), page)
                 for (left, right), likeness in zip(page, likenesses, strict=True):
                     if likeness:
                         yield left.photo_id, right.photo_id
@@ -231,41 +231,52 @@ class Duplicates:
         return [Photo.of(record) for record in self._catalog.iter_records_of(photo_ids)]
 
     def _likeness(self, keeper: Photo, other: Photo) -> Likeness | None:
+        """What `other` is to `keeper`, if it may be called so."""
+        found = self._likeness_of_any(keeper, other)
+        spared = other.photo_id in self._protected and found is not None and found.kind != EXACT
+        return None if spared else found
+
+    def _likeness_of_any(self, keeper: Photo, other: Photo) -> Likeness | None:
         found = self._judge.likeness(keeper, other)
-        if found is None or KINDS.index(found.kind) > KINDS.index(self._depth):
-            return None
-        return found if found.kind == EXACT or other.photo_id not in self._protected else None
+        asked = found is not None and KINDS.index(found.kind) <= KINDS.index(self._depth)
+        return found if asked else None
 
     def _checked(self, found: Group) -> Group | None:
-        """The group with only those copies whose bytes are the keeper's; None when none is left."""
-        if not self._read_files or not any(map(is_exact, found.others)):
+        """The group with only those copies whose bytes are the keeper's; None when none is left.
+
+        Where the keeper can't be read the best of its copies takes its place.
+        """
+        if not any(map(is_exact, found.others)):
             return found
+        if not self._read_files:
+            inode = files.inode_of(found.keeper.path)
+            return group(found.keeper, [_named(member, inode, files.inode_of) for member in found.others])
         whole = files.read_whole(found.keeper.path, found.keeper.stat)
-        members = [self._compared(member, found.keeper, whole) for member in found.others]
+        if whole.problem:
+            self._tell(found.keeper.path, whole.problem)
+            rest = [member.photo for member in found.others]
+            again = next(stars(rest, self._likeness), None)
+            return self._checked(again) if again else None
+        members = [self._compared(member, whole) for member in found.others]
         kept = [member for member in members if member is not None]
         return group(found.keeper, kept) if kept else None
 
-    def _compared(self, member: Member, keeper: Photo, whole: files.Whole) -> Member | None:
+    def _compared(self, member: Member, whole: files.Whole) -> Member | None:
         if not is_exact(member):
             return member
         other = files.read_whole(member.photo.path, member.photo.stat)
-        for path, problem in ((keeper.path, whole.problem), (member.photo.path, other.problem)):
-            if problem:
-                self._tell(path, problem)
-        if whole.problem or other.problem:
+        if other.problem:
+            self._tell(member.photo.path, other.problem)
             return None
         if other.digest != whole.digest:
             self._tell(
                 member.photo.path, "has other bytes than its likeness in size, beginning and end suggests"
             )
             return None
-        if other.inode == whole.inode:
-            return Member(member.photo, Likeness(EXACT, "another name of the same file"), 0)
-        return member
+        return _named(member, whole.inode, lambda _: other.inode)
 
     def _tell(self, path: bytes, text: str) -> None:
-        if Problem(path, text) not in self.problems:
-            self.problems.append(Problem(path, text))
+        self.problems.append(Problem(path, text))
 
     def _bursts(self) -> Iterator[Group]:
         inside = set(self._ids.tolist())
@@ -276,3 +287,10 @@ class Duplicates:
             if found.cover in photos and len(photos) > 1:
                 cover = photos.pop(found.cover)
                 yield burst(cover, sorted(photos.values(), key=lambda photo: photo.path))
+
+
+def _named(member: Member, inode: tuple[int, int], inode_of: Callable[[bytes], tuple[int, int]]) -> Member:
+    """The member, and that nothing is saved by it where it is the keeper's file under another name."""
+    if not is_exact(member) or inode == (0, 0) or inode_of(member.photo.path) != inode:
+        return member
+    return Member(member.photo, Likeness(EXACT, "another name of the same file"), 0)

@@ -58,3 +58,12 @@ def _digest(file: io.FileIO) -> bytes:
     while block := file.read(_BLOCK_BYTES):
         digest.update(block)
     return digest.digest()
+
+
+def inode_of(path: bytes) -> tuple[int, int]:
+    """Device and number of the file at `path`, whatever links lead there; (0, 0) when there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return status.st_dev, status.st_ino

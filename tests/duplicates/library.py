@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,5 +46,5 @@ def index(settings: Settings, paths: Sequence[Path], thumbnails: bool = True) ->
 
 def subject_vector(subject: str) -> bytes:
     """float16[DIMENSIONS] of unit length: one for each name, those of two names far apart."""
-    numbers = np.random.default_rng(zlib.crc32(subject.encode())).normal(size=DIMENSIONS)
+    numbers = np.random.default_rng(zlib.crc32(os.fsencode(subject))).normal(size=DIMENSIONS)
     return (numbers / np.linalg.norm(numbers)).astype("<f2").tobytes()

@@ -130,6 +130,30 @@ def test_a_protected_photo_goes_only_where_its_bytes_stay(library) -> None:
     assert set(kinds(group)) == {"a-copy.jpg", "a-half.jpg", "a-lossless.png"}
 
 
+def test_where_the_keeper_is_gone_the_best_of_its_copies_is_kept(tmp_path: Path) -> None:
+    settings = Settings(catalog=tmp_path / "c")
+    paths = [tmp_path / f"{name}.jpg" for name in "abc"]
+    for path in paths:
+        write_plain_jpeg(path, textured(1))
+    index(settings, paths)
+    paths[0].unlink()
+    [group] = found(settings)
+    assert name(group.keeper.path) == "b.jpg"
+    assert kinds(group) == {"c.jpg": "exact"}
+
+
+@pytest.mark.parametrize("read_files", [True, False])
+def test_a_link_to_the_keeper_saves_nothing(tmp_path: Path, read_files: bool) -> None:
+    settings = Settings(catalog=tmp_path / "c")
+    photo, link = tmp_path / "b.jpg", tmp_path / "a.jpg"
+    write_plain_jpeg(photo, textured(1))
+    link.symlink_to(photo)
+    index(settings, [photo, link])
+    [group] = found(settings, read_files=read_files)
+    assert group.others[0].likeness.how == "another name of the same file"
+    assert group.saves_bytes == 0
+
+
 def test_nothing_is_written_to_photos_or_catalog(library) -> None:
     settings, _, folder = library
 

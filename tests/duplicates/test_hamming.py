@@ -83,6 +83,31 @@ def test_a_crowd_of_equals_stays_connected_without_being_compared_all_with_all(
     assert {(i, i + 1) for i in range(59)} <= neighbours
 
 
+def test_among_a_crowd_each_meets_those_most_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hamming, "MOST_IN_BUCKET", 8)
+    crowd = noise(400, 9)
+    for band in range(16):  # all bits of the first band alike, so that all meet in one bucket
+        crowd[:, 2 * band] &= 0x7F
+    found = pairs_within(crowd, 0, crowd)
+    assert set(zip(found.left.tolist(), found.right.tolist(), strict=True)) == {(i, i) for i in range(400)}
+
+
+def test_of_too_many_pairs_the_most_alike_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hamming, "MOST_PAIRS", 20)
+    root = noise(1)[0]
+    crowd = np.array([root] * 5 + [flipped(root, [place]) for place in range(20)])
+    found = pairs_within(crowd, 2)
+    assert len(found.bits) == 20
+    assert (found.bits == 0).sum() == 10
+    assert found.bits.max() == 1
+
+
+def test_pairs_that_are_not_wanted_are_left_out() -> None:
+    crowd = np.repeat(noise(1), 4, axis=0)
+    found = pairs_within(crowd, 0, kept=lambda left, right: left + right == 3)
+    assert as_set(found) == {(0, 3, 0), (1, 2, 0)}
+
+
 def test_each_band_holds_every_sixteenth_bit() -> None:
     signature = flipped(np.zeros(32, np.uint8), [3, 19, 255])[None]
     assert [int(key) for key in (band_keys(signature, band)[0] for band in range(16))] == [
