@@ -175,7 +175,7 @@ def test_ctrl_c_keeps_what_was_written_and_says_how_to_take_it_back(
 
     monkeypatch.setattr("catalogd.cli.sync._tell_synced", interrupted)
     before = signal.getsignal(signal.SIGINT)
-    assert "Aborted" in pictures.sync("xmp", code=1).output  # the second photo's is the second one
+    assert "Aborted" in pictures.sync("xmp", code=130).output  # the second photo's is the second one
     assert signal.getsignal(signal.SIGINT) == before
     assert pictures.sidecars() != []
     pictures.sync("xmp", "--undo")

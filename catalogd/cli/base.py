@@ -38,6 +38,7 @@ class _Group(click.Group):
             complain(str(error))
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
+            click.echo("Aborted!", err=True)
             ctx.exit(INTERRUPTED_EXIT)
         except BrokenPipeError:  # the reader of our output has left: `catalogd query … | head`
             with contextlib.suppress(OSError):
