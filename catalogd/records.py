@@ -184,6 +184,36 @@ class Task(msgspec.Struct, frozen=True):
     photo_id: int = 0  # 0: not in the catalog yet
 
 
+class UserFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person set in another program, which outranks what the photo's file says.
+
+    None and () mean that nothing was set there.
+    """
+
+    source: str  # "lightroom"
+    uuid: str = ""  # of the photo in that program
+    rating: int | None = None  # 0 to 5
+    pick: int | None = None  # 1 flagged, -1 rejected, 0 neither
+    label: str | None = None
+    title: str | None = None
+    caption: str | None = None
+    keywords: tuple[str, ...] = ()
+    keyword_paths: tuple[str, ...] = ()  # hierarchical keywords, "Animals|Dog"
+    synonyms: tuple[str, ...] = ()  # of its keywords
+    people: tuple[str, ...] = ()
+    latitude: float | None = None  # degrees, WGS 84
+    longitude: float | None = None
+    place: Place | None = None
+    collections: tuple[str, ...] = ()  # "Set/Collection"
+    stack: tuple[str, int] | None = None  # stacked by hand: the stack, and the place in it from 1
+    develop: tuple[
+        str, ...
+    ] = ()  # what was done in that program: "adjusted", "cropped", "black_and_white", …
+    copies: tuple[UserFacts, ...] = ()  # of its virtual copies, which are the same file
+    copy_name: str | None = None  # of a virtual copy
+    changed_at: float | None = None  # seconds since the epoch
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
     """What the catalog keeps of a photo."""
 
@@ -195,11 +225,30 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
     photo_id: int = 0  # 0 until the catalog gives it one
     added_at: float = 0.0  # seconds since the epoch, of the first commit
     missing_since: float | None = None  # the file was not there at the last scan
+    user: UserFacts | None = None  # a copy of the user data's, so that all that is derived follows it
+
+    @property
+    def said(self) -> Facts:
+        """The facts, with what a person set over what the file says."""
+        return self.facts if self.user is None else _over(self.facts, self.user)
 
     @property
     def name(self) -> str:
         """The path for people: undecodable bytes are shown, never lost in `path`."""
         return os.fsdecode(self.path).encode("utf-8", "backslashreplace").decode()
+
+
+def _over(facts: Facts, user: UserFacts) -> Facts:
+    """The user's word where there is one. Keywords and people are those of both: neither took any away."""
+    names = ("rating", "label", "title", "caption", "place")
+    said: dict[str, object] = {name: getattr(user, name) for name in names if getattr(user, name) is not None}
+    if user.pick == -1:
+        said["rating"] = -1
+    if user.latitude is not None and user.longitude is not None:
+        said |= {"latitude": user.latitude, "longitude": user.longitude}
+    for name in ("keywords", "keyword_paths", "people"):
+        said[name] = tuple(dict.fromkeys((*getattr(facts, name), *getattr(user, name))))
+    return msgspec.structs.replace(facts, **said)
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):

@@ -45,6 +45,10 @@ HOMES = {
     "faiss": {"catalog"},
     "click": {"cli"},
     "watchfiles": {"daemon"},
+    "fastapi": {"web"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
+    "pydantic": {"web"},
     "rich": {"terminal", "cli"},
     "PIL": {"images", "metadata", "thumbnails", "sheets", "terminal_images"},
     "pillow_heif": {"images"},
@@ -109,7 +113,7 @@ def test_help_starts_without_numpy_onnxruntime_or_torch_in_little_cpu() -> None:
         "from catalogd.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'numpy', 'onnxruntime', 'torch', 'lmdb', 'tantivy', 'PIL', 'rich'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'onnxruntime', 'torch', 'lmdb', 'tantivy', 'PIL', 'rich', 'fastapi'} & set(sys.modules)\n"
         "import resource\n"
         "usage = resource.getrusage(resource.RUSAGE_SELF)\n"
         "print('HEAVY', sorted(heavy), file=sys.stderr)\n"

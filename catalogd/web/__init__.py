@@ -1,0 +1,1 @@
+"""The HTTP API and its server: what other programs on this machine ask catalogd."""
