@@ -2,10 +2,13 @@
 
 ::
 
-    CatalogdError                 exit code, HTTP status; the message says what to do next
+    CatalogdError                 exit code, HTTP status and kind; the message says what to do next
     ├── UsageError                a flag, query or setting is wrong; names its place
     │   ├── SettingsError
-    │   └── QueryError
+    │   ├── QueryError
+    │   ├── NotFoundError         what is asked for is not there
+    │   ├── OutsideError          a path that is in none of the libraries
+    │   └── ConflictError         it can't be done now, as things are
     ├── PhotoError                one photo could not be read or inferred: becomes a failure record
     │   ├── UnreadableError       the bytes are not a photo that can be decoded
     │   ├── UnsupportedError      a format, or a variant of one, that no decoder here reads
@@ -31,10 +34,14 @@ from __future__ import annotations
 
 
 class CatalogdError(Exception):
-    """Base of all errors that catalogd raises on purpose."""
+    """Base of all errors that catalogd raises on purpose.
+
+    `kind` is the stable word by which programs tell them apart.
+    """
 
     exit_code = 1
     http_status = 500
+    kind = "other"
 
 
 class UsageError(CatalogdError):
@@ -42,10 +49,13 @@ class UsageError(CatalogdError):
 
     exit_code = 2
     http_status = 400
+    kind = "usage"
 
 
 class SettingsError(UsageError):
     """A setting has a wrong name, type or value; the message names file, variable or flag."""
+
+    kind = "settings"
 
 
 class QueryError(UsageError):
@@ -54,9 +64,31 @@ class QueryError(UsageError):
     `position` is the 0-based offset into the query text where reading failed.
     """
 
+    kind = "query"
+
     def __init__(self, message: str, position: int = 0) -> None:
         super().__init__(message)
         self.position = position
+
+
+class NotFoundError(UsageError):
+    """What is asked for by its name or number is not there."""
+
+    http_status = 404
+    kind = "not_found"
+
+
+class OutsideError(UsageError):
+    """A path that is in none of the libraries."""
+
+    kind = "outside"
+
+
+class ConflictError(UsageError):
+    """It can't be done as things are now: something runs, or does not run, or is there already."""
+
+    http_status = 409
+    kind = "conflict"
 
 
 class PhotoError(CatalogdError):
@@ -66,6 +98,8 @@ class PhotoError(CatalogdError):
     """
 
     exit_code = 3
+    http_status = 422
+    kind = "photo"
     reason = "failed"
 
 
@@ -105,16 +139,20 @@ class ModelError(CatalogdError):
     """A model's weights are missing, or differ from the recorded hash."""
 
     exit_code = 4
+    http_status = 503
+    kind = "model"
 
 
 class CatalogError(CatalogdError):
     """Something about the catalog on disk."""
 
     exit_code = 5
+    kind = "catalog"
 
 
 class CatalogLockedError(CatalogError):
     http_status = 409
+    kind = "locked"
 
 
 class CatalogMissingError(CatalogError):
@@ -140,13 +178,19 @@ class SidecarRefusedError(CatalogdError):
     """
 
     exit_code = 3
+    kind = "sidecar"
 
 
 class ExiftoolError(CatalogdError):
     """exiftool is not there, is too old, died, or passed its deadline."""
+
+    http_status = 503
+    kind = "exiftool"
 
 
 class ResourceError(CatalogdError):
     """Memory, shared memory or file handles are not to be had."""
 
     exit_code = 6
+    http_status = 503
+    kind = "resource"

@@ -16,7 +16,7 @@ LAYERS = [
     {"terminal", "doctor", "demo", "sheets", "terminal_images"},
     {"daemon"},
     {"web", "service"},
-    {"pipeline", "query", "sync", "duplicates", "culling"},
+    {"pipeline", "query", "sync", "duplicates", "culling", "json_forms"},
     {"images", "thumbnails", "metadata", "models", "catalog"},
     {"settings", "records", "folding", "_native"},
     {"errors"},

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from catalogd.catalog import Catalog
 from catalogd.catalog.user_data import UserData
@@ -62,3 +62,6 @@ def get_backend(request: Request) -> Backend:
     """For `Depends`."""
     backend: Backend = request.app.state.backend
     return backend
+
+
+UsedBackend = Annotated[Backend, Depends(get_backend)]  # a handler's parameter

@@ -1,0 +1,136 @@
+"""The HTTP API: its routes under /api/v1, its errors, its OpenAPI document.
+
+Handlers are plain functions, run in a pool of threads, so that none of them holds up another. They find
+what they work with in `Depends(get_backend)` and raise CatalogdError; here that becomes JSON. Who may
+ask at all is decided before a request gets here (security.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from catalogd import __version__
+from catalogd.errors import CatalogdError
+from catalogd.web.answers import Refusal, refusal_of
+from catalogd.web.backend import Backend
+from catalogd.web.routes import albums, culling, people, photos, search
+from catalogd.web.schemas import ErrorAnswer
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/api/v1"
+OPENAPI = f"{PREFIX}/openapi.json"
+GZIP_LEVEL = 1  # four fifths of what level 9 saves, in a tenth of its time
+GZIP_BYTES = 1400  # a smaller answer travels in one packet anyway
+OPEN_PATHS = (f"{PREFIX}/health",)  # without a token
+
+ROUTERS = (  # in the order of the document
+    search.router,
+    photos.router,
+    people.router,
+    albums.router,
+    culling.router,
+)
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorAnswer, "description": "A query, a path or a value is wrong"},
+    401: {"model": ErrorAnswer, "description": "No token, or a wrong one"},
+    422: {"model": ErrorAnswer, "description": "The request is not of the form that is described here"},
+}
+
+
+def create_app(backend: Backend | None, middleware: Sequence[Middleware] = ()) -> FastAPI:
+    """The application. `backend` stays the caller's to close; None is enough for the document.
+
+    `middleware` sees requests first, the first of them before the others.
+    """
+    app = FastAPI(
+        title="catalogd",
+        version=__version__,
+        description="Search and facts of a photo library, on its owner's machine: docs/api.md.",
+        openapi_url=OPENAPI,
+        docs_url=None,  # they would load scripts from elsewhere
+        redoc_url=None,
+        responses=_ERRORS,
+        middleware=[
+            *middleware,
+            Middleware(GZipMiddleware, minimum_size=GZIP_BYTES, compresslevel=GZIP_LEVEL),
+        ],
+    )
+    app.state.backend = backend
+    for router in ROUTERS:
+        app.include_router(router, prefix=PREFIX)
+    app.add_exception_handler(CatalogdError, _on_catalogd_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_bug)
+    _document(app)
+    return app
+
+
+# ── errors ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _on_catalogd_error(request: Request, error: Exception) -> Refusal:
+    assert isinstance(error, CatalogdError)
+    if error.http_status >= 500:
+        log.error("%s %s: %s", request.method, request.url.path, error)
+    return refusal_of(error)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Refusal:
+    assert isinstance(error, RequestValidationError)
+    return Refusal(422, "validation", "; ".join(_problem(one) for one in error.errors()))
+
+
+def _problem(one: dict[str, Any]) -> str:
+    """Where, and what is wrong there; nothing of the input, which may be anything."""
+    place = ".".join(str(part) for part in one["loc"] if part not in ("query", "path", "header"))
+    return f"{place}: {one['msg']}"
+
+
+async def _on_http_error(request: Request, error: Exception) -> Refusal:
+    assert isinstance(error, HTTPException)
+    kinds = {404: "not_found", 405: "method", 413: "too_large"}
+    messages = {
+        404: f"there is nothing here; the routes are in {OPENAPI}",
+        405: "this route has no such method",
+    }
+    message = messages.get(error.status_code, str(error.detail))
+    headers = dict(error.headers or {})
+    return Refusal(error.status_code, kinds.get(error.status_code, "http"), message, headers=headers)
+
+
+async def _on_bug(request: Request, error: Exception) -> Refusal:
+    """A mistake of ours. The log says which one; the answer does not."""
+    return Refusal(500, "internal", "that went wrong inside catalogd; its log says more")
+
+
+# ── the document ──────────────────────────────────────────────────────────────────────────────
+
+
+def _document(app: FastAPI) -> None:
+    """Says in the OpenAPI document that a token is needed, which the middleware demands."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            made["security"] = [{"token": []}]
+            for path in OPEN_PATHS:
+                for operation in made["paths"].get(path, {}).values():
+                    operation["security"] = []
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
