@@ -190,7 +190,7 @@ class UserFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     None and () mean that nothing was set there.
     """
 
-    source: str  # "lightroom"
+    source: str = ""  # "lightroom"
     uuid: str = ""  # of the photo in that program
     rating: int | None = None  # 0 to 5
     pick: int | None = None  # 1 flagged, -1 rejected, 0 neither

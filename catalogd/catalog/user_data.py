@@ -16,6 +16,7 @@ process of the owner may write it at any time, one short durable transaction aft
     seeds       source + "\0" + photo_id   → [Seed]: names that another program gives faces
     forgotten   hash of a name             → (nothing): no person, though files have the name
     numbers     name                       → u64: version
+    given, given_of, given_seek, given_news, collections: what was set in other programs (given.py)
 
 An action and all that it changes are one transaction. The rules are in journal.py.
 """
@@ -33,6 +34,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from catalogd.catalog import given as given_rows
 from catalogd.catalog.environment import (
     FIRST_MAP_BYTES,
     Result,
@@ -41,6 +43,20 @@ from catalogd.catalog.environment import (
     acquire,
     id_bytes,
     release,
+)
+from catalogd.catalog.given import (
+    Collection,
+    Given,
+    GivenCounts,
+    Head,
+    Taken,
+    album_of,
+    checked_source,
+    collection_named,
+    decode_head,
+    given_key,
+    iter_collections,
+    iter_heads,
 )
 from catalogd.catalog.journal import (
     MADE_IDS_END,
@@ -60,8 +76,10 @@ from catalogd.catalog.journal import (
     forgotten_key,
     persons_named,
 )
+from catalogd.catalog.path_lookup import PathLookup
 from catalogd.catalog.seeds import Seed, decode_seeds
-from catalogd.errors import UsageError
+from catalogd.catalog.store import Store
+from catalogd.errors import CatalogMissingError, UsageError
 from catalogd.records import Album, Proposal, encode
 
 TABLES = TableNames(
@@ -78,9 +96,11 @@ TABLES = TableNames(
         "seeds",
         "forgotten",
         "numbers",
+        *given_rows.TABLES,
     ),
 )
 CLAIMS = ("pins", "anchors", "refusals")
+AWAY_PAGE = 2000  # rows that one transaction takes away: some ms
 SOONEST_S = 1e-6  # after the action before: which of two was the last word is never open
 
 _decode_album = msgspec.msgpack.Decoder(Album).decode
@@ -134,6 +154,7 @@ class UserData:
 
     def __init__(self, catalog_folder: Path, write: bool = True) -> None:
         """Opens it, and makes it where there is none; without `write` raises CatalogMissingError then."""
+        self._folder = catalog_folder
         self._environment = acquire(catalog_folder / "user", write, FIRST_MAP_BYTES, TABLES)
         self._closed = False
 
@@ -152,15 +173,23 @@ class UserData:
     # -- albums ----------------------------------------------------------------------------------
 
     def albums(self) -> list[Album]:
-        """All albums, by name."""
-        with self._environment.read() as transaction:
-            return [_decode_album(value) for _, value in Tables(transaction).rows("albums")]
+        """All albums, by name; a collection of another program is one too."""
+        with self._read() as tables:
+            found = {key: _decode_album(value) for key, value in tables.rows("albums")}
+            for source, collection in iter_collections(tables) if tables.has("collections") else ():
+                album = album_of(tables, source, collection)
+                if album is not None:
+                    found.setdefault(folded(album.name).encode(), album)
+        return [found[key] for key in sorted(found)]
 
     def album(self, name: str) -> Album | None:
-        """The album of this name, whatever its case."""
-        with self._environment.read() as transaction:
-            value = Tables(transaction).get("albums", folded(name).encode())
-        return None if value is None else _decode_album(value)
+        """The album of this name, whatever its case; one that was made here before one of another program."""
+        with self._read() as tables:
+            value = tables.get("albums", folded(name).encode())
+            if value is not None:
+                return _decode_album(value)
+            found = collection_named(tables, name) if tables.has("collections") else None
+            return None if found is None else album_of(tables, *found)
 
     def put_album(self, album: Album) -> None:
         """Keep `album`, in place of one of the same name."""
@@ -168,9 +197,20 @@ class UserData:
         self._environment.write(lambda transaction: Tables(transaction).put("albums", key, encode(album)))
 
     def delete_album(self, name: str) -> bool:
-        """Forget an album, never its photos; False when there is none of this name."""
-        key = folded(name).encode()
-        return self._environment.write(lambda transaction: Tables(transaction).delete("albums", key))
+        """Forget an album, never its photos; False when there is none of this name.
+
+        A collection of another program is one again when it is given again.
+        """
+
+        def work(tables: Tables) -> bool:
+            if tables.delete("albums", folded(name).encode()):
+                return True
+            found = collection_named(tables, name)
+            return found is not None and tables.delete(
+                "collections", given_rows.collection_key(found[0], name)
+            )
+
+        return self._write(work)
 
     # -- proposals -------------------------------------------------------------------------------
 
@@ -328,6 +368,83 @@ class UserData:
         with self._read() as tables:
             rows = tables.rows("seeds") if tables.has("seeds") else ()
             return [(int.from_bytes(key[-8:], "big"), decode_seeds(value)) for key, value in rows]
+
+    # -- what was set in other programs ------------------------------------------------------------
+
+    def give(self, source: str, photos: Sequence[Given]) -> Taken:
+        """Keep what a person set on photos in another program, the `source`, in one transaction.
+
+        A photo that is given again replaces what was given before. The records follow within seconds
+        where a run is alive, else by `catalogd.catalog.given_following.follow_user_data`.
+        """
+        checked_source(source)
+        with self._finding() as find:
+            return self._write(lambda tables: given_rows.give(tables, source, photos, find))
+
+    def take_away(self, source: str, uuids: Iterable[str] | None = None, origin: str | None = None) -> int:
+        """Forget what a source gave: these uuids, or all (of one origin); returns how many photos it was.
+
+        What the files say counts again. Without `uuids` its collections go too.
+        """
+        checked_source(source)
+        if uuids is not None:
+            keys = [given_key(source, uuid) for uuid in uuids]
+            return self._write(lambda tables: given_rows.take_away(tables, keys))
+        count, after = 0, ""
+        while True:
+            with self._read() as tables:
+                keys = given_rows.keys_of(tables, source, origin, after, AWAY_PAGE)
+            if not keys:
+                break
+            after = keys[-1].partition(b"\0")[2].decode()
+            count += self._write(lambda tables, keys=keys: given_rows.take_away(tables, keys))  # type: ignore[misc]
+        self._write(lambda tables: given_rows.drop_collections(tables, source, origin))
+        return count
+
+    def given_digests(self, source: str, uuids: Iterable[str] | None = None) -> dict[str, bytes]:
+        """uuid → `given_digest` of what was given last, of all or of these uuids."""
+        return {uuid: head.digest for uuid, head in self.given_heads(source, uuids)}
+
+    def given_heads(self, source: str, uuids: Iterable[str] | None = None) -> Iterator[tuple[str, Head]]:
+        """uuid with the digest and the photo_id (0: not found yet), by uuid; one read of all of it."""
+        with self._read() as tables:
+            if not tables.has("given"):
+                return
+            if uuids is None:
+                yield from iter_heads(tables, source)
+                return
+            for uuid in uuids:
+                value = tables.get("given", given_key(source, uuid))
+                if value is not None:
+                    yield uuid, decode_head(value)
+
+    def given_counts(self, source: str) -> GivenCounts:
+        """How much a source has given."""
+        with self._read() as tables:
+            return given_rows.counts(tables, source) if tables.has("given") else GivenCounts(0, 0, 0, 0)
+
+    def put_collections(
+        self, source: str, collections: Sequence[Collection], complete: bool = False, origin: str = ""
+    ) -> int:
+        """Keep collections of another program, as albums; returns how many are new, changed or gone.
+
+        `complete`: there are no others of this origin; those that were given before are forgotten.
+        """
+        checked_source(source)
+        return self._write(
+            lambda tables: given_rows.put_collections(tables, source, collections, complete, origin)
+        )
+
+    @contextlib.contextmanager
+    def _finding(self) -> Iterator[given_rows.Find]:
+        """How photos are found by path; nothing is found where there is no catalog yet."""
+        try:
+            store = Store(self._folder)
+        except CatalogMissingError:
+            yield lambda path: None
+            return
+        with store, store.snapshot() as reading:
+            yield PathLookup(reading).find
 
     def put_anchors(self, anchors: Mapping[int, Sequence[Mark]]) -> None:
         """Note more faces by which persons are found again. Says nothing new, so it is in no journal."""
