@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from catalogd.catalog import Catalog
 from catalogd.cli import cli
 from catalogd.daemon import Lock
-from catalogd.daemon.status import take_sidecars
 from catalogd.records import Facts, Output, Record, Stat, Tag
+from catalogd.run_state import take_sidecars
 from catalogd.settings import Settings
 from tests.catalog.photos import PROFILE
 from tests.packets import xmp_array, xmp_packet

@@ -17,7 +17,7 @@ LAYERS = [
     {"daemon"},
     {"web", "service"},
     {"pipeline", "query", "sync", "duplicates", "culling", "json_forms"},
-    {"images", "thumbnails", "metadata", "models", "catalog"},
+    {"images", "thumbnails", "metadata", "models", "catalog", "run_state"},
     {"settings", "records", "folding", "_native"},
     {"errors"},
 ]

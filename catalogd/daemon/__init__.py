@@ -28,16 +28,6 @@ import xxhash
 from catalogd.catalog import Catalog
 from catalogd.daemon.searching import SearcherKeeper
 from catalogd.daemon.sidecars import Keeper
-from catalogd.daemon.status import (
-    Lock,
-    Progress,
-    is_running,
-    read_status,
-    request_retry,
-    take_requests,
-    take_sidecars,
-    write_status,
-)
 from catalogd.daemon.watch import Places, Scanner, Unsettled, Watcher, is_within, real_roots
 from catalogd.daemon.writing import Writer
 from catalogd.errors import CatalogError, ChangedError, PhotoError
@@ -56,6 +46,16 @@ from catalogd.records import (
     Stat,
     Task,
     display_path,
+)
+from catalogd.run_state import (
+    Lock,
+    Progress,
+    is_running,
+    read_status,
+    request_retry,
+    take_requests,
+    take_sidecars,
+    write_status,
 )
 from catalogd.settings import Settings
 from catalogd.thumbnails import ThumbnailStore

@@ -20,10 +20,10 @@ from pathlib import Path
 from catalogd.catalog import Catalog
 from catalogd.catalog.identity import NOBODY, Identities, renamed_photos
 from catalogd.catalog.user_data import UserData
-from catalogd.daemon.status import Lock, tell_sidecars
 from catalogd.errors import CatalogLockedError
 from catalogd.metadata.exiftool import find_exiftool
 from catalogd.records import Proposal, Record, Region, SidecarsKnown, display_path
+from catalogd.run_state import Lock, tell_sidecars
 from catalogd.settings import Settings
 from catalogd.sync import Ledger, Options, Own, Synced, sync_records
 from catalogd.sync.policy import load_policy
