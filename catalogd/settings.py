@@ -196,6 +196,29 @@ class Settings:
         10, "most tags of a photo that become keywords: more than a person reads", least=0
     )
     follow_symlinks: bool = _setting(False, "whether the scan enters folders through symbolic links")
+    http: bool = _setting(True, "whether a run that watches serves the HTTP API")
+    http_host: str = _setting(
+        "127.0.0.1", "the address of the HTTP API; one that others reach needs TLS: docs/security.md"
+    )
+    http_port: int = _setting(8766, "of the HTTP API; 0 takes any that is free", least=0, most=65_535)
+    http_token_file: Path | None = _setting(
+        None,
+        "where the token of the HTTP API is kept, for its owner's eyes; None: `api.token` in the catalog",
+    )
+    http_tls_cert: Path | None = _setting(
+        None, "a certificate (PEM, with those that signed it): the HTTP API speaks TLS; needs http_tls_key"
+    )
+    http_tls_key: Path | None = _setting(None, "the key of http_tls_cert (PEM, without a password)")
+    http_insecure: bool = _setting(
+        False, "whether other machines may be served without TLS: the token then travels in the clear"
+    )
+    http_allowed_hosts: str = _setting(
+        "", "names by which clients may call the HTTP API, with commas between; loopback's are always allowed"
+    )
+    http_originals: bool = _setting(False, "whether the HTTP API hands out the files of photos themselves")
+    http_upload_bytes: int = _setting(
+        64 * MiB, "the largest picture that a client may send: above what cameras write as JPEG", least=1024
+    )
 
 
 def _fields() -> dict[str, dataclasses.Field[Any]]:
