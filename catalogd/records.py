@@ -206,9 +206,7 @@ class UserFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     place: Place | None = None
     collections: tuple[str, ...] = ()  # "Set/Collection"
     stack: tuple[str, int] | None = None  # stacked by hand: the stack, and the place in it from 1
-    develop: tuple[
-        str, ...
-    ] = ()  # what was done there: "adjusted", "cropped", "black_and_white", …
+    develop: tuple[str, ...] = ()  # what was done there: "adjusted", "cropped", "black_and_white", …
     copies: tuple[UserFacts, ...] = ()  # of its virtual copies, which are the same file
     copy_name: str | None = None  # of a virtual copy
     changed_at: float | None = None  # seconds since the epoch
