@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
-import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from catalogd.json_forms import valid_text
 from catalogd.records import Place, Region, Sidecar, display_path
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _BAR_WIDTH = 28
 _FACT_LABEL_WIDTH, _TAG_LABEL_WIDTH = 18, 30
 _MOST_VALUE_CHARS = 200  # of a property in a list of changes
 _NEARLY_FULL = 0.9  # of its bound: the store of thumbnails trims its folders to a little more
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _ZONES = {"gps": " (zone by GPS)", "local": " (zone unknown)"}
 _ADVICE = {
     "unreadable": "open it in another program; restore it from a backup if that fails too",
@@ -42,16 +41,6 @@ _ADVICE = {
     "timeout": "raise read_deadline_s if the disk is slow, then `catalogd retry`",
     "crashed": "a decoder died of it; `catalogd retry` after an update of the decoders",
 }
-
-
-def valid_text(text: str) -> str:
-    """Text that UTF-8 can hold: bytes that `os.fsdecode` could not read as `\\xNN`, like `display_path`."""
-    return _SURROGATE.sub(_shown_surrogate, text)
-
-
-def _shown_surrogate(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def escaped(text: str | bytes) -> str:

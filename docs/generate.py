@@ -43,7 +43,7 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | `people show --json` | one object: the same, and `shown` (each: `path, photo_id, face, box, cluster, quality`) and `journal` |
 | `people journal --json`, `undo`, `redo`, one an action | `number, at, undone_at, kind, text, person_id, name, faces, photo_ids, action_id` |
 | `people name --json`, and all that say something | `changed, action` (as in the journal; null when nothing changed) |
-| `people suggest --json`, one a pair | `score, one, other, faces, reason, command` |
+| `people suggest --json`, one a pair | `score, one, other, numbers, faces, reason, command` |
 | `people import --json`, `recluster`, `forget --erase` | one object: `imported, known, left_out`; `before, after`; `erased` |
 | `check --json`, one a difference | `store, photo_id, text` |
 | `models --json`, one a file of weights | `profile, name, job, package, source, file, sha256_ok, licence, install, optional, note` |

@@ -17,7 +17,7 @@ import msgspec
 import xxhash
 
 from catalogd.catalog.environment import Tables, id_bytes
-from catalogd.errors import UsageError
+from catalogd.errors import ConflictError, UsageError
 from catalogd.folding import fold
 from catalogd.records import Box, encode
 
@@ -78,7 +78,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     mark: Mark
 
 
-class NameTakenError(UsageError):
+class NameTakenError(ConflictError):
     """Another person has this name."""
 
     def __init__(self, name: str, person_id: int) -> None:

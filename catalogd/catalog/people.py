@@ -32,17 +32,18 @@ from catalogd.catalog.journal import Mark, Person, folded, plain
 from catalogd.catalog.seeds import Seed, read_seeds
 from catalogd.catalog.store import Store
 from catalogd.catalog.user_data import NOTHING_SAID, Entry, UserData
-from catalogd.errors import UsageError
+from catalogd.errors import NotFoundError
 from catalogd.records import Box, Record
 
 MOST_ANCHORS = 200  # of one name given: enough to find a cluster again, and 20 kB in the journal
 KEPT_S = 5.0  # reading 200,000 faces and working out who they are takes half a second
+LISTED_FACES = 3  # an unnamed cluster with fewer is chance as often as a person
 NEAR_NAMES = 3  # told for a name that nobody has
 
 _Versions = tuple[int, int, FaceTable]
 
 
-class UnknownPersonError(UsageError):
+class UnknownPersonError(NotFoundError):
     """There is nobody of this name or number, or more than one."""
 
 
@@ -67,6 +68,13 @@ class Somebody(NamedTuple):
     def name(self) -> str:
         """The name, or how a person without one is spoken of."""
         return self.person.name if self.person and self.person.name else f"person {self.number}"
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether lists show somebody who was not asked for."""
+        if self.person is not None and (self.person.hidden or self.person.ignored):
+            return False
+        return bool(self.person and self.person.name) or len(self.faces) >= LISTED_FACES
 
 
 class FaceTables:

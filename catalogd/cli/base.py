@@ -150,19 +150,10 @@ def locked_catalog(settings: Settings) -> Iterator[Catalog]:
 
 def print_json(value: dict[str, Any]) -> None:
     """One line, valid in every encoding of stdout."""
+    from catalogd.json_forms import json_ready
+
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    click.echo(json.dumps(_json_ready(value), ensure_ascii=not is_utf8, allow_nan=False))
-
-
-def _json_ready(value: Any) -> Any:
-    """The same with each string as text that UTF-8 can hold."""
-    from catalogd.terminal import valid_text
-
-    if isinstance(value, str):
-        return valid_text(value)
-    if isinstance(value, dict):
-        return {_json_ready(key): _json_ready(item) for key, item in value.items()}
-    return [_json_ready(item) for item in value] if isinstance(value, list | tuple) else value
+    click.echo(json.dumps(json_ready(value), ensure_ascii=not is_utf8, allow_nan=False))
 
 
 def console() -> Any:
@@ -179,7 +170,7 @@ def query_text(words: tuple[str, ...]) -> str:
 
     Bytes that are no text are spelled as in the names of files that a search shows: `caf\\xe9`.
     """
-    from catalogd.terminal import valid_text
+    from catalogd.json_forms import valid_text
 
     return valid_text(" ".join(_requoted(word.removeprefix(_NO_OPTION)) for word in words))
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -185,35 +185,13 @@ def _check_sheet(sheet: Path | None) -> None:
 
 
 def _show(moments: Sequence[Moment], as_json: bool) -> None:
+    from catalogd.json_forms import moment_json
+
     for number, moment in enumerate(moments, start=1):
         if as_json:
-            print_json(_moment_json(number, moment))
+            print_json(moment_json(number, moment))
         else:
             _print_moment(number, moment)
-
-
-def _moment_json(number: int, moment: Moment) -> dict[str, Any]:
-    return {
-        "moment": number,
-        "taken_at": moment.taken_at,
-        "shots": [_shot_json(verdict) for verdict in moment.verdicts],
-        "series": [{"kind": one.kind, "photo_ids": list(one.members)} for one in moment.series],
-    }
-
-
-def _shot_json(verdict: Verdict) -> dict[str, Any]:
-    from catalogd.records import display_path
-
-    return {
-        "photo_id": verdict.shot.photo.photo_id,
-        "path": display_path(verdict.shot.photo.path),
-        "files": [display_path(photo.path) for photo in verdict.shot.photos],
-        "role": verdict.role,
-        "rank": verdict.rank,
-        "score": verdict.score,
-        "signals": verdict.signals,
-        "reasons": list(verdict.reasons),
-    }
 
 
 def _print_moment(number: int, moment: Moment) -> None:

@@ -175,30 +175,14 @@ def photos_text(count: int) -> str:
 def _print_json_results(results: Results) -> None:
     import msgspec
 
+    from catalogd.json_forms import hit_json
+
     if results.explanation is not None:
         print_json({"explanation": msgspec.to_builtins(results.explanation), "took_ms": results.took_ms})
     for hit in results.hits:
         print_json(hit_json(hit, found=True))
     for hit in results.nearest:
         print_json(hit_json(hit, found=False))
-
-
-def hit_json(hit: Hit, found: bool = True) -> dict[str, Any]:
-    """A hit as docs/output.md describes it."""
-    from catalogd.records import display_path
-
-    signals = [
-        {
-            "name": signal.name,
-            "rank": signal.rank,
-            "score": round(signal.score, 4),
-            "matched": list(signal.matched),
-            "boxes": [list(box) for box in signal.boxes],
-        }
-        for signal in hit.signals
-    ]
-    path = display_path(hit.path)
-    return {"path": path, "photo_id": hit.photo_id, "score": hit.score, "found": found, "signals": signals}
 
 
 def _print_csv(settings: Settings, hits: Sequence[Hit]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from catalogd.catalog.user_data import Entry, UserData
     from catalogd.settings import Settings
 
-LISTED_FACES = 3  # an unnamed cluster with fewer is chance as often as a person
 SHEET_FACES = 200  # the best; more than anybody looks at
 EXPORT_VERSION = 1
 
@@ -108,9 +106,11 @@ def people() -> None:
 @click.pass_obj
 def list_people(load: LoadSettings, everybody: bool, as_json: bool) -> None:
     """People by how often they are seen; those without a name are "person 17"."""
+    from catalogd.json_forms import person_json
+
     with _view(load) as view:
-        found = [one for one in view.people.everybody() if everybody or _is_listed(one)]
-        rows = [_row(view, one) for one in found]
+        found = [one for one in view.people.everybody() if everybody or one.is_listed]
+        rows = [person_json(view.catalog, one) for one in found]
     if as_json:
         for row in rows:
             print_json(row)
@@ -120,45 +120,6 @@ def list_people(load: LoadSettings, everybody: bool, as_json: bool) -> None:
         click.echo("no people yet; `catalogd run FOLDER` finds faces", err=True)
     if not rows:
         sys.exit(1)
-
-
-def _is_listed(one: Somebody) -> bool:
-    if one.person is not None and (one.person.hidden or one.person.ignored):
-        return False
-    return bool(one.person and one.person.name) or len(one.faces) >= LISTED_FACES
-
-
-def _row(view: _View, one: Somebody) -> dict[str, Any]:
-    """What lists and `show` tell of somebody."""
-    from catalogd.catalog.people import taken_between
-    from catalogd.records import display_path
-
-    person = one.person
-    table = view.people.identities().faces
-    photo_ids = view.people.photos_of(person.person_id) if person else table.photo_ids[one.faces]
-    between = taken_between(view.catalog.columns(), photo_ids)
-    cover = view.catalog.record(int(table.photo_ids[one.faces[0]])) if len(one.faces) else None
-    face = int(table.indices[one.faces[0]]) + 1 if len(one.faces) else None
-    return {
-        "number": one.number,
-        "person_id": person.person_id if person else None,
-        "name": person.name or None if person else None,
-        "aliases": list(person.aliases) if person else [],
-        "origin": person.origin if person else None,
-        "hidden": bool(person and person.hidden),
-        "ignored": bool(person and person.ignored),
-        "faces": len(one.faces),
-        "photos": one.photos,
-        "clusters": list(one.clusters),
-        "since": _day(between[0]) if between else None,
-        "until": _day(between[1]) if between else None,
-        "cover": display_path(cover.path) if cover else None,
-        "cover_face": face,
-    }
-
-
-def _day(seconds: float) -> str:
-    return (datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)).date().isoformat()
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Any:
@@ -195,11 +156,11 @@ def _table(rows: Sequence[dict[str, Any]]) -> Any:
 @click.pass_obj
 def show(load: LoadSettings, who: str, limit: int, sheet: Path | None, as_json: bool) -> None:
     """One person: names, faces with their photos, the best first, and what was said."""
+    from catalogd.json_forms import person_in_full
+
     with _view(load) as view:
         one = view.people.who(who)
-        row = _row(view, one) | {"shown": _faces_json(view, one, limit)}
-        ids = {one.person.person_id} if one.person else set()
-        row["journal"] = [_entry_json(entry) for entry in view.people.journal() if _speaks_of(entry, ids)]
+        row = person_in_full(view.catalog, one, limit)
         if sheet is not None:
             _write_sheet(view, one, sheet)
     if as_json:
@@ -225,26 +186,6 @@ def _headline(row: dict[str, Any]) -> str:
 def _box_text(box: Sequence[float]) -> str:
     x, y, width, height = box
     return f"{width:.0%} x {height:.0%} at {x:.0%}, {y:.0%}"
-
-
-def _faces_json(view: _View, one: Somebody, limit: int) -> list[dict[str, Any]]:
-    from catalogd.catalog.people import box_of
-    from catalogd.records import display_path
-
-    table, rows = view.people.identities().faces, one.faces[:limit].tolist()
-    records = view.catalog.records([int(table.photo_ids[row]) for row in rows])
-    return [
-        {
-            "path": display_path(record.path),
-            "photo_id": record.photo_id,
-            "face": int(table.indices[row]) + 1,
-            "box": [round(part, 4) for part in box_of(table, row)],
-            "cluster": int(table.clusters[row]),
-            "quality": round(float(table.qualities[row]), 3),
-        }
-        for row, record in zip(rows, records, strict=True)
-        if record is not None
-    ]
 
 
 def _write_sheet(view: _View, one: Somebody, file: Path) -> None:
@@ -446,12 +387,14 @@ def forget(load: LoadSettings, who: str, erase: bool, yes: bool, as_json: bool) 
 
 
 def _tell(session: _Session, entry: Entry | None, as_json: bool, unchanged: str) -> None:
+    from catalogd.json_forms import entry_json, said_text
+
     if as_json:
-        print_json({"changed": entry is not None, "action": _entry_json(entry) if entry else None})
+        print_json({"changed": entry is not None, "action": entry_json(entry) if entry else None})
     elif entry is None:
         echo(f"nothing to change: {unchanged}")
     else:
-        echo(f"{_said(entry.action)}; `catalogd people undo` takes it back")
+        echo(f"{said_text(entry.action)}; `catalogd people undo` takes it back")
 
 
 # ── journal ───────────────────────────────────────────────────────────────────────────────────
@@ -478,11 +421,13 @@ def redo(load: LoadSettings, count: int, as_json: bool) -> None:
 
 
 def _tell_turned(entries: Sequence[Entry], as_json: bool, what: str) -> None:
+    from catalogd.json_forms import entry_json, said_text
+
     for entry in entries:
         if as_json:
-            print_json(_entry_json(entry))
+            print_json(entry_json(entry))
         else:
-            echo(f"{what}: {_said(entry.action)}")
+            echo(f"{what}: {said_text(entry.action)}")
     if not entries:
         complain("nothing to take back" if what == "taken back" else "nothing was taken back last")
         sys.exit(1)
@@ -494,8 +439,10 @@ def _tell_turned(entries: Sequence[Entry], as_json: bool, what: str) -> None:
 @click.pass_obj
 def journal(load: LoadSettings, limit: int, as_json: bool) -> None:
     """All that was said of people, the last at the end."""
+    from catalogd.json_forms import entry_json
+
     with _view(load) as view:
-        rows = [_entry_json(entry) for entry in view.people.journal()[-limit:]]
+        rows = [entry_json(entry) for entry in view.people.journal()[-limit:]]
     for row in rows:
         if as_json:
             print_json(row)
@@ -503,60 +450,9 @@ def journal(load: LoadSettings, limit: int, as_json: bool) -> None:
             echo(_entry_line(row))
 
 
-def _speaks_of(entry: Entry, person_ids: set[int]) -> bool:
-    actions = [entry.action, *entry.action.parts]
-    return any({action.person, action.other} & person_ids for action in actions)
-
-
-def _entry_json(entry: Entry) -> dict[str, Any]:
-    action = entry.action
-    return {
-        "number": entry.number,
-        "at": _moment(action.at),
-        "undone_at": _moment(entry.undone_at) if entry.undone_at else None,
-        "kind": action.kind,
-        "text": _said(action),
-        "person_id": action.person or None,
-        "name": action.name or None,
-        "faces": len(action.faces),
-        "photo_ids": sorted({mark.photo_id for mark in action.faces}),
-        "action_id": action.action_id,
-    }
-
-
 def _entry_line(row: dict[str, Any]) -> str:
     undone = f"  (taken back {row['undone_at']})" if row["undone_at"] else ""
     return f"{row['number']:>5}  {row['at']}  {row['text']}{undone}"
-
-
-def _moment(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
-
-
-def _said(action: Action) -> str:
-    """An action in words."""
-    faces = f"{len(action.faces):,} face{'' if len(action.faces) == 1 else 's'}"
-    sentences = {
-        "name": f"{action.former or 'somebody'} is called {action.name}",
-        "alias": f"{action.former} is also called {action.name}",
-        "unalias": f"{action.former} is no longer called {action.name}",
-        "merge": f"{action.name} and {action.former} are one person",
-        "split": f"{faces} of {action.former} {_are(action)} {action.name or 'somebody else'}",
-        "not": f"{faces} {_are(action)} not {action.former}",
-        "is": f"{faces} {_are(action)} {action.former}",
-        "hide": f"{action.former} is hidden",
-        "unhide": f"{action.former} is listed again",
-        "ignore": f"{action.former} is a stranger",
-        "unignore": f"{action.former} is no stranger",
-        "forget": f"the name {action.former} is forgotten",
-        "import": f"{len(action.parts):,} actions imported",
-        "erased": "erased",
-    }
-    return sentences[action.kind]
-
-
-def _are(action: Action) -> str:
-    return "is" if len(action.faces) == 1 else "are"
 
 
 # ── between catalogs ──────────────────────────────────────────────────────────────────────────
@@ -598,6 +494,8 @@ def import_people(load: LoadSettings, file: Any, as_json: bool) -> None:
 
     Faces are found by the content of their photos, wherever those are now, also ones that come later.
     """
+    from catalogd.json_forms import said_text
+
     actions = _read_export(file)
     with _session(load) as session:
         imported = session.user.import_actions(actions)
@@ -610,7 +508,7 @@ def import_people(load: LoadSettings, file: Any, as_json: bool) -> None:
     if imported.entry is None:
         echo("nothing to change: all of it was said here already")
     else:
-        echo(f"{_said(imported.entry.action)}; `catalogd people undo` takes it back")
+        echo(f"{said_text(imported.entry.action)}; `catalogd people undo` takes it back")
 
 
 def _read_export(file: Any) -> list[Action]:
@@ -638,20 +536,11 @@ def _read_export(file: Any) -> list[Action]:
 def suggest(load: LoadSettings, limit: int, as_json: bool) -> None:
     """Who may be one person, surest first, with the command that says so. Exit code 1 when nobody."""
     from catalogd.catalog.acting import Suggestions
+    from catalogd.json_forms import suggestion_json
 
     with _view(load) as view:
         found = Suggestions(view.people).best(view.catalog.faces, limit)
-        rows = [
-            {
-                "score": None if pair.score is None else round(pair.score, 3),
-                "one": pair.one.name,
-                "other": pair.other.name,
-                "faces": [len(pair.one.faces), len(pair.other.faces)],
-                "reason": pair.reason,
-                "command": _merge_command(pair.one, pair.other),
-            }
-            for pair in found
-        ]
+        rows = [suggestion_json(pair) | {"command": _merge_command(pair.one, pair.other)} for pair in found]
     for row in rows:
         if as_json:
             print_json(row)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import datetime
 
     from catalogd.catalog import Catalog
-    from catalogd.catalog.arrangement import Session
     from catalogd.records import Record
     from catalogd.settings import Settings
 
@@ -46,49 +45,22 @@ def show(load: LoadSettings, photo: str, with_tags: bool, as_json: bool) -> None
     With --exif what the catalog knows from the file's metadata, then the metadata itself, read now:
     EXIF, maker note, IPTC, XMP and text.
     """
+    from catalogd.json_forms import groups_json, record_json
+
     settings = load()
     record = record_of(settings, photo)
     if with_tags:
         _print_tags(record, settings, as_json)
-    elif as_json:
-        print_json({**_record_json(record), **_groups_json(settings, record)})
+        return
+    with open_catalog(settings) as catalog:
+        groups = groups_json(catalog, record)
+    if as_json:
+        print_json({**record_json(record), **groups})
     else:
         from catalogd import terminal
 
         console().print(terminal.record_text(record))
-        console().print(terminal.groups_text(_groups_json(settings, record)), end="")
-
-
-def _groups_json(settings: Settings, record: Record) -> dict[str, Any]:
-    """The stack, burst and session of a photo, None for what it is not in; and whose its faces are."""
-    from catalogd.catalog.timeline import clock_text, film_beside
-    from catalogd.records import display_path
-
-    with open_catalog(settings) as catalog:
-        stack, burst = catalog.timeline.stack_of(record.photo_id), catalog.timeline.burst_of(record.photo_id)
-        session = catalog.timeline.session_of(record.photo_id)
-        covers = catalog.records([group.cover for group in (stack, burst) if group])
-        faces = [
-            {"face": face.face + 1, "name": face.name, "box": list(face.box)}
-            for face in catalog.people.faces_of(record.photo_id)
-        ]
-        people = catalog.people.shown_on(record)
-    paths = {cover.photo_id: display_path(cover.path) for cover in covers if cover}
-    film = film_beside(record.path)
-    times = {"start": clock_text(session.start_s), "end": clock_text(session.end_s)} if session else {}
-    return {
-        "stack": {**stack._asdict(), "cover_path": paths.get(stack.cover, "")} if stack else None,
-        "burst": {**burst._asdict(), "cover_path": paths.get(burst.cover, "")} if burst else None,
-        "session": {**_session_json(session), **times} if session else None,
-        "people": people,
-        "faces": faces,
-        "film": display_path(film) if film else None,
-    }
-
-
-def _session_json(session: Session) -> dict[str, Any]:
-    names = ("session_id", "trip_id", "photos", "stacks", "bursts", "cover")
-    return {name: getattr(session, name) for name in names}
+        console().print(terminal.groups_text(groups), end="")
 
 
 def _print_tags(record: Record, settings: Settings, as_json: bool) -> None:
@@ -96,7 +68,9 @@ def _print_tags(record: Record, settings: Settings, as_json: bool) -> None:
 
     tags, problem = _read_tags(record.path, settings)
     if as_json:
-        plain = _record_json(record)
+        from catalogd.json_forms import record_json
+
+        plain = record_json(record)
         rows = [{"group": group, "name": name, "value": value} for group, name, value in tags]
         kept: dict[str, Any] = {key: plain[key] for key in ("photo_id", "path", "facts")}
         print_json({**kept, "tags": rows, "problem": problem or None})
@@ -115,29 +89,6 @@ def _read_tags(path: bytes, settings: Settings) -> tuple[list[tuple[str, str, st
             return list(list_tags(blocks)), ""
     except PhotoError as error:
         return [], str(error)
-
-
-def _record_json(record: Any) -> dict[str, Any]:
-    import msgspec
-
-    from catalogd.records import display_path
-
-    plain: dict[str, Any] = msgspec.to_builtins(record, enc_hook=repr, builtin_types=(bytes,))
-    plain = _without_bytes(plain)
-    plain["path"] = display_path(record.path)
-    plain.pop("type", None)
-    return plain
-
-
-def _without_bytes(value: Any) -> Any:
-    """Bytes for JSON: a content hash as hex, an embedding as its dimension."""
-    if isinstance(value, dict):
-        return {key: _without_bytes(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_bytes(item) for item in value]
-    if isinstance(value, bytes):
-        return value.hex() if len(value) <= 16 else {"dimension": len(value) // 2}
-    return value
 
 
 # ── timeline ──────────────────────────────────────────────────────────────────────────────────

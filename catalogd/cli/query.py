@@ -260,22 +260,18 @@ def albums() -> None:
 def list_albums(load: LoadSettings, as_json: bool) -> None:
     """All albums by name, with the query or the number of photos."""
     from catalogd.catalog.user_data import UserData
+    from catalogd.json_forms import album_json
 
     settings = load()
     with open_catalog(settings), UserData(settings.catalog) as user_data:
         found = user_data.albums()
     for album in found:
         if as_json:
-            print_json(_album_json(album))
+            print_json(album_json(album))
         else:
             echo(f"{album.name:<24} {album.query or photos_text(len(album.photo_ids))}")
     if not found and not as_json:
         click.echo("there are no albums; `catalogd query … --save NAME` makes one", err=True)
-
-
-def _album_json(album: Album) -> dict[str, Any]:
-    kept = {"photos": len(album.photo_ids)} if album.query is None else {"query": album.query}
-    return {"name": album.name, **kept, "made_at": album.made_at, "made_by": album.made_by}
 
 
 @albums.command(name="show")
