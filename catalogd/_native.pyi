@@ -122,9 +122,21 @@ def alike_in_runs(
 def subtract_mean(luma: NDArray[np.float32], reach: int, out: NDArray[np.float32]) -> None:
     """Write `luma: float32[h, w]` without its mean over `2 * reach + 1` squared to `out`, edges repeated."""
 
-def best_correlation(whole: NDArray[np.float32], part: NDArray[np.float32], least_spread: float) -> float:
-    """The highest correlation, 0…1, of `part: float32[h, w]` of mean 0 with the windows of `whole`.
+def best_correlations(
+    whole: NDArray[np.uint8],
+    part: NDArray[np.uint8],
+    size: tuple[int, int],
+    reach: int,
+    flat_share: float,
+    least_spread: float,
+    sizes: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """Look for `part: uint8[h, w, 3]`, made as large as each of `sizes: int64[n, 2]`, in `whole: uint8[H, W, 3]`.
 
-    Windows whose sum of squares about their mean is at most `least_spread` are left out; 0 is returned
-    when none is left, or `part` fits in nowhere.
+    `out: float64[n]` gets the highest correlation, 0…1, of a window of `whole`, which is made `size`
+    (height, width), with the part; of both the luma without its mean over `2 * reach + 1` squared is
+    compared. Left out are windows with less than `flat_share` of the variance of the whole, and those whose sum
+    of squares about their mean is at most `least_spread`; 0 is said when none is left. Raises ValueError for
+    sizes that do not fit in.
     """

@@ -408,21 +408,48 @@ def test_the_mean_of_a_square_is_taken_away(height: int, width: int, reach: int,
     np.testing.assert_allclose(found, luma - means, atol=1e-5)
 
 
-@given(st.integers(1, 24), st.integers(1, 24), st.integers(1, 24), st.integers(1, 24), st.integers(0, 9))
-def test_the_best_place_is_that_of_the_highest_correlation(
-    height: int, width: int, part_height: int, part_width: int, seed: int
+def edges_of(picture: np.ndarray, height: int, width: int, reach: int) -> np.ndarray:
+    resized, out = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.float32)
+    _native.resize(picture, resized)
+    luma = resized.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) / np.float32(255)
+    _native.subtract_mean(luma, reach, out)
+    return out.astype(float)
+
+
+def highest_correlation(whole: np.ndarray, part: np.ndarray, least_spread: float) -> float:
+    """Window by window."""
+    part = part - part.mean()
+    length = np.sqrt(np.square(part).sum())
+    best = 0.0
+    for window in np.lib.stride_tricks.sliding_window_view(whole, part.shape).reshape(-1, *part.shape):
+        spread = np.square(window - window.mean()).sum()
+        if spread > least_spread and length > 1e-4:
+            best = max(best, (window * part).sum() / np.sqrt(spread) / length)
+    return float(best)
+
+
+@given(st.integers(1, 24), st.integers(1, 24), st.integers(0, 3), st.integers(0, 9), st.data())
+def test_of_each_size_the_best_place_is_that_of_the_highest_correlation(
+    height: int, width: int, reach: int, seed: int, data: st.DataObject
 ) -> None:
     random = np.random.default_rng(seed)
-    whole = random.normal(size=(height, width)).astype(np.float32)
-    part = random.normal(size=(part_height, part_width)).astype(np.float32)
-    part -= part.mean()
-    found = _native.best_correlation(whole, part, 1e-3)
-    wanted = 0.0
-    length = float(np.sqrt(np.square(part.astype(float)).sum()))
-    for y in range(height - part_height + 1):
-        for x in range(width - part_width + 1):
-            window = whole[y : y + part_height, x : x + part_width].astype(float)
-            spread = float(np.square(window - window.mean()).sum())
-            if spread > 1e-3 and length > 0:
-                wanted = max(wanted, float((window * part).sum()) / np.sqrt(spread) / length)
-    assert found == pytest.approx(wanted, abs=1e-4)
+    whole, part = (random.integers(0, 256, (*random.integers(8, 40, 2), 3), np.uint8) for _ in range(2))
+    size = st.tuples(st.integers(1, height), st.integers(1, width))
+    sizes = np.array(data.draw(st.lists(size, min_size=1, max_size=3)), np.int64)
+    out = np.empty(len(sizes))
+    _native.best_correlations(whole, part, (height, width), reach, 0.05, 1e-3, sizes, out)
+    outer = edges_of(whole, height, width, reach)
+    wanted = [
+        highest_correlation(outer, edges_of(part, *at, reach), max(0.05 * outer.var() * at[0] * at[1], 1e-3))
+        for at in sizes.tolist()
+    ]
+    np.testing.assert_allclose(out, wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (9, 5), (5, 9), (-1, 5)])
+def test_a_part_that_does_not_fit_in_is_not_looked_for(size: tuple[int, int]) -> None:
+    picture, out = np.zeros((20, 20, 3), np.uint8), np.empty(1)
+    with pytest.raises(ValueError, match="no larger than size"):
+        _native.best_correlations(picture, picture, (8, 8), 1, 0.05, 0.0, np.array([size]), out)
+    with pytest.raises(ValueError, match="one number a size"):
+        _native.best_correlations(picture, picture, (8, 8), 1, 0.05, 0.0, np.array([(5, 5)]), out[:0])

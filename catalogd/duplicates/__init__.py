@@ -199,7 +199,7 @@ class Duplicates:
     def _stacked(self, ids: Ids) -> tuple[Ids, Ids]:
         """All pairs of the files of one stack."""
         members, rows = self._catalog.timeline.members()
-        inside = np.isin(members, ids) & (rows["stack"] != 0)
+        inside = _are_in(members, ids) & (rows["stack"] != 0)
         order = np.argsort(rows["stack"][inside], kind="stable")
         stacks = np.split(members[inside][order], np.flatnonzero(np.diff(rows["stack"][inside][order])) + 1)
         pairs = [pair for stack in stacks for pair in itertools.combinations(stack.tolist(), 2)]
@@ -212,7 +212,7 @@ class Duplicates:
             page, embeddings = self._catalog.embeddings_after(space, last, _PAGE)
             if not len(page):
                 return
-            inside = np.isin(page, ids)
+            inside = _are_in(page, ids)
             yield page[inside], embeddings[inside]
             last = int(page[-1])
 
@@ -287,6 +287,15 @@ class Duplicates:
             if found.cover in photos and len(photos) > 1:
                 cover = photos.pop(found.cover)
                 yield burst(cover, sorted(photos.values(), key=lambda photo: photo.path))
+
+
+def _are_in(some: Ids, ids: Ids) -> NDArray[np.bool_]:
+    """bool[n]: which of `some` are among the ordered `ids`; `np.isin` would go through all of these."""
+    if not len(ids):
+        return np.zeros(len(some), np.bool_)
+    places = np.minimum(np.searchsorted(ids, some), len(ids) - 1)
+    found: NDArray[np.bool_] = ids[places] == some
+    return found
 
 
 def _named(member: Member, inode: tuple[int, int], inode_of: Callable[[bytes], tuple[int, int]]) -> Member:

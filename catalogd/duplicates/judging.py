@@ -168,8 +168,8 @@ def _whole(
     """The likeness of two whole pictures, of which the first is held as the second."""
     if not _same_aspect(first, second):
         return None
-    difference = pixels.same_shape(first, second)
-    if difference.score < NEAR_SCORE:
+    difference = pixels.same_shape(first, second, NEAR_SCORE)
+    if difference is None:
         return None
     if turn.words:
         return Likeness(NEAR, turn.words)

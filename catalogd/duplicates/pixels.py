@@ -58,23 +58,45 @@ def small(pixels: Pixels) -> Pixels:
     return kept
 
 
-def same_shape(a: Pixels, b: Pixels) -> Difference:
-    """Compare two whole pictures `uint8[h, w, 3]`; the second is stretched to the shape of the first."""
+def same_shape(a: Pixels, b: Pixels, least: float = 0.0) -> Difference | None:
+    """Compare two whole pictures `uint8[h, w, 3]`; the second is stretched to the shape of the first.
+
+    None when their edges correlate by less than `least`: most pictures, of which no more needs to be known.
+    """
     height, width = _fitted(a, LOOK_EDGE_PX)
     first, second = _luma(a, height, width), _luma(b, height, width)
     correlation = _correlation(_edges(first, _REACH_PX), _edges(second, _REACH_PX))
+    if correlation < least:
+        return None
     light = float(np.abs(first - second).mean())
     return Difference(correlation, _worst(first, second), light, _colour_distance(a, b))
 
 
 def place(whole: Pixels, part: Pixels) -> Placement:
     """The best place of `part` in `whole`, whatever share of its edge was kept from 0.45 up."""
-    coarse = _Whole(whole, _COARSE_EDGE_PX)
-    found = max(coarse.place(part, float(share)) for share in _SHARES)
+    whole, part = np.ascontiguousarray(whole), np.ascontiguousarray(part)
+    found = _best_place(whole, part, _COARSE_EDGE_PX, _SHARES)
     if found.score < _LEAST_COARSE:
         return found
-    fine = _Whole(whole, LOOK_EDGE_PX)
-    return max(fine.place(part, float(share)) for share in np.minimum(found.share + _FINER, 1.0))
+    return _best_place(whole, part, LOOK_EDGE_PX, np.minimum(found.share + _FINER, 1.0))
+
+
+def _best_place(whole: Pixels, part: Pixels, edge_px: int, shares: NDArray[np.float64]) -> Placement:
+    """The best place of `part`, made as large as each share of what fits in."""
+    height, width = _fitted(whole, edge_px)
+    scales = shares * min(height / part.shape[0], width / part.shape[1])
+    sizes = np.rint(scales[:, None] * part.shape[:2]).astype(np.int64)
+    seen = sizes.min(axis=1) >= max(2, _LEAST_EDGE_PX * edge_px // LOOK_EDGE_PX)
+    scores = np.zeros(len(shares))
+    if seen.any():
+        reach_px = max(1, _REACH_PX * edge_px // LOOK_EDGE_PX)
+        found = np.empty(int(seen.sum()))
+        _native.best_correlations(
+            whole, part, (height, width), reach_px, _FLAT_WINDOW, _DARK**2, sizes[seen], found
+        )
+        scores[seen] = found
+    areas = np.where(seen, sizes.prod(axis=1) / (height * width), 1.0)
+    return max(map(Placement, scores.tolist(), shares.tolist(), areas.tolist()))
 
 
 def _fitted(pixels: Pixels, edge_px: int) -> tuple[int, int]:
@@ -137,27 +159,3 @@ def _colours(pixels: Pixels) -> NDArray[np.float32]:
     luma = (tiles @ _LUMA).astype(np.float32)
     colours: NDArray[np.float32] = tiles.astype(np.float32) / np.float32(255) - luma[:, :, None]
     return colours
-
-
-class _Whole:
-    """A picture in which others are looked for, at one size."""
-
-    def __init__(self, pixels: Pixels, edge_px: int) -> None:
-        self._height, self._width = _fitted(pixels, edge_px)
-        self._reach_px = max(1, _REACH_PX * edge_px // LOOK_EDGE_PX)
-        self._least_px = max(2, _LEAST_EDGE_PX * edge_px // LOOK_EDGE_PX)
-        edges = _edges(_luma(pixels, self._height, self._width), self._reach_px)
-        self._edges = edges
-        self._variance = float(edges.var())
-
-    def place(self, pixels: Pixels, share: float) -> Placement:
-        """The best place of `pixels`, made as large as `share` of what fits in."""
-        scale = share * min(self._height / pixels.shape[0], self._width / pixels.shape[1])
-        height, width = round(pixels.shape[0] * scale), round(pixels.shape[1] * scale)
-        if min(height, width) < self._least_px:
-            return Placement(0.0, share)
-        edges = _edges(_luma(pixels, height, width), self._reach_px)
-        area = height * width / (self._height * self._width)
-        least = max(_FLAT_WINDOW * self._variance * height * width, _DARK**2)
-        score = _native.best_correlation(self._edges, edges - edges.mean(), least)
-        return Placement(score, share, area)

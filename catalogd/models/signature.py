@@ -10,6 +10,7 @@ turned or mirrored: `turned` makes the signatures of all eight ways to hold a pi
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -134,13 +135,20 @@ def turned(signatures: Signatures, turn: Turn) -> Signatures:
 
 
 def _turned_block(signatures: Signatures, turn: Turn) -> Signatures:
-    bits = np.unpackbits(signatures, axis=1)
+    held = signatures
     if turn.transposed:
-        bits = bits[:, _TRANSPOSED]
+        held = np.packbits(np.unpackbits(signatures, axis=1)[:, _TRANSPOSED], axis=1)
+    found: Signatures = held ^ _negated(turn)
+    return found
+
+
+@functools.cache
+def _negated(turn: Turn) -> Signatures:
+    """uint8[32]: the bits of the odd waves along each axis that is turned round."""
     odd = np.zeros(len(FREQUENCIES), np.uint8)
     for axis, is_reversed in enumerate((turn.upside_down, turn.reversed)):
         odd ^= (FREQUENCIES[:, axis] % 2 * is_reversed).astype(np.uint8)
-    return np.packbits(bits ^ odd, axis=1)
+    return np.packbits(odd)
 
 
 def turns_between(first: bytes, second: bytes, most_bits: int) -> list[tuple[Turn, int]]:
@@ -148,5 +156,7 @@ def turns_between(first: bytes, second: bytes, most_bits: int) -> list[tuple[Tur
     if FLAT in (first, second):
         return []
     ours, theirs = (np.frombuffer(made, np.uint8)[None] for made in (first, second))
-    counts = [(turn, int(np.bitwise_count(turned(ours, turn) ^ theirs).sum())) for turn in TURNS]
-    return sorted([found for found in counts if found[1] <= most_bits], key=lambda found: found[1])
+    every = np.concatenate([turned(ours, turn) for turn in TURNS])
+    counts = np.bitwise_count(every ^ theirs).sum(axis=1).tolist()
+    found = [(turn, bits) for turn, bits in zip(TURNS, counts, strict=True) if bits <= most_bits]
+    return sorted(found, key=lambda pair: pair[1])

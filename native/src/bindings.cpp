@@ -40,6 +40,8 @@ using MutableLuma = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cp
 using Signatures = nb::ndarray<const std::uint64_t, nb::shape<-1, catalogd::kSignatureWords>, nb::c_contig, nb::device::cpu>;
 using Runs = nb::ndarray<const std::int64_t, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;
 using AlikePairs = nb::ndarray<std::int64_t, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
+using Sizes = nb::ndarray<const std::int64_t, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;
+using Correlations = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <typename Level>
 using Levels = nb::ndarray<const Level, nb::ndim<2>, nb::device::cpu>;
 
@@ -220,10 +222,25 @@ void subtract_mean(const Luma &luma, int reach, const MutableLuma &out) {
     catalogd::subtract_mean(source, reach, out.data());
 }
 
-double best_correlation(const Luma &whole, const Luma &part, double least_spread) {
-    const catalogd::Plate outer = plate(whole), inner = plate(part);
+void best_correlations(const Pixels &whole, const Pixels &part, std::pair<int, int> size, int reach,
+                       double flat_share, double least_spread, const Sizes &sizes, const Correlations &out) {
+    const catalogd::Image outer = image(whole), inner = image(part);
+    const auto [height, width] = size;
+    if (height < 1 || height > kMaxEdge || width < 1 || width > kMaxEdge) {
+        throw std::invalid_argument("size must be (height, width), 1 to 2^24");
+    }
+    if (reach < 0 || reach > kMaxEdge) throw std::invalid_argument("reach must be 0 to 2^24");
+    if (out.shape(0) != sizes.shape(0)) throw std::invalid_argument("out must hold one number a size");
+    static_assert(sizeof(catalogd::Size) == 2 * sizeof(std::int64_t));
+    const auto *asked = reinterpret_cast<const catalogd::Size *>(sizes.data());
+    for (std::size_t i = 0; i < sizes.shape(0); ++i) {
+        if (asked[i].height < 1 || asked[i].height > height || asked[i].width < 1 || asked[i].width > width) {
+            throw std::invalid_argument("sizes must be (height, width), no larger than size");
+        }
+    }
+    const catalogd::Search search{height, width, reach, flat_share, least_spread};
     nb::gil_scoped_release release;
-    return catalogd::best_correlation(outer, inner, least_spread);
+    catalogd::best_correlations(outer, inner, search, asked, sizes.shape(0), out.data());
 }
 
 }  // namespace
@@ -247,6 +264,6 @@ NB_MODULE(_native, module) {
     module.def("alike_in_runs", &alike_in_runs, "held"_a.noconvert(), "asking"_a.noconvert(),
                "runs"_a.noconvert(), "most_bits"_a, "out"_a.noconvert());
     module.def("subtract_mean", &subtract_mean, "luma"_a.noconvert(), "reach"_a, "out"_a.noconvert());
-    module.def("best_correlation", &best_correlation, "whole"_a.noconvert(), "part"_a.noconvert(),
-               "least_spread"_a);
+    module.def("best_correlations", &best_correlations, "whole"_a.noconvert(), "part"_a.noconvert(), "size"_a,
+               "reach"_a, "flat_share"_a, "least_spread"_a, "sizes"_a.noconvert(), "out"_a.noconvert());
 }

@@ -36,6 +36,13 @@ def test_a_copy_that_was_encoded_again_and_halved_is_the_same_in_every_part() ->
         assert difference.colour < 0.03
 
 
+def test_of_two_pictures_that_are_not_alike_enough_no_more_is_found_out() -> None:
+    one, other = look(scene(seed=1)), look(scene(seed=11))
+    score = pixels.same_shape(one, other).score
+    assert pixels.same_shape(one, other, score + 0.01) is None
+    assert pixels.same_shape(one, other, score - 0.01) == pixels.same_shape(one, other)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_other_pictures_have_no_edges_in_common(seed: int) -> None:
     assert pixels.same_shape(look(scene(seed=seed)), look(scene(seed=seed + 10))).score < 0.6
