@@ -249,6 +249,11 @@ def cut_out(thumbnail: bytes, box: Box, margin: float = 0.4) -> bytes | None:
     return _jpeg(np.ascontiguousarray(part), _CUT_OUT_QUALITY) if part.size else None
 
 
+def encode_jpeg(frame: Pixels) -> bytes:
+    """`frame: uint8[H, W, 3]`, sRGB, as a JPEG file of its own size."""
+    return _jpeg(frame, _CUT_OUT_QUALITY)
+
+
 def _jpeg(pixels: Pixels, quality: int) -> bytes:
     encoded: bytes = simplejpeg.encode_jpeg(pixels, quality=quality, colorsubsampling="420")
     return encoded

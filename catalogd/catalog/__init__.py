@@ -13,6 +13,7 @@ the time line can be deleted and are built again from the store.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import shutil
@@ -32,6 +33,8 @@ from catalogd.catalog.environment import Ids
 from catalogd.catalog.face_following import FaceFollower
 from catalogd.catalog.face_following import check as check_faces
 from catalogd.catalog.faces import FaceIndex
+from catalogd.catalog.given_following import GivenFollower, differing_users
+from catalogd.catalog.path_lookup import Found, PathLookup
 from catalogd.catalog.people import FaceTables, People
 from catalogd.catalog.sealing import Sealing
 from catalogd.catalog.seeds import SeedFollower, differing_seeds
@@ -43,12 +46,14 @@ from catalogd.catalog.store import (
     ChangesTrimmedError,
     Counts,
     FileEntry,
+    Reading,
     Store,
 )
 from catalogd.catalog.text_index import MARK, Expand, TextFollower, TextHit, TextIndex, TextRanking
 from catalogd.catalog.timeline import ARRANGED, Timeline, TimelineFollower
+from catalogd.catalog.user_data import UserData
 from catalogd.catalog.vectors import Allowed
-from catalogd.errors import CatalogDamagedError, CatalogError
+from catalogd.errors import CatalogDamagedError, CatalogError, CatalogMissingError
 from catalogd.records import Change, Clause, Failure, Record, Stat
 from catalogd.settings import Settings
 
@@ -94,6 +99,7 @@ class Catalog:
         self._columns = ColumnsReader(store)
         self._selector = Selector()
         self._seed_follower: SeedFollower | None = None
+        self._given_follower: GivenFollower | None = None
         self._faces = FaceIndex(store, lambda: self._people.constraints())
         self._people = People(store, folder, FaceTables(self._faces))
         self._face_follower: FaceFollower | None = None
@@ -102,6 +108,7 @@ class Catalog:
             self._follower = TextFollower(store, self._text_folder, settings)
             self._timeline_follower = TimelineFollower(store, settings)
             self._seed_follower = SeedFollower(store)
+            self._given_follower = GivenFollower(store, folder)
 
     @classmethod
     def open(cls, folder: Path, settings: Settings, write: bool = False) -> Catalog:
@@ -129,6 +136,8 @@ class Catalog:
             self._finish_sealing(self._sealing)
         if self._follower is not None:
             self._follower.close()
+        if self._given_follower is not None:
+            self._given_follower.close()
         with self._searching:
             self._close_embedding_indexes()
         self._people.close()
@@ -155,6 +164,7 @@ class Catalog:
         if time.monotonic() - self._maintained_s >= MAINTAIN_EVERY_S:
             self.maintain()
             self._maintained_s = time.monotonic()
+        self.follow_given()
         self.follow_columns(idle, force)
         self.follow_text(force)
         self.follow_names()
@@ -163,6 +173,10 @@ class Catalog:
         if force or time.monotonic() - self._looked_s >= SEAL_EVERY_S:
             self._follow_embeddings(idle or force)
             self._looked_s = time.monotonic()
+
+    def follow_given(self) -> None:
+        """Let the records follow what a person set in other programs; see docs/facts.md."""
+        self._given_writer().follow()
 
     def follow_columns(self, idle: bool = False, force: bool = False) -> None:
         """Make the rows of a page of photos that have none yet: an older catalogd made none.
@@ -217,6 +231,11 @@ class Catalog:
         if self._follower is None:
             raise CatalogError(f"{self.folder}: opened for reading")
         return self._follower
+
+    def _given_writer(self) -> GivenFollower:
+        self._writer()
+        assert self._given_follower is not None
+        return self._given_follower
 
     def _timeline_writer(self) -> TimelineFollower:
         self._writer()
@@ -315,6 +334,12 @@ class Catalog:
     def photo_id_of(self, path: bytes) -> int | None:
         """The photo at this path."""
         return self._store.photo_id_of(path)
+
+    def find_paths(self, paths: Iterable[bytes]) -> list[Found | None]:
+        """The photo at each of these paths, which another program may spell in its own way."""
+        with self._store.snapshot() as reading:
+            lookup = PathLookup(reading)
+            return [lookup.find(path) for path in paths]
 
     def failures(self) -> list[Failure]:
         """All failures, by folder and name."""
@@ -568,7 +593,16 @@ class Catalog:
             differences += [Difference("faces", *found) for found in check_faces(reading, deep)]
             wrong = differing_seeds(reading) if deep else []
             differences += [Difference("names", photo_id, "not what its file says") for photo_id in wrong]
+            wrong = self._differing_users(reading) if deep else []
+            differences += [Difference("given", photo_id, "not what the user data say") for photo_id in wrong]
         return differences + self._check_embeddings()
+
+    def _differing_users(self, reading: Reading) -> list[int]:
+        try:
+            with UserData(self.folder, write=False) as user:
+                return user.read_given(functools.partial(differing_users, reading))
+        except CatalogMissingError:  # nobody set anything
+            return []
 
     def _check_embeddings(self) -> list[Difference]:
         differences = []
@@ -589,11 +623,13 @@ class Catalog:
         """
         self._writer()
         stores = {difference.store.split()[0] for difference in self.check(deep=True)}
-        derived = {"text", "timeline", "columns", "terms", "faces"}
+        derived = {"text", "timeline", "columns", "terms", "faces", "given"}
         if stores - derived:
             self._store.repair()
         elif stores & {"columns", "terms"}:
             self.rebuild_columns()
+        if "given" in stores or stores - derived:
+            self._given_writer().rebuild()
         if stores - (derived - {"text"}):
             self.rebuild_text()
         if stores - derived:

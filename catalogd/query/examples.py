@@ -8,7 +8,7 @@ feedback for). In the joint space the words of the query are added with the weig
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,9 +37,19 @@ class Look(NamedTuple):
     note: str = ""  # what was chosen for the person
 
 
-def looks_of(catalog: Catalog, examples: Sequence[Example], embed: Embed | None) -> list[Look]:
-    """The examples as they look. Raises QueryError for what is no photo, or has no embedding."""
-    looks = [_look(catalog, example, embed) for example in examples]
+def looks_of(
+    catalog: Catalog, examples: Sequence[Example], embed: Embed | None, given: Mapping[str, Output]
+) -> list[Look]:
+    """The examples as they look. Raises QueryError for what is no photo, or has no embedding.
+
+    Without `embed` no file is read. `given`: how examples look that are no photos and no files, by name.
+    """
+    looks = [
+        Look("the picture", 0, given[example.photo], example.negated)
+        if example.photo in given
+        else _look(catalog, example, embed)
+        for example in examples
+    ]
     if looks and all(look.negated for look in looks):
         raise QueryError("similar: takes a photo to be like, not only photos to be unlike", _at(examples))
     return looks

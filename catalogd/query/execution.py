@@ -294,7 +294,7 @@ class _Run:
 
     def _looks(self, branch: Branch) -> list[examples.Look]:
         started = time.perf_counter()
-        looks = examples.looks_of(self._catalog, branch.examples, self._tools.embed)
+        looks = examples.looks_of(self._catalog, branch.examples, self._tools.embed, self._tools.given)
         if looks:
             self._note("examples", len(looks), started, "read, or seen by the model")
         self.notes += [f"{look.name}: {look.note}" for look in looks if look.note]

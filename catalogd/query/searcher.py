@@ -22,7 +22,7 @@ from catalogd.query.names import known_names, understand
 from catalogd.query.pictures import PictureEncoder
 from catalogd.query.searches import Tools, album_of, no_faces
 from catalogd.query.writing import render
-from catalogd.records import Branch, Example, Facets, Plan, Results
+from catalogd.records import Branch, Example, Facets, Output, Plan, Results
 from catalogd.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,16 +79,19 @@ class Searcher:
         explain: bool = False,
         *,
         without_stacks: bool = False,
+        with_files: bool = True,
+        given: Mapping[str, Output] | None = None,
     ) -> Results:
         """The best photos of a query text, or of a plan that was read already. Raises QueryError.
 
         `limit` and `min_score` count, whatever a plan says of them. `without_stacks` leaves out the other
-        files of the photos that `similar:` names.
+        files of the photos that `similar:` names; without `with_files` it takes photos of the catalog
+        alone, and no file is read. `given`: pictures that examples of the plan stand for, by name.
         """
         plan = parse(query) if isinstance(query, str) else query
         plan = msgspec.structs.replace(plan, limit=limit, min_score=min_score)
         understood, first, lines = self._understood(plan)
-        tools = self._tools(understood)
+        tools = self._tools(understood, with_files, given)
         results = execute(
             tools,
             understood,
@@ -123,19 +126,28 @@ class Searcher:
         whole = msgspec.structs.replace(plan, branches=branches)
         return self.search(whole, limit, min_score, explain, without_stacks=without_stacks)
 
+    def look_at(self, path: bytes) -> Output:
+        """How the picture in a file looks, for `given`. Raises UsageError that says why it can't be seen."""
+        return self._pictures(path)
+
     def count(self, query: str | Plan) -> int:
         """How many photos a query finds; with free words at most `execution.MOST_CANDIDATES` a branch."""
+        return len(self.found(query)[0])
+
+    def found(self, query: str | Plan, with_files: bool = True) -> tuple[Ids, bool]:
+        """All photos that a query finds, ascending, and whether they are all (see `count`): int64[n]."""
         plan, first, _ = self._understood(parse(query) if isinstance(query, str) else query)
-        return len(selected(self._tools(plan), plan, first)[0])
+        selection, is_whole = selected(self._tools(plan, with_files), plan, first)
+        return selection.ids, is_whole
 
     def facets(self, query: str | Plan, names: Iterable[str]) -> dict[str, Counts]:
         """How the photos that a query finds divide by `facets.NAMES`: value and photos, most first."""
         return self.divided(query, names).counts
 
-    def divided(self, query: str | Plan, names: Iterable[str]) -> Facets:
+    def divided(self, query: str | Plan, names: Iterable[str], with_files: bool = True) -> Facets:
         """The same, with how many photos there are and what was counted on some of them only."""
         plan, first, _ = self._understood(parse(query) if isinstance(query, str) else query)
-        selection, is_whole = selected(self._tools(plan), plan, first)
+        selection, is_whole = selected(self._tools(plan, with_files), plan, first)
         found = divide(self._catalog, selection, names, self._photos_by_person)
         if is_whole:
             return found
@@ -160,7 +172,7 @@ class Searcher:
         understood, lines = understand(plan, self._names())
         return understood, frozenset(understood.branches) - frozenset(plan.branches), lines
 
-    def _tools(self, plan: Plan) -> Tools:
+    def _tools(self, plan: Plan, with_files: bool = True, given: Mapping[str, Output] | None = None) -> Tools:
         encoder = self._text_encoder() if plan.wants_meaning else None
         people = self._catalog.people
         return Tools(
@@ -169,7 +181,8 @@ class Searcher:
             weights={"meaning": self._settings.weight_meaning, "words": self._settings.weight_words},
             space=encoder.space if encoder is not None else "",
             encode=self._vector if encoder is not None else None,
-            embed=self._pictures,
+            embed=self._pictures if with_files else None,
+            given=given or {},
             album=functools.partial(album_of, self._settings.catalog),
             faces_of=people.faces_of if len(people.identities().faces.photo_ids) else no_faces,
         )

@@ -27,7 +27,7 @@ from catalogd.query import WEIGHTS, calibration
 from catalogd.query.background import Backgrounds
 from catalogd.query.examples import Embed, Look, joint_direction, picture_direction
 from catalogd.query.ranking import Floats, Ids, Ranking
-from catalogd.records import Album, Box, Branch
+from catalogd.records import Album, Box, Branch, Output
 
 if TYPE_CHECKING:
     from catalogd.catalog import Catalog
@@ -67,7 +67,8 @@ class Tools:
     weights: Mapping[str, float]  # of each ranking in the fusion
     space: str = ""  # of the vectors that `encode` makes
     encode: Encode | None = None  # words → unit vector; None: words alone count
-    embed: Embed | None = None  # a file → its embeddings
+    embed: Embed | None = None  # a file → its embeddings; None: no file is read
+    given: Mapping[str, Output] = dataclasses.field(default_factory=dict)  # examples that are no files
     album: Callable[[str], Album | None] = _no_album
     expand: Expand | None = None  # a word → what else may stand for it
     faces_of: Named = no_faces  # photo_id → its faces: index, box, name

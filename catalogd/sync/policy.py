@@ -17,7 +17,7 @@ import itertools
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from catalogd.errors import SettingsError
 from catalogd.metadata.values import clean_word
@@ -73,6 +73,14 @@ def load_policy(settings: Settings) -> Policy:
     )
 
 
+class Keyword(NamedTuple):
+    """A keyword that catalogd gives a photo, and why."""
+
+    path: KeywordPath
+    kind: str  # "tag", "object", "person", "place"
+    score: float | None = None  # of a tag or an object: a probability in 0…1
+
+
 def keywords_of(
     record: Record, policy: Policy, people: Sequence[str] | None = None
 ) -> tuple[KeywordPath, ...]:
@@ -80,14 +88,22 @@ def keywords_of(
 
     `people`: who is shown, as the owner says; None: as the file says.
     """
-    named = (list(_paths_of(name, policy)) for name in _sure_tags(record, policy))
-    chosen = itertools.islice(filter(None, named), policy.most)
-    tags = (_below(policy.parent, path) for paths in chosen for path in paths)
+    return tuple(keyword.path for keyword in explained_keywords(record, policy, people))
+
+
+def explained_keywords(
+    record: Record, policy: Policy, people: Sequence[str] | None = None
+) -> tuple[Keyword, ...]:
+    """The same, each with its reason."""
+    named = ((tag, list(_paths_of(tag.path[-1], policy))) for tag in _sure_tags(record, policy))
+    chosen = itertools.islice(((tag, paths) for tag, paths in named if paths), policy.most)
+    tags = (tag._replace(path=_below(policy.parent, path)) for tag, paths in chosen for path in paths)
+    names = record.facts.people if people is None else people
     return _each_once(
         [
             *tags,
-            *_people(record.facts.people if people is None else people, policy),
-            *_places(record.facts.place, policy),
+            *(Keyword(path, "person") for path in _people(names, policy)),
+            *(Keyword(path, "place") for path in _places(record.facts.place, policy)),
         ]
     )
 
@@ -95,20 +111,22 @@ def keywords_of(
 # ── of a photo ────────────────────────────────────────────────────────────────────────────────
 
 
-def _sure_tags(record: Record, policy: Policy) -> list[str]:
+def _sure_tags(record: Record, policy: Policy) -> list[Keyword]:
     """What the models are sure of, by score; a word that two of them say counts with its better one."""
-    scores: dict[str, float] = {}
-    for model, name, score in _tags(record):
-        if score >= policy.min_scores.get(model, policy.min_score):
-            scores[name] = max(score, scores.get(name, 0.0))
-    return sorted(scores, key=lambda name: (-scores[name], name))
+    surest: dict[str, Keyword] = {}
+    for model, kind, name, score in _tags(record):
+        known = surest.get(name)
+        is_surer = known is None or score > (known.score or 0.0)
+        if is_surer and score >= policy.min_scores.get(model, policy.min_score):
+            surest[name] = Keyword((name,), kind, score)
+    return sorted(surest.values(), key=lambda tag: (-(tag.score or 0.0), tag.path))
 
 
-def _tags(record: Record) -> Iterator[tuple[str, str, float]]:
-    """Model, word and score of all that the models named."""
+def _tags(record: Record) -> Iterator[tuple[str, str, str, float]]:
+    """Model, kind, word and score of all that the models named."""
     for model, output in record.outputs.items():
-        yield from ((model, tag.name, tag.score) for tag in output.tags or ())
-        yield from ((model, found.name, found.score) for found in output.objects or ())
+        yield from ((model, "tag", tag.name, tag.score) for tag in output.tags or ())
+        yield from ((model, "object", found.name, found.score) for found in output.objects or ())
 
 
 def _paths_of(tag: str, policy: Policy) -> Iterator[KeywordPath]:
@@ -149,11 +167,11 @@ def _below(above: KeywordPath, path: KeywordPath) -> KeywordPath:
     return path if path[: len(above)] == above else above + path
 
 
-def _each_once(paths: Iterable[KeywordPath]) -> tuple[KeywordPath, ...]:
-    """The paths without those that differ from an earlier one in case alone."""
-    known: dict[str, KeywordPath] = {}
-    for path in paths:
-        known.setdefault(SEPARATOR.join(path).casefold(), path)
+def _each_once(keywords: Iterable[Keyword]) -> tuple[Keyword, ...]:
+    """The keywords without those that differ from an earlier one in case alone."""
+    known: dict[str, Keyword] = {}
+    for keyword in keywords:
+        known.setdefault(SEPARATOR.join(keyword.path).casefold(), keyword)
     return tuple(known.values())
 
 
