@@ -27,6 +27,7 @@
     │   └── CatalogDamagedError   a store does not hold what it should
     ├── SidecarRefusedError       a sidecar that can't be written without loss; it stays as it is
     ├── ExiftoolError             exiftool is not there, too old, died or is late
+    ├── LightroomError            a Lightroom catalog that can't be read; it stays as it is
     └── ResourceError             memory, shared memory, file handles
 """
 
@@ -186,6 +187,12 @@ class ExiftoolError(CatalogdError):
 
     http_status = 503
     kind = "exiftool"
+
+
+class LightroomError(CatalogdError):
+    """A Lightroom catalog can't be read now, or not at all; the message says which, and what to do."""
+
+    exit_code = 5
 
 
 class ResourceError(CatalogdError):

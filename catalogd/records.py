@@ -207,6 +207,7 @@ class UserFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     collections: tuple[str, ...] = ()  # "Set/Collection"
     stack: tuple[str, int] | None = None  # stacked by hand: the stack, and the place in it from 1
     develop: tuple[str, ...] = ()  # what was done there: "adjusted", "cropped", "black_and_white", …
+    regions: tuple[Region, ...] = ()  # faces, and whose they are, that a person confirmed there
     copies: tuple[UserFacts, ...] = ()  # of its virtual copies, which are the same file
     copy_name: str | None = None  # of a virtual copy
     changed_at: float | None = None  # seconds since the epoch
