@@ -1,0 +1,86 @@
+--[[ What the plug-in remembers: Lightroom's preferences, the token, and what `catalogd lightroom install` left.
+
+    Preferences.get(name) / Preferences.set(name, value)    one of DEFAULTS; tables are copied
+    Preferences.address()       "http://127.0.0.1:8766": typed in the settings, else Local.lua's, else the default
+    Preferences.token()         from the password store, else from the token file on this machine, else nil
+    Preferences.set_token(text) an empty text forgets it
+    Preferences.path_map()      pairs of {lightroom =, daemon =}, for Paths
+]]
+
+local LrFileUtils = import "LrFileUtils"
+local LrPasswords = import "LrPasswords"
+local LrPathUtils = import "LrPathUtils"
+local LrPrefs = import "LrPrefs"
+
+local Paths = require "Paths"
+
+local Preferences = {}
+
+local DEFAULT_ADDRESS = "http://127.0.0.1:8766"
+local TOKEN_KEY = "catalogd api token"
+local LOCAL_FILE = "Local.lua"
+
+Preferences.DEFAULTS = {
+    address = "", -- of the API; empty: as installed
+    path_map = "", -- lines of "Lightroom's folder = catalogd's folder"
+    keyword_parent = "catalogd", -- everything that is written as a keyword stands below it
+    people_parent = "People", -- below keyword_parent
+    include_copies = false, -- virtual copies get results too
+    search_limit = 200, -- photos in the collection of a search
+    select_in_grid = true,
+    recent_queries = {}, -- newest first
+}
+
+function Preferences.get(name)
+    local default = Preferences.DEFAULTS[name]
+    assert(default ~= nil, "no preference " .. tostring(name))
+    local value = LrPrefs.prefsForPlugin()[name]
+    if type(value) ~= type(default) then return default end
+    return value
+end
+
+function Preferences.set(name, value)
+    assert(type(value) == type(Preferences.DEFAULTS[name]), "a wrong value of " .. tostring(name))
+    LrPrefs.prefsForPlugin()[name] = value
+end
+
+-- {address =, token_file =} when the daemon is on this machine and installed the plug-in; else empty.
+local function installed()
+    if not LrFileUtils.exists(LrPathUtils.child(_PLUGIN.path, LOCAL_FILE)) then return {} end
+    return require "Local"
+end
+
+-- As typed, made an address: `localhost` may mean ::1, where the daemon doesn't listen.
+local function cleaned(address)
+    address = address:gsub("%s+", ""):gsub("/+$", ""):gsub("/api/v1$", ""):gsub("/+$", "")
+    if not address:find("^%a+://") then address = "http://" .. address end
+    return (address:gsub("^(%a+://)[Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]%f[:/%z]", "%1127.0.0.1"))
+end
+
+function Preferences.address()
+    local typed = Preferences.get("address"):gsub("%s+", "")
+    if typed ~= "" then return cleaned(typed) end
+    return cleaned(installed().address or DEFAULT_ADDRESS)
+end
+
+function Preferences.token()
+    local stored = LrPasswords.retrieve(TOKEN_KEY)
+    if stored and stored ~= "" then return stored end
+    local file = installed().token_file
+    if not file or not LrFileUtils.exists(file) then return nil end
+    return LrFileUtils.readFile(file):match("%S+")
+end
+
+function Preferences.set_token(token)
+    LrPasswords.store(TOKEN_KEY, (token:gsub("%s+", "")))
+end
+
+function Preferences.has_stored_token()
+    return (LrPasswords.retrieve(TOKEN_KEY) or "") ~= ""
+end
+
+function Preferences.path_map()
+    return (Paths.parse(Preferences.get("path_map")))
+end
+
+return Preferences
