@@ -32,7 +32,7 @@ import itertools
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +72,7 @@ from catalogd.records import (
     Retry,
     SidecarsKnown,
     Stat,
+    UserFacts,
     decode_failure,
     decode_record,
     display_path,
@@ -146,6 +147,15 @@ class _Path(msgspec.Struct, gc=False):
 
 
 _decode_path = msgspec.msgpack.Decoder(_Path).decode
+
+
+class _User(msgspec.Struct, gc=False):
+    """Of a Record, what a person set in another program."""
+
+    user: UserFacts | None = None
+
+
+_decode_user = msgspec.msgpack.Decoder(_User).decode
 
 
 class ChangesTrimmedError(LookupError):
@@ -291,6 +301,23 @@ class Store:
     def clear_columns(self) -> None:
         """Let `make_columns` make all rows again."""
         self.write(_clear_columns)
+
+    def set_user_facts(self, facts: Mapping[int, UserFacts | None], mark: str, reached: int | None) -> int:
+        """Copy what a person set into the records that say something else; returns how many did.
+
+        `reached`: the commit that the mark has come to; to this one where that was the last.
+        """
+
+        def work(reading: Reading) -> int:
+            last = reading.number("commit")
+            commit = _Commit(reading, STALE_PROFILE, time.time())
+            changed = sum([commit.set_user(photo_id, user) for photo_id, user in facts.items()])
+            now = commit.finish() if changed else last
+            if reached is not None:
+                reading.set_mark(mark, now if reached == last else reached)
+            return changed
+
+        return self.write(work)
 
     def purge_missing(self, before: float, most: int = 1000) -> int:
         """Forget up to `most` photos that have been missing since before `before`; returns how many."""
@@ -662,6 +689,7 @@ class _Commit:
             photo_id=old.photo_id if old is not None else self._new_id(new),
             added_at=(old.added_at if old is not None else new.added_at) or self._now,
             missing_since=None,
+            user=old.user if old is not None else None,
         )
         if old is not None and not same:
             self._tables.delete("contents", content_key(old))
@@ -757,6 +785,14 @@ class _Commit:
         self._tables.delete("missing", id_bytes(photo_id))
         self._tables.delete("columns", id_bytes(photo_id))
         self._touched.add(photo_id)
+
+    def set_user(self, photo_id: int, user: UserFacts | None) -> bool:
+        """Let a record say this of what a person set; False where it does, or there is none."""
+        value = self._tables.get("photos", id_bytes(photo_id))
+        if value is None or _decode_user(value).user == user:
+            return False
+        self.put_photo(msgspec.structs.replace(_record(value), user=user))
+        return True
 
     def touch(self, photo_id: int) -> None:
         """Put a photo into the change log of this commit."""

@@ -435,6 +435,20 @@ class UserData:
             lambda tables: given_rows.put_collections(tables, source, collections, complete, origin)
         )
 
+    def has_given_news(self) -> bool:
+        """Whether anything was given that the records do not follow yet."""
+        with self._read() as tables:
+            return tables.has("given_news") and tables.last("given_news") is not None
+
+    def read_given(self, work: Callable[[Tables], Result]) -> Result:
+        """Run `work` on the tables of given.py, as of now."""
+        with self._read() as tables:
+            return work(tables)
+
+    def write_given(self, work: Callable[[Tables], Result]) -> Result:
+        """Run `work` on the tables of given.py and commit it durably; for who keeps records up with them."""
+        return self._write(work)
+
     @contextlib.contextmanager
     def _finding(self) -> Iterator[given_rows.Find]:
         """How photos are found by path; nothing is found where there is no catalog yet."""

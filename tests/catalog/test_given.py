@@ -1,0 +1,460 @@
+"""What a person set in another program is found by path, follows its photo and outranks the file."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from catalogd.catalog import Catalog, given_following
+from catalogd.catalog.environment import id_bytes
+from catalogd.catalog.given import LONGEST_UUID, Collection, Given, GivenCounts, given_digest
+from catalogd.catalog.store import Store
+from catalogd.catalog.user_data import UserData
+from catalogd.errors import UsageError
+from catalogd.records import Album, Facts, Missing, Moved, Record, Stat, UserFacts
+from catalogd.settings import Settings
+from tests.catalog.photos import PROFILE, photo
+
+SETTINGS = Settings(text_heap_bytes=15 << 20)
+LIGHTROOM = "lightroom"
+
+
+class Library(NamedTuple):
+    """A catalog, and what was set in Lightroom on its photos."""
+
+    catalog: Catalog
+    user: UserData
+
+    def commit(self, *changes: Any) -> None:
+        self.catalog.commit(list(changes), PROFILE)
+        self.catalog.follow_given()
+
+    def give(self, *photos: Given) -> Any:
+        taken = self.user.give(LIGHTROOM, photos)
+        self.catalog.follow_given()
+        return taken
+
+    def take_away(self, *uuids: str) -> int:
+        count = self.user.take_away(LIGHTROOM, uuids or None)
+        self.catalog.follow_given()
+        return count
+
+    def at(self, path: str) -> Record:
+        record = self.catalog.record(self.catalog.photo_id_of(path.encode()) or 0)
+        assert record is not None, path
+        return record
+
+    def rating(self, path: str) -> int | None:
+        return self.at(path).said.rating
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    folder = tmp_path / "catalog"
+    with Catalog.open(folder, SETTINGS, write=True) as catalog, UserData(folder) as user:
+        yield Library(catalog, user)
+
+
+def given(uuid: str, path: str | bytes, *, master: str | None = None, **facts: Any) -> Given:
+    return Given(uuid, path if isinstance(path, bytes) else path.encode(), UserFacts(**facts), master)
+
+
+# -- giving ----------------------------------------------------------------------------------------
+
+
+def test_what_is_given_outranks_the_file(library: Library) -> None:
+    library.commit(photo("/a/1.jpg", facts=Facts("jpeg", 40, 30, rating=2, title="IMG", keywords=("x",))))
+    library.give(given("u1", "/a/1.jpg", rating=4, title="Harvest", keywords=("y",), people=("Anna",)))
+    said = library.at("/a/1.jpg").said
+    assert (said.rating, said.title, said.keywords, said.people) == (4, "Harvest", ("x", "y"), ("Anna",))
+    assert library.at("/a/1.jpg").facts.rating == 2, "the file's word is kept beside it"
+
+
+def test_what_was_not_set_leaves_the_file_s_word(library: Library) -> None:
+    library.commit(photo("/a/1.jpg", facts=Facts("jpeg", 40, 30, rating=2, label="Red", caption="c")))
+    library.give(given("u1", "/a/1.jpg", pick=0))
+    said = library.at("/a/1.jpg").said
+    assert (said.rating, said.label, said.caption) == (2, "Red", "c")
+
+
+def test_the_same_given_again_is_unchanged(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    photos = given("u1", "/a/1.jpg", rating=4)
+    assert library.give(photos)[:3] == (1, 0, 0)
+    commit = library.catalog.counts().commit
+    assert library.give(photos)[:3] == (0, 1, 0)
+    assert library.catalog.counts().commit == commit
+    assert library.user.given_digests(LIGHTROOM) == {"u1": given_digest(photos)}
+    assert library.user.given_digests(LIGHTROOM, ["u1", "u2"]) == {"u1": given_digest(photos)}
+
+
+def test_an_edit_replaces_what_was_given(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4, label="Red"))
+    assert library.give(given("u1", "/a/1.jpg", rating=1)).taken == 1
+    said = library.at("/a/1.jpg").said
+    assert (said.rating, said.label) == (1, None)
+
+
+def test_a_giver_leaves_what_it_cannot_know(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(msgspec.structs.replace(given("u1", "/a/1.jpg", stack=("s", 1), rating=3), origin="cat"))
+    plugin = msgspec.structs.replace(given("u1", "/a/1.jpg", rating=4), unsaid=("stack",))
+    library.give(plugin)
+    user = library.at("/a/1.jpg").user
+    assert user is not None and (user.rating, user.stack) == (4, ("s", 1))
+    assert library.user.take_away(LIGHTROOM, origin="other") == 0
+    assert library.user.take_away(LIGHTROOM, origin="cat") == 1, "the origin stays known"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (given("", "/a/1.jpg"), "uuid"),
+        (given("u" * (LONGEST_UUID + 1), "/a/1.jpg"), "uuid"),
+        (given("u", "a/1.jpg"), "path"),
+        (given("u", "C:\\Photos\\1.jpg"), "path"),
+        (given("u", b"/a/\0.jpg"), "path"),
+        (given("u", "/a/1.jpg", rating=6), "rating"),
+        (given("u", "/a/1.jpg", pick=2), "flag"),
+        (given("u", "/a/1.jpg", latitude=91.0, longitude=0.0), "position"),
+        (given("u", "/a/1.jpg", latitude=float("nan"), longitude=0.0), "position"),
+        (given("u", "/a/1.jpg", keywords=("k",) * 2001), "keywords"),
+        (given("u", "/a/1.jpg", caption="c" * 100_001), "text"),
+        (msgspec.structs.replace(given("u", "/a/1.jpg"), unsaid=("nonsense",)), "fields"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_and_the_rest_is_taken(
+    library: Library, wrong: Given, reason: str
+) -> None:
+    taken = library.give(wrong, given("ok", "/a/1.jpg"))
+    assert taken.taken == 1
+    assert [refused.uuid for refused in taken.refused] == [wrong.uuid]
+    assert reason in taken.refused[0].reason
+
+
+def test_a_source_is_a_short_name(library: Library) -> None:
+    for source in ("", "a\0b", "s" * 41):
+        with pytest.raises(UsageError, match="source"):
+            library.user.give(source, [])
+
+
+# -- which photo is meant --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("other", ["NFC", "NFD"])
+def test_accents_may_be_spelled_in_either_way(library: Library, form: Any, other: Any) -> None:
+    library.commit(photo(unicodedata.normalize(form, "/Åre/Núñez.jpg")))
+    library.give(given("u1", unicodedata.normalize(other, "/Åre/Núñez.jpg"), rating=4))
+    assert library.rating(unicodedata.normalize(form, "/Åre/Núñez.jpg")) == 4
+
+
+def test_the_case_of_a_name_does_not_count_but_that_of_its_folder(library: Library) -> None:
+    library.commit(photo("/a/IMG_1.JPG"))
+    assert library.give(given("u1", "/a/img_1.jpg", rating=4)).waiting == 0
+    assert library.rating("/a/IMG_1.JPG") == 4
+    assert library.give(given("u2", "/A/IMG_1.JPG", rating=5)).waiting == 1
+    assert library.rating("/a/IMG_1.JPG") == 4
+
+
+def test_the_very_name_goes_before_one_of_another_case(library: Library) -> None:
+    library.commit(photo("/a/img_1.jpg"))
+    library.give(given("u1", "/a/IMG_1.jpg", rating=4))
+    library.commit(photo("/a/IMG_1.jpg"))
+    assert library.rating("/a/IMG_1.jpg") == 4
+    assert library.rating("/a/img_1.jpg") is None
+
+
+@pytest.mark.parametrize("at", ["/a/1.jpg", "/a/1.JPG", b"/a/\xff.jpg"])
+def test_what_waits_is_copied_when_its_photo_comes(library: Library, at: str | bytes) -> None:
+    path = at if isinstance(at, bytes) else b"/a/1.jpg"
+    assert library.give(given("u1", at, rating=4)).waiting == 1
+    library.commit(photo(path))
+    record = library.catalog.record(library.catalog.photo_id_of(path) or 0)
+    assert record is not None and record.said.rating == 4
+    assert library.user.given_counts(LIGHTROOM).waiting == 0
+
+
+def test_a_photo_that_is_read_again_keeps_it(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    library.commit(photo("/a/1.jpg", of="edited", stat=Stat(2000, 2)))
+    assert library.rating("/a/1.jpg") == 4
+
+
+def test_a_photo_that_moves_keeps_it_and_who_comes_to_its_place_has_none(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    moved = library.at("/a/1.jpg").photo_id
+    library.commit(Moved(moved, b"/b/1.jpg", Stat(1000, 1)))
+    library.commit(photo("/a/1.jpg", of="another"))
+    assert library.rating("/b/1.jpg") == 4
+    assert library.rating("/a/1.jpg") is None
+
+
+def test_a_photo_that_was_moved_in_lightroom_is_followed(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    library.give(given("u1", "/b/1.jpg", rating=5))
+    assert library.rating("/a/1.jpg") == 5, "until the next scan it is known where it was"
+    library.commit(Moved(library.at("/a/1.jpg").photo_id, b"/b/1.jpg", Stat(1000, 1)))
+    assert library.rating("/b/1.jpg") == 5
+    library.commit(photo("/a/1.jpg", of="another"))
+    assert library.rating("/a/1.jpg") is None
+
+
+def test_another_photo_at_the_new_path_takes_it_over(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"), photo("/b/1.jpg", of="other"))
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    library.give(given("u1", "/b/1.jpg", rating=4))
+    assert (library.rating("/a/1.jpg"), library.rating("/b/1.jpg")) == (None, 4)
+
+
+def test_a_photo_that_is_gone_has_it_again_when_it_returns(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    library.commit(Missing(b"/a/1.jpg", 100.0))
+    library.commit(photo("/a/1.jpg"))
+    assert library.rating("/a/1.jpg") == 4
+
+
+@pytest.mark.parametrize("back_at", ["/a/1.jpg", "/b/1.jpg"])
+def test_also_when_it_was_forgotten_meanwhile(
+    library: Library, back_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    library.commit(Moved(library.at("/a/1.jpg").photo_id, back_at.encode(), Stat(1000, 1)))
+    library.commit(Missing(back_at.encode(), 100.0))
+    library.catalog.maintain()
+    library.catalog.follow_given()
+    assert library.catalog.counts().missing == 0
+    assert library.user.given_counts(LIGHTROOM).waiting == 1
+    library.commit(photo(back_at, of="new content"))
+    assert library.rating(back_at) == 4
+
+
+# -- virtual copies, several givers ----------------------------------------------------------------
+
+
+def test_the_master_counts_and_its_copies_are_kept(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(
+        given("c2", "/a/1.jpg", master="u1", rating=5, copy_name="Print"),
+        given("c1", "/a/1.jpg", master="u1", rating=1, copy_name="BW", keywords=("mono",)),
+        given("u1", "/a/1.jpg", rating=3),
+    )
+    record = library.at("/a/1.jpg")
+    assert record.said.rating == 3
+    assert record.user is not None
+    assert [(copy.copy_name, copy.rating) for copy in record.user.copies] == [("BW", 1), ("Print", 5)]
+    library.take_away("c1", "u1")
+    record = library.at("/a/1.jpg")
+    assert record.said.rating is None
+    assert record.user is not None and len(record.user.copies) == 1
+
+
+def test_of_two_masters_the_newer_word_counts(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    old = given("old", "/a/1.jpg", rating=2, label="Red", keywords=("a",), changed_at=1.0)
+    library.give(old, given("new", "/a/1.jpg", rating=4, keywords=("b",), changed_at=2.0))
+    said = library.at("/a/1.jpg").said
+    assert (said.rating, said.label, said.keywords) == (4, "Red", ("b", "a"))
+
+
+def test_two_sources_do_not_know_of_each_other(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    library.user.give("other", [given("u1", "/a/1.jpg", caption="words")])
+    library.catalog.follow_given()
+    assert library.at("/a/1.jpg").said.caption == "words"
+    library.take_away()
+    said = library.at("/a/1.jpg").said
+    assert (said.rating, said.caption) == (None, "words")
+
+
+# -- taking away -----------------------------------------------------------------------------------
+
+
+def test_taking_away_restores_what_the_file_says(library: Library) -> None:
+    library.commit(photo("/a/1.jpg", facts=Facts("jpeg", 40, 30, rating=2)), photo("/a/2.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4), given("u2", "/a/2.jpg", rating=4))
+    assert library.take_away("u1", "nobody") == 1
+    assert (library.rating("/a/1.jpg"), library.rating("/a/2.jpg")) == (2, 4)
+    assert library.at("/a/1.jpg").user is None
+    library.user.put_collections(LIGHTROOM, [Collection("Best", uuids=("u2",))])
+    assert library.take_away() == 1
+    assert library.rating("/a/2.jpg") is None
+    assert library.user.given_counts(LIGHTROOM) == GivenCounts(0, 0, 0, 0)
+
+
+def test_many_are_taken_away_in_pages(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalogd.catalog.user_data.AWAY_PAGE", 2)
+    library.give(*[given(f"u{n}", f"/a/{n}.jpg") for n in range(5)])
+    library.user.give("lightroom2", [given("x", "/a/1.jpg")])
+    assert library.take_away() == 5
+    assert library.user.given_counts("lightroom2").photos == 1
+
+
+# -- following -------------------------------------------------------------------------------------
+
+
+def test_pages_are_followed_one_after_the_other(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(given_following, "PAGE", 3)
+    library.give(*[given(f"u{n}", f"/a/{n}.jpg", rating=n % 5) for n in range(5)])
+    library.commit(*[photo(f"/a/{n}.jpg") for n in range(10)])
+    library.give(*[given(f"u{n}", f"/a/{n}.jpg", rating=n % 5) for n in range(5, 10)])
+    assert [library.rating(f"/a/{n}.jpg") for n in range(10)] == [n % 5 for n in range(10)]
+    library.catalog.follow(force=True)
+    assert library.catalog.check(deep=True) == []
+
+
+@pytest.mark.parametrize("step", ["set_user_facts", "_drop_news"])
+@pytest.mark.parametrize("what", ["given", "moved there", "taken"])
+def test_a_crash_between_two_commits_is_made_up_for(
+    library: Library, monkeypatch: pytest.MonkeyPatch, step: str, what: str
+) -> None:
+    """The user data's commit and the store's are two; after either one the work may end."""
+    library.commit(photo("/a/1.jpg"), photo("/b/1.jpg", of="b"))
+    library.give(given("u1", "/a/1.jpg", rating=1))
+    if what == "taken":
+        library.user.take_away(LIGHTROOM)
+    else:
+        at = "/a/1.jpg" if what == "given" else "/b/1.jpg"
+        library.user.give(LIGHTROOM, [given("u1", at, rating=4)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Store if step == "set_user_facts" else given_following, step, _crash)
+        with pytest.raises(KeyboardInterrupt):
+            library.catalog.follow_given()
+    library.catalog.follow_given()
+    expected = {"given": (4, None), "moved there": (None, 4), "taken": (None, None)}[what]
+    assert (library.rating("/a/1.jpg"), library.rating("/b/1.jpg")) == expected
+    assert not library.user.has_given_news()
+
+
+def _crash(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_check_tells_of_records_that_say_something_else_and_repair_mends_them(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"), photo("/a/2.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    library.catalog.follow(force=True)
+    assert library.catalog.check(deep=True) == []
+    lost, wrong = library.at("/a/1.jpg").photo_id, library.at("/a/2.jpg").photo_id
+    library.catalog._store.set_user_facts({lost: None, wrong: UserFacts("x", rating=1)}, "given", None)
+    library.catalog._store.set_mark("given", library.catalog.counts().commit)
+    library.catalog.follow(force=True)
+    found = [found for found in library.catalog.check(deep=True) if found.store == "given"]
+    assert sorted(found_in.photo_id for found_in in found) == sorted([lost, wrong])
+    library.catalog.repair()
+    library.catalog.follow(force=True)
+    assert library.catalog.check(deep=True) == []
+    assert (library.rating("/a/1.jpg"), library.rating("/a/2.jpg")) == (4, None)
+
+
+def test_a_repair_that_lost_records_lets_their_rows_wait(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    photo_id = library.at("/a/1.jpg").photo_id
+    library.catalog._store.write(lambda reading: reading.put("photos", id_bytes(photo_id), b"\xc1"))
+    library.catalog.repair()
+    assert library.user.given_counts(LIGHTROOM).waiting == 1
+    library.commit(photo("/a/1.jpg"))
+    assert library.rating("/a/1.jpg") == 4
+
+
+def test_a_change_log_that_ends_earlier_is_no_loss(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    library.catalog.commit([photo("/a/1.jpg")], PROFILE)
+    library.catalog._store.write(lambda reading: reading.set_number("trimmed", 1))
+    library.catalog.follow_given()
+    assert library.rating("/a/1.jpg") == 4
+
+
+def test_a_catalog_without_user_data_has_nothing_to_follow(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path, SETTINGS, write=True) as catalog:
+        catalog.commit([photo("/a/1.jpg")], PROFILE)
+        catalog.follow(force=True)
+        assert not (tmp_path / "user").exists()
+        assert catalog.check(deep=True) == []
+
+
+# -- collections -----------------------------------------------------------------------------------
+
+
+def album(library: Library, name: str) -> Album:
+    found = library.user.album(name)
+    assert found is not None, name
+    return found
+
+
+def test_collections_are_albums_of_the_photos_that_are_there(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"), photo("/a/2.jpg"))
+    library.give(given("u2", "/a/2.jpg"), given("u1", "/a/1.jpg"), given("u3", "/a/3.jpg"))
+    collection = Collection("Norway/2023", uuids=("u3", "u2", "u1", "nobody"))
+    assert library.user.put_collections(LIGHTROOM, [collection]) == 1
+    ids = [library.at(f"/a/{n}.jpg").photo_id for n in (2, 1)]
+    assert list(album(library, "norway/2023").photo_ids) == ids
+    library.commit(photo("/a/3.jpg"))
+    assert list(album(library, "Norway/2023").photo_ids) == [library.at("/a/3.jpg").photo_id, *ids]
+    assert [(found.name, found.made_by) for found in library.user.albums()] == [("Norway/2023", LIGHTROOM)]
+
+
+def test_a_set_holds_the_photos_of_its_collections(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"), photo("/a/2.jpg"))
+    library.give(given("u2", "/a/2.jpg"), given("u1", "/a/1.jpg"))
+    library.user.put_collections(
+        LIGHTROOM,
+        [
+            Collection("Trips", "set"),
+            Collection("Trips/Norway", uuids=("u1", "u2")),
+            Collection("Trips/Alps", uuids=("u2",)),
+            Collection("Trips2", uuids=("u1",)),
+        ],
+    )
+    assert len(album(library, "Trips").photo_ids) == 2
+
+
+def test_smart_collections_are_smart_albums_where_they_can_be_said(library: Library) -> None:
+    library.user.put_collections(
+        LIGHTROOM, [Collection("Five", "smart", query="rating:5"), Collection("Odd", "smart")]
+    )
+    assert album(library, "Five").query == "rating:5"
+    assert library.user.album("Odd") is None
+    assert [found.name for found in library.user.albums()] == ["Five"]
+
+
+def test_complete_collections_replace_those_of_their_origin(library: Library) -> None:
+    put = library.user.put_collections
+    put(LIGHTROOM, [Collection("A"), Collection("B")], complete=True, origin="one")
+    put(LIGHTROOM, [Collection("C")], complete=True, origin="two")
+    assert put(LIGHTROOM, [Collection("A")], complete=True, origin="one") == 1
+    assert put(LIGHTROOM, [Collection("A")], complete=True, origin="one") == 0
+    assert [found.name for found in library.user.albums()] == ["A", "C"]
+    assert library.user.given_counts(LIGHTROOM).collections == 2
+
+
+def test_an_album_that_was_made_here_goes_before_a_collection_of_its_name(library: Library) -> None:
+    library.user.put_collections("another", [Collection("Z")])
+    library.user.put_collections(LIGHTROOM, [Collection("Best")])
+    library.user.put_album(Album("best", "rating:5", made_by="query"))
+    assert album(library, "Best").made_by == "query"
+    assert library.user.delete_album("BEST")
+    assert album(library, "Best").made_by == LIGHTROOM
+    assert library.user.delete_album("Best")
+    assert library.user.album("Best") is None
+    assert not library.user.delete_album("Best")
+    assert [found.name for found in library.user.albums()] == ["Z"]
+
+
+def test_very_long_names_of_collections_are_told_apart(library: Library) -> None:
+    names = ["N" * 600 + "1", "N" * 600 + "2"]
+    library.user.put_collections(LIGHTROOM, [Collection(name) for name in names])
+    assert album(library, names[1]).name == names[1]
