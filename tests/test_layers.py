@@ -17,7 +17,7 @@ LAYERS = [
     {"daemon"},
     {"web", "service"},
     {"pipeline", "query", "sync", "duplicates", "culling", "json_forms"},
-    {"images", "thumbnails", "metadata", "models", "catalog", "run_state"},
+    {"images", "thumbnails", "metadata", "models", "catalog", "run_state", "jobs"},
     {"settings", "records", "folding", "_native"},
     {"errors"},
 ]
@@ -31,6 +31,7 @@ SIDEWAYS = {
     ("culling", "duplicates"),
     ("records", "errors"),
     ("settings", "errors"),
+    ("jobs", "run_state"),
 }
 HOMES = {
     "torch": {"models"},
@@ -49,6 +50,7 @@ HOMES = {
     "starlette": {"web"},
     "uvicorn": {"web"},
     "pydantic": {"web"},
+    "prometheus_client": {"web"},
     "rich": {"terminal", "cli"},
     "PIL": {"images", "metadata", "thumbnails", "sheets", "terminal_images"},
     "pillow_heif": {"images"},

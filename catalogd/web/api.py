@@ -22,8 +22,20 @@ from catalogd import __version__
 from catalogd.errors import CatalogdError
 from catalogd.web.answers import Refusal, refusal_of
 from catalogd.web.backend import Backend
-from catalogd.web.routes import albums, culling, people, photos, search
+from catalogd.web.routes import (
+    albums,
+    culling,
+    events,
+    health,
+    metrics,
+    people,
+    photos,
+    search,
+    settings,
+    status,
+)
 from catalogd.web.schemas import ErrorAnswer
+from catalogd.web.security import OPEN_PATHS
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +43,13 @@ PREFIX = "/api/v1"
 OPENAPI = f"{PREFIX}/openapi.json"
 GZIP_LEVEL = 1  # four fifths of what level 9 saves, in a tenth of its time
 GZIP_BYTES = 1400  # a smaller answer travels in one packet anyway
-OPEN_PATHS = (f"{PREFIX}/health",)  # without a token
 
 ROUTERS = (  # in the order of the document
+    health.router,
+    status.router,
+    events.router,
+    metrics.router,
+    settings.router,
     search.router,
     photos.router,
     people.router,
