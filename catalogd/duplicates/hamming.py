@@ -63,10 +63,10 @@ def pairs_within(
 def band_keys(signatures: Signatures, band: int) -> NDArray[np.uint16]:
     """uint16[n]: every sixteenth bit from `band`, so that each band has coarse and fine ones."""
     keys = np.empty(len(signatures), np.uint16)
+    every_other = signatures[:, band // 8 :: BANDS // 8]  # bytes; each has one bit of the band
     for start in range(0, len(signatures), _BLOCK):
-        bits = np.unpackbits(signatures[start : start + _BLOCK], axis=1)[:, band::BANDS]
-        packed = np.packbits(np.ascontiguousarray(bits), axis=1)
-        keys[start : start + _BLOCK] = packed.view(">u2").ravel()
+        bits = every_other[start : start + _BLOCK] >> np.uint8(7 - band % 8) & np.uint8(1)
+        keys[start : start + _BLOCK] = np.packbits(bits, axis=1).view(">u2").ravel()
     return keys
 
 
