@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import anyio
+import anyio.to_thread
 from fastapi import Depends, Request
 
 from catalogd.catalog import Catalog
+from catalogd.catalog.acting import Actor
 from catalogd.catalog.user_data import UserData
+from catalogd.errors import NotFoundError
+from catalogd.json_forms import summary_json
 from catalogd.query.searcher import Searcher
+from catalogd.records import Record
 from catalogd.settings import Settings
 from catalogd.thumbnails import ThumbnailStore
+from catalogd.web.pictures import Pictures
 
 if TYPE_CHECKING:
     from typing import Self
+
+SLOW_AT_ONCE = 2  # photos decoded, shoots culled: each takes a core and up to some 100 MB
+
+T = TypeVar("T")
 
 
 class Backend:
@@ -30,8 +42,10 @@ class Backend:
         self._owns_searcher = searcher is None
         self.catalog = Catalog.open(settings.catalog, settings)
         self.thumbnails = ThumbnailStore(settings)
+        self.pictures = Pictures(settings, self.thumbnails)
         self._user: UserData | None = None
         self._lock = threading.Lock()
+        self._slow = anyio.CapacityLimiter(SLOW_AT_ONCE)
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +60,26 @@ class Backend:
             if self._user is None:
                 self._user = UserData(self.settings.catalog)
             return self._user
+
+    @property
+    def actor(self) -> Actor:
+        """Who says things about people."""
+        return Actor(self.catalog.people, self.user)
+
+    def record(self, photo_id: int, with_embeddings: bool = False) -> Record:
+        """A photo. Raises NotFoundError."""
+        found = self.catalog.record(photo_id, with_embeddings)
+        if found is None:
+            raise NotFoundError(f"there is no photo {photo_id}")
+        return found
+
+    def summary(self, record: Record) -> dict[str, Any]:
+        """A photo as lists show it."""
+        return summary_json(self.catalog, record, self.pictures.has_thumbnail(record))
+
+    async def slowly(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which takes long: a few at a time, so that threads stay for what does not."""
+        return await anyio.to_thread.run_sync(work, limiter=self._slow)
 
     def close(self) -> None:
         """Let go of all of it. Twice is fine."""
