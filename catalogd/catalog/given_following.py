@@ -31,7 +31,7 @@ from catalogd.records import UserFacts, encode
 MARK = "given"  # in the store: the commit that was looked at
 PAGE = 1000  # rows and photos of one commit: 0.1 s
 
-_MERGED = ("keywords", "keyword_paths", "synonyms", "people", "collections", "develop")
+_MERGED = ("keywords", "keyword_paths", "synonyms", "people", "collections", "develop", "regions")
 _FILLED = ("rating", "pick", "label", "title", "caption", "latitude", "longitude", "place", "stack")
 
 

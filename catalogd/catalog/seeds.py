@@ -43,10 +43,15 @@ class _Facts(msgspec.Struct, gc=False):
     regions: tuple[_Region, ...] = ()
 
 
+class _User(msgspec.Struct, gc=False):
+    people: tuple[str, ...] = ()
+
+
 class _Photo(msgspec.Struct, gc=False):
-    """Of a Record, whom its file names."""
+    """Of a Record, whom its file names, and whom a person named in another program."""
 
     facts: _Facts
+    user: _User | None = None
 
 
 _decode_photo = msgspec.msgpack.Decoder(_Photo).decode
@@ -112,14 +117,16 @@ def seeds_of(encoded: bytes) -> bytes | None:
     A record that can't be read says nothing; the check of the tables tells of it.
     """
     try:
-        facts = _decode_photo(encoded).facts
+        photo = _decode_photo(encoded)
     except msgspec.DecodeError:
         return None
-    if not facts.people and not facts.regions:
+    facts, user = photo.facts, photo.user
+    people = facts.people if user is None else tuple(dict.fromkeys((*facts.people, *user.people)))
+    if not people and not facts.regions:
         return None
     boxed = [Seed(region.name, region.box) for region in facts.regions if region.name and _is_face(region)]
     named = {seed.name for seed in boxed}
-    seeds = boxed + [Seed(name) for name in facts.people if name not in named]
+    seeds = boxed + [Seed(name) for name in people if name not in named]
     return encode(seeds[:MOST_NAMES]) if seeds else None
 
 

@@ -43,7 +43,7 @@ Tell = Callable[[int, int], None]  # images done, of how many
 Read = TypeVar("Read")
 
 
-class RootReport(msgspec.Struct, omit_defaults=True):
+class RootReport(msgspec.Struct):
     """How the photos of one root folder of Lightroom were found."""
 
     path: str  # in Lightroom
@@ -57,7 +57,7 @@ class RootReport(msgspec.Struct, omit_defaults=True):
     suggestion: str | None = None  # of --map
 
 
-class SmartReport(msgspec.Struct, omit_defaults=True):
+class SmartReport(msgspec.Struct):
     """What became of one smart collection."""
 
     name: str
@@ -65,7 +65,7 @@ class SmartReport(msgspec.Struct, omit_defaults=True):
     untranslated: tuple[str, ...] = ()  # rules without a counterpart
 
 
-class Report(msgspec.Struct, omit_defaults=True):
+class Report(msgspec.Struct):
     """What an import read and did. In a dry run: would have done."""
 
     file: str
