@@ -27,6 +27,7 @@ SIDEWAYS = {
     ("images", "metadata"),
     ("thumbnails", "images"),
     ("terminal_images", "sheets"),
+    ("web", "service"),  # the server process answers both ways
     ("query", "models"),
     ("culling", "duplicates"),
     ("records", "errors"),

@@ -26,7 +26,8 @@ from collections.abc import Callable, Iterator
 import xxhash
 
 from catalogd.catalog import Catalog
-from catalogd.daemon.searching import SearcherKeeper
+from catalogd.daemon.orders import Ordered, Orders
+from catalogd.daemon.serving import ServerKeeper
 from catalogd.daemon.sidecars import Keeper
 from catalogd.daemon.watch import Places, Scanner, Unsettled, Watcher, is_within, real_roots
 from catalogd.daemon.writing import Writer
@@ -106,7 +107,7 @@ class Daemon:
         self._inline = inline
         self._write_sidecars = sidecars
         self._keeper: Keeper | None = None
-        self._searcher: SearcherKeeper | None = None
+        self._server: ServerKeeper | None = None
         catalog = os.path.realpath(os.fsencode(settings.catalog))
         self._rules = Rules(PHOTO_EXTENSIONS, include, exclude, settings.follow_symlinks, catalog)
         self._report = report or (lambda progress: None)
@@ -136,6 +137,10 @@ class Daemon:
         except CatalogError:
             if failed is None and self._stops < 2:
                 raise
+
+    def _close_server(self) -> None:
+        if self._server is not None:
+            self._server.close(at_once=self._stops > 1)
 
     def run(self) -> int:
         """Work until done (`once`) or told to stop. Returns the exit code: 0, 3 (photos failed), 130."""
@@ -167,12 +172,14 @@ class Daemon:
             self._tell_about_ring()
             ThumbnailStore(self._settings).sweep()
             self._tasks = self._find_tasks()
+            self._orders = Orders(self._settings.catalog, self._roots, self._rules)
+            stack.callback(self._orders.close)
             if self._write_sidecars:
                 self._keeper = Keeper(self._settings, self._catalog)
                 stack.callback(self._keeper.stop)
             if not self._once and not self._inline:
-                self._searcher = SearcherKeeper(self._settings)
-                stack.callback(self._searcher.close)
+                self._server = ServerKeeper(self._settings)
+                stack.callback(self._close_server)
             self._loop()
             if self._stops > 1:
                 self._writer.abandon()
@@ -186,6 +193,7 @@ class Daemon:
         """The whole run: feed, step, collect, commit, tell; until there is nothing left to do."""
         while self._stops < 2:
             scanning = self._scanner.busy  # asked first: what it finds from now on is not idle
+            self._orders.turn()
             self._feed()
             self._collect(self._engine.step(self._patience(), self._writer.connections))
             self._notice_scans()
@@ -195,9 +203,8 @@ class Daemon:
             self._writer.turn(self._settings.commit_wait_s, flush=self._idle)
             self._notice_commits()
             self._settle_sidecars()
-            if self._searcher is not None:
-                self._searcher.turn()
-            self._scanner.look_again({os.path.dirname(path) for path in self._unsettled.take_quiet()})
+            self._notice_server()
+            self._look_at_quiet()
             self._tell(self._state())
             if self._stops and self._writer.full:  # what can't be committed is found by the next run
                 return
@@ -211,7 +218,7 @@ class Daemon:
 
     @property
     def _has_work(self) -> bool:
-        return bool(self._in_hand or self._scanner.found_any or self._scanner.gone)
+        return bool(self._in_hand or self._scanner.found_any or self._scanner.gone or self._orders.busy)
 
     def _patience(self) -> float:
         return 0.0 if self._inline and not self._idle else _STEP_S
@@ -221,7 +228,7 @@ class Daemon:
     def _feed(self) -> None:
         while not self._stops and not self._writer.behind and self._engine.wants_task:
             try:
-                task = next(self._tasks)
+                task = self._ordered_task() if self._orders.waiting else next(self._tasks)
             except StopIteration:
                 self._tasks = self._find_tasks()
                 return
@@ -229,6 +236,28 @@ class Daemon:
                 self._under_way.add(task.path)
                 self._counts["offered"] += 1
                 self._engine.offer(task)
+
+    def _ordered_task(self) -> Task | None:
+        """The next photo that was ordered; None when it is settled, or waits for what is under way."""
+        ordered = self._orders.take()
+        if ordered is None:
+            return None
+        path = ordered.path
+        if path in self._under_way or path in self._unsettled:
+            self._orders.block(path)
+            return None
+        task = self._task_for(ordered)
+        if task is None and path not in self._under_way:
+            self._orders.settled(path, failed=not os.path.lexists(path))
+        return task
+
+    def _task_for(self, ordered: Ordered) -> Task | None:
+        """All models when that is wanted, or when the photo failed; else what is stale."""
+        entry = self._catalog.file_entry(ordered.path)
+        is_failed = entry is not None and not entry.photo_id
+        if (ordered.force or is_failed) and os.path.lexists(ordered.path):
+            return Task(ordered.path, photo_id=self._catalog.photo_id_of(ordered.path) or 0)
+        return self._task(ordered.path)
 
     def _find_tasks(self) -> Iterator[Task | None]:
         """Tasks for what the scanner has found; None for a photo that was settled on the way."""
@@ -355,6 +384,8 @@ class Daemon:
                 self._under_way.discard(outcome.path)
                 self._look_later.discard(outcome.path)
                 self._scanner.look_again({os.path.dirname(outcome.path)})
+                self._orders.settled(outcome.path, failed=True)
+                self._orders.unblock((outcome.path,))
                 self._count_done("vanished")
                 continue
             if isinstance(outcome, Failure) and outcome.reason == ChangedError.reason and not self._once:
@@ -378,11 +409,20 @@ class Daemon:
         self._under_way.discard(path)
         self._look_later.discard(path)
         self._unsettled.add(path)
+        self._orders.block(path)
         self._count_done("current")
+
+    def _look_at_quiet(self) -> None:
+        """Files that were written to stand still."""
+        quiet = self._unsettled.take_quiet()
+        self._scanner.look_again({os.path.dirname(path) for path in quiet})
+        self._orders.unblock(quiet)
 
     def _notice_commits(self) -> None:
         for change in self._writer.committed:
             self._under_way.discard(change.path)
+            self._orders.settled(change.path, failed=isinstance(change, Failure))
+            self._orders.unblock((change.path,))
             if isinstance(change, Moved):
                 self._moving.discard(change.photo_id)
             if change.path in self._look_later:
@@ -484,12 +524,14 @@ class Daemon:
             thumbnails_failed=self._counts["thumbnails_failed"],
             sidecars=self._keeper.written if self._keeper else 0,
             sidecars_refused=self._keeper.refused if self._keeper else 0,
+            api=self._server.url if self._server else "",
         )
 
     def _pending(self) -> int:
         """Photos found and not finished: waiting, in hand, or in the engine."""
         waiting = self._scanner.waiting if hasattr(self, "_scanner") else 0
-        return waiting + self._in_hand + self._counts["offered"] - self._counts["finished"]
+        ordered = self._orders.waiting if hasattr(self, "_orders") else 0
+        return waiting + ordered + self._in_hand + self._counts["offered"] - self._counts["finished"]
 
     def _rate(self) -> float:
         if len(self._finished_at) < 2:
@@ -533,6 +575,14 @@ class Daemon:
             self._writer.add(self._keeper.known.popleft())
         if self._keeper.broken is not None:
             self._note(f"no sidecars are written: {self._keeper.broken}")
+
+    def _notice_server(self) -> None:
+        """What keeps the HTTP API from being served is told once."""
+        if self._server is None:
+            return
+        self._server.turn()
+        while self._server.troubles:
+            self._note(self._server.troubles.popleft())
 
     def _note(self, text: str) -> None:
         if text in self._notes:

@@ -112,6 +112,14 @@ def scan(
             pending += _descend(found.subfolders, above, rules.follow_symlinks)
 
 
+def is_wanted(path: bytes, root: bytes, rules: Rules) -> bool:
+    """Whether a scan of `root` would look at this photo, if it is there."""
+    wanted = _Filter(root, rules)
+    folder, name = os.path.split(path)
+    is_photo = name[name.rfind(b".") + 1 :].lower() in rules.extensions and not name.startswith(b".")
+    return is_photo and wanted.reaches(folder) and wanted.file(path)
+
+
 def _scan_folder(
     folder: bytes,
     entries: Iterator[os.DirEntry[bytes]],
