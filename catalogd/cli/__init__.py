@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import sys
 
-from catalogd.cli import catalog, culling, duplicates, people, photos, query, run, setup, sync
+from catalogd.cli import catalog, culling, duplicates, lightroom, people, photos, query, run, setup, sync
 from catalogd.cli.base import cli
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "cli",
     "culling",
     "duplicates",
+    "lightroom",
     "main",
     "people",
     "photos",
