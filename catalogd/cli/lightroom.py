@@ -214,11 +214,8 @@ def _print_report(report: Report, as_json: bool) -> None:
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
     """The summary: label and value."""
     yield "catalog", f"{report.file}{' (dry run: nothing was changed)' if report.dry_run else ''}"
-    yield (
-        "photos",
-        _listed((report.photos, "photos"), (report.copies, "virtual copies"))
-        + (f"; {report.videos:,} videos left out" if report.videos else ""),
-    )
+    videos = f"; {_counted(report.videos, 'video')} left out" if report.videos else ""
+    yield "photos", f"{report.photos:,}, and {_counted(report.copies, 'virtual copy')}{videos}"
     yield (
         "taken in",
         f"{report.taken:,} new or changed, {report.unchanged:,} as before"
