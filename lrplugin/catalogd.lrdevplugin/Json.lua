@@ -289,7 +289,8 @@ end
 function Json.decode(text, keep_nulls)
     if type(text) ~= "string" then return nil, "no text" end
     local ok, value, at = pcall(read, text, 1, { keep_nulls = keep_nulls }, 0)
-    if ok and skip(text, at) <= #text then ok, value = false, { message = "more behind the value at " .. at } end
+    local rest = ok and skip(text, at)
+    if ok and rest <= #text then ok, value = false, { message = "more behind the value at " .. rest } end
     if ok then return value end
     return nil, type(value) == "table" and value.message or tostring(value)
 end
