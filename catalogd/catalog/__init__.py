@@ -341,6 +341,12 @@ class Catalog:
             lookup = PathLookup(reading)
             return [lookup.find(path) for path in paths]
 
+    def missing_paths(self) -> dict[int, bytes]:
+        """Where the photos were whose files are gone, by photo_id."""
+        with self._store.snapshot() as reading:
+            ids = reading.ids("missing").tolist()
+        return self._store.paths(ids)
+
     def failures(self) -> list[Failure]:
         """All failures, by folder and name."""
         return self._store.failures()

@@ -12,11 +12,13 @@ from fastapi import Depends, Request
 
 from catalogd.catalog import Catalog
 from catalogd.catalog.acting import Actor
+from catalogd.catalog.given import seek_key
 from catalogd.catalog.user_data import UserData
 from catalogd.errors import NotFoundError
 from catalogd.json_forms import summary_json
+from catalogd.query import parse
 from catalogd.query.searcher import Searcher
-from catalogd.records import Record
+from catalogd.records import Branch, Plan, Record
 from catalogd.settings import Settings
 from catalogd.thumbnails import ThumbnailStore
 from catalogd.web.pictures import Pictures
@@ -44,6 +46,7 @@ class Backend:
         self.thumbnails = ThumbnailStore(settings)
         self.pictures = Pictures(settings, self.thumbnails)
         self._user: UserData | None = None
+        self._missing: tuple[int, dict[bytes, int]] = (-1, {})  # as of a commit: by the key of their path
         self._lock = threading.Lock()
         self._slow = anyio.CapacityLimiter(SLOW_AT_ONCE)
 
@@ -73,6 +76,15 @@ class Backend:
             raise NotFoundError(f"there is no photo {photo_id}")
         return found
 
+    def missing_at(self, path: bytes) -> int:
+        """The photo that was at this path until its file went; 0: none."""
+        counts = self.catalog.counts()
+        with self._lock:
+            if self._missing[0] != counts.commit:
+                gone = self.catalog.missing_paths() if counts.missing else {}
+                self._missing = counts.commit, {seek_key(was): photo_id for photo_id, was in gone.items()}
+            return self._missing[1].get(seek_key(path), 0)
+
     def summary(self, record: Record) -> dict[str, Any]:
         """A photo as lists show it."""
         return summary_json(self.catalog, record, self.pictures.has_thumbnail(record))
@@ -90,6 +102,11 @@ class Backend:
         self.catalog.close()
         if self._owns_searcher:
             self.searcher.close()
+
+
+def plan_of(q: str) -> Plan:
+    """A query text as a plan; without a word, all photos. Raises QueryError."""
+    return parse(q) if q.strip() else Plan((Branch(),))
 
 
 def get_backend(request: Request) -> Backend:

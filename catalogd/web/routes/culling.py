@@ -10,10 +10,9 @@ from fastapi import APIRouter
 from catalogd.culling import Moment, cull
 from catalogd.errors import UsageError
 from catalogd.json_forms import moment_json
-from catalogd.query import parse
 from catalogd.web import schemas
 from catalogd.web.answers import Json
-from catalogd.web.backend import Backend, UsedBackend
+from catalogd.web.backend import Backend, UsedBackend, plan_of
 
 router = APIRouter(tags=["culling"])
 
@@ -40,7 +39,7 @@ def _asked_photos(backend: Backend, asked: schemas.CullAsked) -> tuple[Sequence[
     """The photos to look at, and what to say of them."""
     if asked.photo_ids is not None:
         return asked.photo_ids, []
-    ids, _ = backend.searcher.found(parse(asked.q or ""), with_files=False)
+    ids, _ = backend.searcher.found(plan_of(asked.q or ""), with_files=False)
     most = schemas.MOST_CULLED
     notes = [f"only {most:,} of {len(ids):,} photos were looked at; date: or in: narrows the query"]
     return ids[:most].tolist(), notes if len(ids) > most else []

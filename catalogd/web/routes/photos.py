@@ -12,17 +12,16 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from catalogd.catalog.environment import Ids
-from catalogd.catalog.path_lookup import Found, spellings
+from catalogd.catalog.path_lookup import spellings
 from catalogd.errors import NotFoundError, UsageError
 from catalogd.json_forms import groups_json, record_json
-from catalogd.query import parse
 from catalogd.records import Box, Failure, Record
 from catalogd.run_state import read_status
 from catalogd.sync.policy import Policy, load_policy
 from catalogd.sync.results import own_words, results_of
 from catalogd.web import schemas
 from catalogd.web.answers import NDJSON, Json, cursor_of, lines, position_of, wants_lines
-from catalogd.web.backend import Backend, UsedBackend
+from catalogd.web.backend import Backend, UsedBackend, plan_of
 from catalogd.web.pictures import media_type_of
 
 router = APIRouter(tags=["photos"])
@@ -60,7 +59,7 @@ def list_photos(
 
     Pages of 200, or with `Accept: application/x-ndjson` all of them, one a line.
     """
-    ids, _ = backend.searcher.found(parse(q), with_files=False)
+    ids, _ = backend.searcher.found(plan_of(q), with_files=False)
     rest = ids[np.searchsorted(ids, position_of(cursor, Position, 0), side="right") :]
     if wants_lines(request):
         return lines(_summaries(backend, rest[:limit]))
@@ -95,9 +94,10 @@ def look_up(backend: UsedBackend, asked: schemas.LookupAsked) -> Json:
     """
     paths = [path.encode("utf-8", "replace") for path in asked.paths]
     found = backend.catalog.find_paths(paths)
-    records = backend.catalog.records([one.photo_id if one else 0 for one in found])
+    ids = [one.photo_id if one else backend.missing_at(path) for path, one in zip(paths, found, strict=True)]
+    records = backend.catalog.records(ids)
     tell = _Teller(backend, asked.fields)
-    rows = zip(asked.paths, paths, found, records, strict=True)
+    rows = zip(asked.paths, paths, records, strict=True)
     return Json({"photos": [tell(*row) for row in rows]})
 
 
@@ -110,7 +110,7 @@ class _Teller:
         self._policy: Policy | None = load_policy(backend.settings) if "results" in fields else None
         self._roots: list[bytes] | None = None
 
-    def __call__(self, asked: str, path: bytes, found: Found | None, record: Record | None) -> dict[str, Any]:
+    def __call__(self, asked: str, path: bytes, record: Record | None) -> dict[str, Any]:
         failure = self._failure(record.path if record else path)
         state = self._state(path, record, failure)
         return {

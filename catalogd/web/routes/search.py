@@ -16,12 +16,11 @@ from fastapi import APIRouter, Query, Request
 
 from catalogd.errors import NotFoundError, UsageError
 from catalogd.json_forms import results_json
-from catalogd.query import parse
 from catalogd.query.facets import NAMES
 from catalogd.records import Example, Output, Plan, Results
 from catalogd.web import schemas
 from catalogd.web.answers import Json
-from catalogd.web.backend import Backend, UsedBackend
+from catalogd.web.backend import Backend, UsedBackend, plan_of
 
 router = APIRouter(tags=["search"])
 
@@ -53,20 +52,20 @@ def search(
     explain: Explain = False,
 ) -> Json:
     """The photos that a query finds, the best first, each with its reasons. Without a query: the newest."""
-    return Json(results_json(_searched(backend, parse(q), limit, min_score, explain)))
+    return Json(results_json(_searched(backend, plan_of(q), limit, min_score, explain)))
 
 
 @router.post("/search", response_model=schemas.SearchAnswer, summary="Search photos, by a long query")
 def search_at_length(backend: UsedBackend, asked: schemas.SearchAsked) -> Json:
     """The same; with `fields: ["photo"]` each hit comes with what lists show of its photo."""
-    results = _searched(backend, parse(asked.q), asked.limit, asked.min_score, asked.explain)
+    results = _searched(backend, plan_of(asked.q), asked.limit, asked.min_score, asked.explain)
     return Json(_with_fields(backend, results, asked.fields))
 
 
 @router.get("/count", response_model=schemas.CountAnswer, summary="How many photos a query finds")
 def count(backend: UsedBackend, q: QueryText = "") -> Json:
     """Without a query: all photos that are there."""
-    ids, is_whole = backend.searcher.found(parse(q), with_files=False)
+    ids, is_whole = backend.searcher.found(plan_of(q), with_files=False)
     return Json({"count": len(ids), "capped": not is_whole})
 
 
@@ -80,7 +79,7 @@ def facets(
 ) -> Json:
     """By camera, year, place, person …: each value with its number of photos, most first."""
     asked = [name for name in (word.strip() for word in names.split(",")) if name]
-    found = backend.searcher.divided(parse(q), asked, with_files=False)
+    found = backend.searcher.divided(plan_of(q), asked, with_files=False)
     divided = {
         name: [{"value": value, "photos": photos} for value, photos in rows]
         for name, rows in found.counts.items()
@@ -91,7 +90,7 @@ def facets(
 @router.get("/explain", response_model=schemas.Explanation, summary="How a query is read and carried out")
 def explain(backend: UsedBackend, q: QueryText = "") -> Json:
     """What was understood, a line each, and the steps of the search with what they cost."""
-    return Json(results_json(_searched(backend, parse(q), 1, None, True))["explanation"])
+    return Json(results_json(_searched(backend, plan_of(q), 1, None, True))["explanation"])
 
 
 # ── photos like others ────────────────────────────────────────────────────────────────────────
@@ -107,7 +106,7 @@ def similar(backend: UsedBackend, asked: schemas.SimilarAsked) -> Json:
         *(_example(backend, photo_id) for photo_id in likes),
         *(_example(backend, photo_id, negated=True) for photo_id in asked.not_photo_ids),
     ]
-    plan = _with_examples(parse(asked.q), examples)
+    plan = _with_examples(plan_of(asked.q), examples)
     results = _searched(backend, plan, asked.limit, asked.min_score, asked.explain)
     return Json(_with_fields(backend, results, asked.fields))
 
@@ -139,7 +138,7 @@ async def similar_to_upload(
 
         def work() -> Results:
             given = {_PICTURE: _seen(backend, file.name)}
-            plan = _with_examples(parse(q), [Example(_PICTURE)])
+            plan = _with_examples(plan_of(q), [Example(_PICTURE)])
             return _searched(backend, plan, limit, min_score, given=given)
 
         return Json(results_json(await backend.slowly(work)))
