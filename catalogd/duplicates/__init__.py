@@ -9,7 +9,7 @@
     embeddings, in cells ───┘   photo_ids    pixels     that hold     a keeper    compared
 
 The five to the left only ask; a pair is a duplicate when no fact of the photos speaks against it and their
-pixels agree. Memory holds some 50 bytes a photo and the pairs that hold. docs/duplicates.md has the rules.
+pixels agree. Memory holds some 600 bytes a photo at most, and the pairs. docs/duplicates.md has the rules.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Photo:
             record.path,
             record.stat,
             record.content,
-            record.facts,
+            record.said,
             next((output.quality.sharpness for output in outputs if output.quality), math.nan),
             next((output.signature for output in outputs if output.signature), FLAT),
         )
