@@ -34,8 +34,9 @@ class Backgrounds:
         self._drawing = threading.Lock()
 
     def cosines(self, space: str, vector: Floats) -> Floats:
-        """float32[m] of a unit vector with up to `SAMPLE` photos of the library."""
-        return dot(self._sample(space).vectors, vector)
+        """float32[m] of a unit vector with up to `SAMPLE` photos of the library, of which it may know none."""
+        vectors = self._sample(space).vectors
+        return dot(vectors, vector) if len(vectors) else np.empty(0, np.float32)
 
     def _sample(self, space: str) -> _Sample:
         photos = self._catalog.columns().count

@@ -48,7 +48,7 @@ def _asked_photos(backend: Backend, asked: schemas.CullAsked) -> tuple[Sequence[
 def _moment_json(number: int, moment: Moment) -> dict[str, Any]:
     row = moment_json(number, moment)
     shots = [
-        {**shot, "state": shot.pop("role"), "photo_ids": list(verdict.shot.photo_ids)}
+        {"state": shot.pop("role"), "photo_ids": list(verdict.shot.photo_ids), **shot}
         for shot, verdict in zip(row["shots"], moment.verdicts, strict=True)
     ]
     return {"kind": _kind(moment), "start": row["taken_at"], "shots": shots, "series": row["series"]}
