@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -229,7 +229,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
     @property
     def said(self) -> Facts:
         """The facts, with what a person set over what the file says."""
-        return self.facts if self.user is None else _over(self.facts, self.user)
+        return self.facts if self.user is None else said_over(self.facts, self.user)
 
     @property
     def name(self) -> str:
@@ -237,17 +237,49 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
         return os.fsdecode(self.path).encode("utf-8", "backslashreplace").decode()
 
 
-def _over(facts: Facts, user: UserFacts) -> Facts:
-    """The user's word where there is one. Keywords and people are those of both: neither took any away."""
-    names = ("rating", "label", "title", "caption", "place")
-    said: dict[str, object] = {name: getattr(user, name) for name in names if getattr(user, name) is not None}
-    if user.pick == -1:
-        said["rating"] = -1
-    if user.latitude is not None and user.longitude is not None:
+_Words = TypeVar("_Words", bound=msgspec.Struct)
+_OUTRANKED = ("rating", "label", "title", "caption", "place")
+_JOINED = ("keywords", "keyword_paths", "people")
+_SAME_PLACE_DEGREES = 0.01  # 1 km: a position that was only copied out of the file has its place's names
+
+
+def said_over(facts: _Words, user: Any) -> _Words:
+    """The facts with what a person set over them: the user's word where there is one.
+
+    Keywords and people are those of both: neither took any away. A photo that is flagged as rejected is
+    rated -1. Both may be structs with some of the fields of Facts and UserFacts.
+    """
+    fields = facts.__struct_fields__
+    said = {
+        name: value
+        for name in _OUTRANKED
+        if name in fields and (value := getattr(user, name, None)) is not None
+    }
+    for name in _JOINED:
+        if name in fields and (more := getattr(user, name, ())):
+            said[name] = tuple(dict.fromkeys((*getattr(facts, name), *more)))
+    if "rating" in fields:
+        said |= _flagged(facts, user)
+    if "latitude" in fields and user.latitude is not None and user.longitude is not None:
         said |= {"latitude": user.latitude, "longitude": user.longitude}
-    for name in ("keywords", "keyword_paths", "people"):
-        said[name] = tuple(dict.fromkeys((*getattr(facts, name), *getattr(user, name))))
-    return msgspec.structs.replace(facts, **said)
+        if "place" in fields and is_elsewhere(facts, user):
+            said["place"] = user.place
+    return msgspec.structs.replace(facts, **said) if said else facts
+
+
+def is_elsewhere(facts: Any, user: Any) -> bool:
+    """Whether a person set another position than the file has."""
+    if facts.latitude is None or facts.longitude is None:
+        return True
+    north, east = abs(facts.latitude - user.latitude), abs(facts.longitude - user.longitude)
+    return bool(max(north, min(east, 360 - east)) > _SAME_PLACE_DEGREES)
+
+
+def _flagged(facts: Any, user: Any) -> dict[str, int | None]:
+    """What a flag makes of the rating: a picked photo is not rejected, whatever its file says."""
+    if user.pick == -1:
+        return {"rating": -1}
+    return {"rating": None} if user.pick == 1 and user.rating is None and facts.rating == -1 else {}
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):

@@ -22,9 +22,11 @@ LAYERS = [
     {"errors"},
 ]
 # `catalogd.images` reads the facts of a file with `catalogd.metadata` while it has the bytes.
+# A position that a person set gets its names as one in a file does.
 # A thumbnail is a frame once more, so it fits its edge as frames do.
 SIDEWAYS = {
     ("images", "metadata"),
+    ("catalog", "metadata"),
     ("thumbnails", "images"),
     ("terminal_images", "sheets"),
     ("web", "service"),  # the server process answers both ways

@@ -26,7 +26,7 @@ from catalogd.catalog.given import Row, decode_news, decode_row, rows_of_photo, 
 from catalogd.catalog.path_lookup import PathLookup, spellings
 from catalogd.catalog.store import ChangesTrimmedError, Reading, Store
 from catalogd.catalog.user_data import UserData
-from catalogd.records import UserFacts, encode
+from catalogd.records import Place, UserFacts, encode, is_elsewhere
 
 MARK = "given"  # in the store: the commit that was looked at
 PAGE = 1000  # rows and photos of one commit: 0.1 s
@@ -35,10 +35,18 @@ _MERGED = ("keywords", "keyword_paths", "synonyms", "people", "collections", "de
 _FILLED = ("rating", "pick", "label", "title", "caption", "latitude", "longitude", "place", "stack")
 
 
+class _Where(msgspec.Struct, gc=False):
+    """The position that a file has."""
+
+    latitude: float | None = None
+    longitude: float | None = None
+
+
 class _Photo(msgspec.Struct, gc=False):
     """Of a Record, where it is and what it holds of the user data."""
 
     path: bytes
+    facts: _Where
     user: UserFacts | None = None
     missing_since: float | None = None
 
@@ -159,7 +167,7 @@ def differing_users(reading: Reading, tables: Tables) -> list[int]:
             photo = _decode_photo(value)
         except msgspec.DecodeError:  # the check of the tables tells of it
             continue
-        if photo.user != facts_of(tables, photo_id):
+        if photo.user != _placed(facts_of(tables, photo_id), photo):
             found.append(photo_id)
     return found
 
@@ -186,7 +194,7 @@ def _bind(tables: Tables, reading: Reading, page: _Page) -> dict[int, UserFacts 
         if value is not None:
             news = decode_news(value)
             binder.look_at_row(news.key, news.photo_id)
-    return {photo_id: facts_of(tables, photo_id) for photo_id in sorted(binder.photo_ids)}
+    return {photo_id: binder.facts_of(photo_id) for photo_id in sorted(binder.photo_ids)}
 
 
 class _Binder:
@@ -224,6 +232,10 @@ class _Binder:
         is_settled = photo is not None and _is_same(photo.path, row.path)
         at = row.seen_at if photo is None or photo.missing_since is not None else photo.path
         self._put(key, row, found, at, is_settled)
+
+    def facts_of(self, photo_id: int) -> UserFacts | None:
+        """What its record is to say."""
+        return _placed(facts_of(self._tables, photo_id), self._photo(photo_id))
 
     def _sought(self, key: bytes, row: Row) -> int:
         """The photo at the row's path, while it looks for one; else the one that it is of."""
@@ -294,6 +306,22 @@ def facts_of(tables: Tables, photo_id: int) -> UserFacts | None:
         return None
     first = functools.reduce(_filled, masters) if masters else UserFacts(copies[0].source)
     return msgspec.structs.replace(first, copies=tuple(copies))
+
+
+def _placed(user: UserFacts | None, photo: _Photo | None) -> UserFacts | None:
+    """With the names of a position that was set without any, where the file has another one."""
+    if user is None or photo is None or user.place is not None:
+        return user
+    if user.latitude is None or user.longitude is None or not is_elsewhere(photo.facts, user):
+        return user
+    return msgspec.structs.replace(user, place=_named(user.latitude, user.longitude))
+
+
+@functools.lru_cache(maxsize=4096)  # photos of one stop have one position: 0.1 ms a name
+def _named(latitude: float, longitude: float) -> Place | None:
+    from catalogd.metadata.places import name_place  # maps the gazetteer
+
+    return name_place(latitude, longitude)
 
 
 def _newest_first(facts: UserFacts) -> tuple[float, str, str]:

@@ -314,7 +314,7 @@ class People:
         identities = self.identities()
         beside = [identities.persons[who].name for who in identities.named_beside.get(record.photo_id, ())]
         if not self._is_taken_in(record):
-            beside += [self._called(name) for name in record.facts.people]
+            beside += [self._called(name) for name in record.said.people]
         faces = [face.name for face in self.faces_of(record.photo_id)]
         return list(dict.fromkeys(filter(None, [*faces, *beside])))
 
@@ -323,7 +323,7 @@ class People:
         with self._store.snapshot() as reading:
             row = reading.get("seeds", id_bytes(record.photo_id)) if reading.has("seeds") else None
         named = {seed.name for seed in seeds.decode_seeds(row)} if row else set()
-        return named >= set(record.facts.people)
+        return named >= set(record.said.people)
 
     def _called(self, name: str) -> str:
         """How somebody is called here whom a file calls so."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from catalogd.catalog.stems import stem_of
-from catalogd.records import Facts, Output, Place, Record
+from catalogd.records import Facts, Output, Place, Record, UserFacts
 
 ROW_VERSION = 1  # another one in the store: all rows are made again
 
@@ -36,6 +36,9 @@ TERM_KINDS = {
     "creator": 8,
     "software": 9,
 }
+
+# Bits of what virtual copies are rated, one star to five: `rating:` finds their photo by them.
+COPY_RATINGS = ("copy_rated_1", "copy_rated_2", "copy_rated_3", "copy_rated_4", "copy_rated_5")
 
 # Bits of `flags`, the first is 1: `has:` and `is:` ask for them. Only ever added to.
 FLAGS = (
@@ -73,6 +76,11 @@ FLAGS = (
     "portrait_mode",
     "screenshot",
     "scan",
+    "picked",  # flagged in another program; a rejected photo is rated -1
+    "virtual",  # has virtual copies there
+    "developed",  # its picture was changed there
+    "collected",  # in a collection there
+    *COPY_RATINGS,
 )
 FLAG_BITS = {name: 1 << bit for bit, name in enumerate(FLAGS)}
 _MARK_FLAGS = {"burst": "camera_burst", "portrait": "portrait_mode"}  # marks whose words mean something else
@@ -135,7 +143,7 @@ class _Measures(NamedTuple):
 
 def row_of(record: Record, code: Coded) -> bytes:
     """The row of one photo that is not missing. `code` gives a term that has none a new code."""
-    facts = record.facts
+    facts = record.said
     measures = _measures(record.outputs)
     folder, _, name = record.path.rpartition(b"/")
     return _PACK(
@@ -152,7 +160,10 @@ def row_of(record: Record, code: Coded) -> bytes:
         measures.sharpness,
         measures.noise,
         measures.brightness,
-        _flags_of(facts) | measures.flags | (FLAG_BITS["edited"] if stem_of(name)[1] else 0),
+        _flags_of(facts)
+        | measures.flags
+        | (FLAG_BITS["edited"] if stem_of(name)[1] else 0)
+        | (0 if record.user is None else _flags_of_user(record.user)),
         min(max(facts.width, 0), 0xFFFFFFFF),
         min(max(facts.height, 0), 0xFFFFFFFF),
         NO_ISO if facts.iso is None else min(max(facts.iso, 0), 0x7FFFFFFF),
@@ -265,6 +276,18 @@ def _flags_of_words(facts: Facts) -> int:
         | (_SIDECAR if facts.sidecars else 0)
     )
     return found | _flags_of_marks(facts.marks) if facts.marks else found
+
+
+def _flags_of_user(user: UserFacts) -> int:
+    """The bits of what a person did in another program."""
+    ratings = {copy.rating for copy in user.copies} & {1, 2, 3, 4, 5}
+    return (
+        (FLAG_BITS["picked"] if user.pick == 1 else 0)
+        | (FLAG_BITS["virtual"] if user.copies else 0)
+        | (FLAG_BITS["developed"] if user.develop else 0)
+        | (FLAG_BITS["collected"] if user.collections else 0)
+        | sum(FLAG_BITS[COPY_RATINGS[stars - 1]] for stars in ratings if stars)
+    )
 
 
 @functools.lru_cache(maxsize=256)

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from catalogd.catalog.arrangement import BURST_COVER, EARTH_RADIUS_KM, STACK_COVER, Rows
 from catalogd.catalog.columns import Columns, Flags, find
 from catalogd.catalog.environment import Ids
-from catalogd.catalog.photo_row import NO_ISO, NO_RATING
+from catalogd.catalog.photo_row import COPY_RATINGS, FLAG_BITS, NO_ISO, NO_RATING
 from catalogd.catalog.words import (
     MOST_QUERY_WORDS,
     Item,
@@ -102,6 +102,7 @@ HAS_FLAGS = {
         )
     },
     "location": ("gps", "place"),
+    "collection": ("collected",),
 }
 # Word of `is:` → flags of which one is set.
 IS_FLAGS = {
@@ -118,6 +119,9 @@ IS_FLAGS = {
             "360",
             "screenshot",
             "scan",
+            "picked",
+            "virtual",
+            "developed",
         )
     },
     "panorama": ("panorama", "360"),
@@ -130,7 +134,7 @@ _IS_COMPARED: dict[str, Callable[[Columns], Flags]] = {
     "landscape": lambda columns: columns.width > columns.height,
     "square": lambda columns: (columns.width == columns.height) & (columns.width > 0),
     "rejected": lambda columns: columns.rating == -1,
-    "rated": lambda columns: columns.rating >= 1,
+    "rated": lambda columns: (columns.rating >= 1) | _with_copies_rated(columns, 1, None),
 }
 _IS_GROUPED = ("stack", "burst", "cover", "best")  # by the time line
 IS_WORDS = frozenset((*IS_FLAGS, *_IS_COMPARED, *_IS_GROUPED, "named"))
@@ -343,7 +347,10 @@ class _Evaluation:
         name, unknown = NUMBER_FIELDS[condition.field]
         columns = self._columns
         values = getattr(columns, name) if name else columns.width.astype(np.float64) * columns.height / 1e6
-        return in_range(values, condition.low, condition.high, unknown)
+        found = in_range(values, condition.low, condition.high, unknown)
+        if name == "rating":
+            found |= _with_copies_rated(columns, condition.low, condition.high)
+        return found
 
     def _with_term(self, kind: str, rule: str, words: str) -> Flags:
         codes: Codes = self._columns.arrays[kind]
@@ -407,6 +414,14 @@ def in_range(values: npt.NDArray[Any], low: float | None, high: float | None, un
     assert found is not None  # `_check` saw to it
     if unknown is not None and (low is None or low <= unknown):
         found &= values != unknown
+    return found
+
+
+def _with_copies_rated(columns: Columns, low: float | None, high: float | None) -> Flags:
+    """bool[n]: the photos of which a virtual copy is rated from `low` to `high`."""
+    stars = (star for star in range(1, 6) if (low is None or low <= star) and (high is None or star <= high))
+    bits = sum(FLAG_BITS[COPY_RATINGS[star - 1]] for star in stars)
+    found: Flags = (columns.flags & np.uint64(bits)) != 0
     return found
 
 

@@ -51,6 +51,7 @@ from catalogd.catalog.environment import Ids, id_bytes
 from catalogd.catalog.stems import stem_of
 from catalogd.catalog.store import ChangesTrimmedError, Halves, Reading, Store, folder_hash, space_key
 from catalogd.errors import CatalogDamagedError
+from catalogd.records import said_over
 from catalogd.settings import Settings
 
 MARK = "timeline"  # in the store: the commit that `moments` has reached
@@ -132,6 +133,14 @@ class _Output(msgspec.Struct, gc=False):
     quality: _Quality | None = None
 
 
+class _User(msgspec.Struct, gc=False):
+    rating: int | None = None
+    pick: int | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    place: _Place | None = None
+
+
 class _Photo(msgspec.Struct, gc=False):
     """Of a Record, what its moment is made of."""
 
@@ -140,6 +149,7 @@ class _Photo(msgspec.Struct, gc=False):
     facts: _Facts
     outputs: dict[str, _Output]
     missing_since: float | None = None
+    user: _User | None = None
 
 
 _decode_photo = msgspec.msgpack.Decoder(_Photo).decode
@@ -173,7 +183,8 @@ def _photo(record: bytes | None) -> _Photo | None:
 
 
 def _row(photo: _Photo) -> tuple[object, ...]:
-    facts, place = photo.facts, photo.facts.place
+    facts = photo.facts if photo.user is None else said_over(photo.facts, photo.user)
+    place = facts.place
     folder, _, name = photo.path.rpartition(b"/")
     stem, is_edited = stem_of(name)
     return (
@@ -587,8 +598,7 @@ def _places(reading: Reading, sessions: list[Session]) -> tuple[str, ...]:
     towns, countries = collections.Counter[str](), collections.Counter[str]()
     for session in sessions:
         photo = reading.photo(session.place_photo)
-        if photo is not None and photo.facts.place is not None:
-            place = photo.facts.place
+        if photo is not None and (place := photo.said.place) is not None:
             towns[place.city or place.region] += session.photos
             countries[place.country] += session.photos
     names = [name for names in (towns, countries) for name, _ in names.most_common(MOST_PLACES)]

@@ -197,7 +197,7 @@ def _csv_row(hit: Hit, record: Record) -> dict[str, Any]:
     from catalogd import terminal
     from catalogd.records import display_path
 
-    facts = record.facts
+    facts = record.said
     place = facts.place
     tags = [tag.name for output in record.outputs.values() for tag in output.tags or ()]
     return {

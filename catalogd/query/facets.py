@@ -106,7 +106,8 @@ def _by_keyword(divided: _Divided) -> Counts:
     ids = divided.catalog.ordered(divided.selection, "-date", MOST_READ)
     counts: collections.Counter[str] = collections.Counter()
     for record in divided.catalog.iter_records_of(ids):
-        counts.update(set(record.facts.keyword_paths or record.facts.keywords) or {""})
+        said = record.said
+        counts.update(set(said.keyword_paths or said.keywords) or {""})
     return _most_first(counts)
 
 

@@ -45,6 +45,7 @@ HAS_WORDS = {
     "copyright": "a copyright notice",
     "software": "the name of the program that wrote it",
     "location": "a position or a place name",
+    "collection": "a collection that it is in, in Lightroom",
 }
 IS_WORDS = {
     "best": "the one to keep of its stack or burst; every photo that is in none",
@@ -66,7 +67,10 @@ IS_WORDS = {
     "motion": "a motion photo: its film is in the same file",
     "flash": "taken with flash",
     "rated": "rated one star or more",
-    "rejected": "rated -1",
+    "picked": "flagged as a pick in Lightroom",
+    "rejected": "rated -1, or flagged as rejected in Lightroom",
+    "virtual": "with virtual copies in Lightroom",
+    "developed": "changed in Lightroom's Develop",
     "named": "with a named person",
     "truncated": "a file that ends early",
     "failed": "a photo that a model failed on",
@@ -80,6 +84,8 @@ _SAME_WORDS = {
     "object": "objects",
     "stars": "rating",
     "sphere": "360",
+    "flagged": "picked",
+    "collections": "collection",
 }
 
 
@@ -156,7 +162,13 @@ TABLE = (
     _number("exposure", units.EXPOSURE, "exposure:1/200s", "exposed for so long", ("shutter",)),
     _number("focal", units.FOCAL, "focal:24..70", "taken at this focal length, in mm"),
     _number("focal35", units.FOCAL, "focal35:>=200mm", "the same as on 36 x 24 mm"),
-    _number("rating", units.STARS, "rating:>=4", "with so many stars; -1 is rejected", ("stars",)),
+    _number(
+        "rating",
+        units.STARS,
+        "rating:>=4",
+        "with so many stars, or with a virtual copy that has; -1 is rejected",
+        ("stars",),
+    ),
     _number("faces", units.COUNT, "faces:2..", "with so many faces"),
     _number("sharp", units.SCORE, "sharp:>60", "so sharp, 0 to 100", ("sharpness",)),
     _number("noise", units.LEVELS, "noise:<5", "with so much noise, in levels of 255"),

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from catalogd.catalog.kinds import kinds_of
 from catalogd.catalog.text_index import STEMMED_FIELDS, Expand
 from catalogd.catalog.words import analyzers, items_of, plain_words, spaced, valid
-from catalogd.records import Box, Branch, Clause, Condition, Facts, Point, Record, Signal
+from catalogd.records import Box, Branch, Clause, Condition, Facts, Point, Record, Signal, UserFacts
 
 _BREAK = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|(?<=[a-z])(?=[A-Z])")
 KEPT_TEXTS = 4096  # whose terms are remembered: 2 MB at most, without captions
@@ -122,9 +122,10 @@ def _each_once(matches: Iterable[Said]) -> Iterator[Said]:
 def _all_said(record: Record, faces_of: Named) -> Iterator[Said]:
     """Everything in which words are looked for, what people said first."""
     yield from _people(record, faces_of)
-    yield from _said_by_people(record.facts)
+    yield from _said_by_people(record.said)
+    yield from _of_copies(record.user)
     yield from _seen_by_models(record)
-    yield from _said_by_camera(record.facts)
+    yield from _said_by_camera(record.said)
     yield from _in_path(record.path)
 
 
@@ -136,6 +137,22 @@ def _said_by_people(facts: Facts) -> Iterator[Said]:
             yield Said(field, text)
     if facts.label:
         yield Said("label", facts.label)
+
+
+def _of_copies(user: UserFacts | None) -> Iterator[Said]:
+    """What else is looked for of what was set in another program: synonyms, and words of virtual copies."""
+    if user is None:
+        return
+    for name in user.synonyms:
+        yield Said("keywords", name)
+    for copy in user.copies:
+        for keyword in dict.fromkeys((*copy.keyword_paths, *copy.keywords, *copy.synonyms)):
+            yield Said("keywords", keyword)
+        for text in (copy.title, copy.caption, copy.copy_name):
+            if text:
+                yield Said("caption", text)
+        if copy.label:
+            yield Said("label", copy.label)
 
 
 def _seen_by_models(record: Record) -> Iterator[Said]:
@@ -175,7 +192,7 @@ def _people(record: Record, faces_of: Named) -> Iterator[Said]:
         if region.name:
             yield Said("person", region.name, region.box)
     with_box = {region.name for region in record.facts.regions}
-    for name in record.facts.people:
+    for name in record.said.people:
         if name not in with_box:
             yield Said("person", name)
 
@@ -300,6 +317,12 @@ def _number(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
+def _rating(record: Record) -> str:
+    copies = record.user.copies if record.user is not None else ()
+    rated = [f"{copy.rating} (copy {copy.copy_name or copy.uuid})" for copy in copies if copy.rating]
+    return ", ".join(filter(None, (_number(record.said.rating, "{}"), *rated)))
+
+
 def _sharpness(record: Record) -> str:
     found = [output.quality.sharpness for output in record.outputs.values() if output.quality is not None]
     return f"{found[0]:.0f}" if found else ""
@@ -321,13 +344,13 @@ _VALUES: dict[str, Callable[[Record], str]] = {
     "f": lambda record: _number(record.facts.aperture, "{:g}"),
     "focal": lambda record: _number(record.facts.focal_mm, "{:g} mm"),
     "focal35": lambda record: _number(record.facts.focal_35mm, "{:g} mm"),
-    "rating": lambda record: _number(record.facts.rating, "{}"),
+    "rating": _rating,
     "altitude": lambda record: _number(record.facts.altitude_m, "{:.0f} m"),
     "width": lambda record: f"{record.facts.width} px",
     "height": lambda record: f"{record.facts.height} px",
     "mp": lambda record: f"{record.facts.width * record.facts.height / 1e6:.1f} MP",
     "type": lambda record: record.facts.format,
-    "near": lambda record: _position(record.facts),
+    "near": lambda record: _position(record.said),
 }
 
 

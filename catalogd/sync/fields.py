@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from catalogd.metadata.xmp import Value
-from catalogd.records import Box, Facts, Record, Region
+from catalogd.records import Box, Facts, Record, Region, UserFacts
 from catalogd.sync.keyword_lists import has_keywords, keyword_changes, keyword_removal, was_rewritten
 from catalogd.sync.ownership import Ours, is_recorded, properties_of
 from catalogd.sync.packet import Packet, bag, key, merged_language, same, text
@@ -114,7 +114,7 @@ def changes_for(
     properties = properties_of(packet)
     state = _State(properties, {}, Ours.of(properties), own)
     for field in FIELDS:
-        if field in fields and not (only_missing and _says_something(field, properties, record.facts)):
+        if field in fields and not (only_missing and _says_something(field, properties, record.said)):
             state = _STEPS[field](state, record, policy)
     return _recorded(state)
 
@@ -175,13 +175,21 @@ def _texts_of(field: str, record: Record, own: Own) -> dict[str, str | None]:
         return {"dc:title": own_title(record)}
     if field == "rating":
         stars, label = own_rating(record, own)
-        return {"xmp:Rating": None if stars is None else str(stars), "xmp:Label": label}
-    place = record.facts.place
+        wanted = {"xmp:Rating": None if stars is None else str(stars), "xmp:Label": label}
+        return wanted | dict.fromkeys(_set_elsewhere(record))
+    place = record.said.place
     if place is None:
         return dict.fromkeys(_TEXTS[field])
     spot = place.nearest if place.nearest != place.city and place.distance_km <= SPOT_KM else ""
     names = (place.country, place.region, place.city, spot, place.country_code)
     return dict(zip(_TEXTS[field], names, strict=True))
+
+
+def _set_elsewhere(record: Record) -> list[str]:
+    """Of stars and label, what a person set in another program: nothing of catalogd's may replace it."""
+    user = record.user or UserFacts()
+    stars = ["xmp:Rating"] if user.rating is not None or user.pick == -1 else []
+    return [*stars, "xmp:Label"] if user.label else stars
 
 
 # ── a step for each field ─────────────────────────────────────────────────────────────────────
@@ -218,7 +226,7 @@ def _text_step(field: str, together: bool = False) -> Step:
     """The step of a field of texts. What a person wrote into the photo itself is not to be hidden by it."""
 
     def step(state: _State, record: Record, policy: Policy) -> _State:
-        hides = field in ("caption", "title") and _is_said_in_photo(field, record.facts)
+        hides = field in ("caption", "title") and _is_said_in_photo(field, record.said)
         return _say(
             state, dict.fromkeys(_TEXTS[field]) if hides else _texts_of(field, record, state.own), together
         )

@@ -98,12 +98,12 @@ def explained_keywords(
     named = ((tag, list(_paths_of(tag.path[-1], policy))) for tag in _sure_tags(record, policy))
     chosen = itertools.islice(((tag, paths) for tag, paths in named if paths), policy.most)
     tags = (tag._replace(path=_below(policy.parent, path)) for tag, paths in chosen for path in paths)
-    names = record.facts.people if people is None else people
+    names = record.said.people if people is None else people
     return _each_once(
         [
             *tags,
             *(Keyword(path, "person") for path in _people(names, policy)),
-            *(Keyword(path, "place") for path in _places(record.facts.place, policy)),
+            *(Keyword(path, "place") for path in _places(record.said.place, policy)),
         ]
     )
 

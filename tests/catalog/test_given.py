@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pytest
 
 from catalogd.catalog import Catalog, given_following
@@ -16,9 +17,14 @@ from catalogd.catalog.given import LONGEST_UUID, Collection, Given, GivenCounts,
 from catalogd.catalog.store import Store
 from catalogd.catalog.user_data import UserData
 from catalogd.errors import UsageError
-from catalogd.records import Album, Facts, Missing, Moved, Record, Stat, UserFacts
+from catalogd.query import reasons
+from catalogd.query.albums import Albums
+from catalogd.query.language import parse
+from catalogd.records import Album, Facts, Missing, Moved, Place, Record, Stat, UserFacts
 from catalogd.settings import Settings
-from tests.catalog.photos import PROFILE, photo
+from catalogd.sync import fields
+from catalogd.sync.policy import Policy
+from tests.catalog.photos import OTHER_PROFILE, PROFILE, photo, tagger
 
 SETTINGS = Settings(text_heap_bytes=15 << 20)
 LIGHTROOM = "lightroom"
@@ -107,7 +113,8 @@ def test_a_giver_leaves_what_it_cannot_know(library: Library) -> None:
     plugin = msgspec.structs.replace(given("u1", "/a/1.jpg", rating=4), unsaid=("stack",))
     library.give(plugin)
     user = library.at("/a/1.jpg").user
-    assert user is not None and (user.rating, user.stack) == (4, ("s", 1))
+    assert user is not None
+    assert (user.rating, user.stack) == (4, ("s", 1))
     assert library.user.take_away(LIGHTROOM, origin="other") == 0
     assert library.user.take_away(LIGHTROOM, origin="cat") == 1, "the origin stays known"
 
@@ -177,7 +184,8 @@ def test_what_waits_is_copied_when_its_photo_comes(library: Library, at: str | b
     assert library.give(given("u1", at, rating=4)).waiting == 1
     library.commit(photo(path))
     record = library.catalog.record(library.catalog.photo_id_of(path) or 0)
-    assert record is not None and record.said.rating == 4
+    assert record is not None
+    assert record.said.rating == 4
     assert library.user.given_counts(LIGHTROOM).waiting == 0
 
 
@@ -257,7 +265,8 @@ def test_the_master_counts_and_its_copies_are_kept(library: Library) -> None:
     library.take_away("c1", "u1")
     record = library.at("/a/1.jpg")
     assert record.said.rating is None
-    assert record.user is not None and len(record.user.copies) == 1
+    assert record.user is not None
+    assert len(record.user.copies) == 1
 
 
 def test_of_two_masters_the_newer_word_counts(library: Library) -> None:
@@ -458,3 +467,185 @@ def test_very_long_names_of_collections_are_told_apart(library: Library) -> None
     names = ["N" * 600 + "1", "N" * 600 + "2"]
     library.user.put_collections(LIGHTROOM, [Collection(name) for name in names])
     assert album(library, names[1]).name == names[1]
+
+
+# -- what follows the records ----------------------------------------------------------------------
+
+
+def found(library: Library, query: str) -> list[str]:
+    """The photos of a query, by path."""
+    plan = parse(query)
+    clauses = [clause for branch in plan.branches for clause in branch.filters]
+    ids = library.catalog.select(clauses, album_ids=_album_ids(library)).ids.tolist()
+    return sorted(record.name for record in library.catalog.records(ids) if record)
+
+
+def _album_ids(library: Library) -> Any:
+    return Albums(library.user.album, lambda query: np.empty(0, np.int64)).ids
+
+
+@pytest.fixture
+def rated(library: Library) -> Library:
+    """1: picked, 5 stars, Norway; 2: rejected, 4 stars; 3: its copy has 4 stars; 4: only its file says 4."""
+    library.commit(
+        *[photo(f"/a/{n}.jpg", facts=Facts("jpeg", 40, 30, rating=None if n < 4 else 4)) for n in range(1, 5)]
+    )
+    library.give(
+        given(
+            "u1",
+            "/a/1.jpg",
+            rating=5,
+            pick=1,
+            label="Red",
+            title="Harvest",
+            caption="in the evening light",
+            keywords=("fjord",),
+            keyword_paths=("Travel|Norway",),
+            synonyms=("Norge",),
+            people=("Anna Núñez",),
+            latitude=60.39,
+            longitude=5.32,
+            collections=("Trips/Norway",),
+            develop=("cropped",),
+        ),
+        given("u2", "/a/2.jpg", rating=4, pick=-1),
+        given("u3", "/a/3.jpg", rating=2),
+        given("c3", "/a/3.jpg", master="u3", rating=4, copy_name="Sepia", keywords=("toned",), title="Old"),
+    )
+    library.user.put_collections(LIGHTROOM, [Collection("Trips/Norway", uuids=("u1", "u3"))])
+    library.catalog.follow(force=True)
+    return library
+
+
+FILTERS = {
+    "rating:5": "1",
+    "rating:>=4": "134",
+    "rating:2": "3",
+    "rating:<=3": "23",
+    "rating:-1": "2",
+    "rating:3": "",
+    "is:rated": "134",
+    "has:rating": "1234",
+    "is:picked": "1",
+    "is:flagged": "1",
+    "is:rejected": "2",
+    "is:virtual": "3",
+    "is:developed": "1",
+    "has:collection": "1",
+    "label:red": "1",
+    "title:harvest": "1",
+    "caption:evening": "1",
+    "caption:sepia": "3",
+    "title:old": "",
+    "keyword:fjord": "1",
+    "keyword:travel/norway": "1",
+    "keyword:norge": "1",
+    "keyword:toned": "3",
+    'person:"anna nunez"': "1",
+    "is:named": "1",
+    "has:people": "1",
+    "has:gps": "1",
+    "place:bergen": "1",
+    "near:60.39,5.32,1km": "1",
+    'album:"trips/norway"': "13",
+}
+
+
+def test_filters_see_what_was_set(rated: Library) -> None:
+    photos = {query: [f"/a/{n}.jpg" for n in numbers] for query, numbers in FILTERS.items()}
+    assert {query: found(rated, query) for query in FILTERS} == photos
+
+
+def test_all_that_is_derived_agrees(rated: Library) -> None:
+    assert rated.catalog.check(deep=True) == []
+    rated.take_away()
+    rated.catalog.follow(force=True)
+    assert rated.catalog.check(deep=True) == []
+    assert found(rated, "rating:>=1") == ["/a/4.jpg"]
+    assert found(rated, "keyword:fjord") == []
+    assert found(rated, 'person:"anna nunez"') == []
+
+
+def test_free_words_find_and_reasons_name_what_was_set(rated: Library) -> None:
+    assert [hit.photo_id for hit in rated.catalog.search_text("norge")] == [rated.at("/a/1.jpg").photo_id]
+    said = {(said.field, said.text) for said in reasons._all_said(rated.at("/a/1.jpg"), lambda _: [])}
+    assert {("keywords", "Norge"), ("title", "Harvest"), ("person", "Anna Núñez"), ("label", "Red")} <= said
+    of_copy = {(said.field, said.text) for said in reasons._all_said(rated.at("/a/3.jpg"), lambda _: [])}
+    assert {("keywords", "toned"), ("caption", "Sepia")} <= of_copy
+    assert reasons._VALUES["rating"](rated.at("/a/3.jpg")) == "2, 4 (copy Sepia)"
+
+
+def test_a_rebuild_of_everything_keeps_it(rated: Library) -> None:
+    rated.catalog.rebuild_text()
+    rated.catalog.rebuild_columns()
+    rated.catalog.rebuild_timeline()
+    assert found(rated, "rating:5") == found(rated, "keyword:norge") == ["/a/1.jpg"]
+
+
+def test_other_models_leave_it(rated: Library) -> None:
+    record = rated.at("/a/1.jpg")
+    again = msgspec.structs.replace(record, user=None, outputs={"tagger": tagger("dog")})
+    rated.catalog.commit([again], OTHER_PROFILE)
+    assert rated.rating("/a/1.jpg") == 5
+    assert found(rated, "is:picked") == ["/a/1.jpg"]
+
+
+# -- whose word counts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("facts", "user", "said"),
+    [
+        ({"rating": 3}, {"rating": 0}, 0),
+        ({"rating": 3}, {"pick": 1}, 3),
+        ({"rating": 3}, {"pick": -1}, -1),
+        ({"rating": -1}, {"pick": 1}, None),
+        ({"rating": -1}, {"pick": 0}, -1),
+        ({"rating": -1}, {"rating": 2}, 2),
+        ({}, {"rating": 5, "pick": -1}, -1),
+    ],
+)
+def test_stars_and_flags(facts: dict[str, Any], user: dict[str, Any], said: int | None) -> None:
+    record = photo("/a/1.jpg", facts=Facts("jpeg", 4, 3, **facts), user=UserFacts(**user))
+    assert record.said.rating == said
+
+
+BERGEN = Place("NO", "Norway", "Vestland", "Bergen")
+OSLO = Place("NO", "Norway", "Oslo", "Oslo")
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        (UserFacts(latitude=60.3901, longitude=5.3201), BERGEN),  # it was read out of the file
+        (UserFacts(latitude=59.91, longitude=10.75), None),
+        (UserFacts(latitude=59.91, longitude=10.75, place=OSLO), OSLO),
+        (UserFacts(place=OSLO), OSLO),
+        (UserFacts(latitude=59.91), BERGEN),
+        (UserFacts(), BERGEN),
+    ],
+)
+def test_a_place_goes_with_its_position(user: UserFacts, said: Place | None) -> None:
+    facts = Facts("jpeg", 4, 3, latitude=60.39, longitude=5.32, place=BERGEN)
+    assert photo("/a/1.jpg", facts=facts, user=user).said.place == said
+
+
+def test_positions_meet_at_the_dateline() -> None:
+    facts = Facts("jpeg", 4, 3, latitude=0.0, longitude=179.999, place=BERGEN)
+    assert photo("/a", facts=facts, user=UserFacts(latitude=0.0, longitude=-179.999)).said.place == BERGEN
+
+
+def written(user: UserFacts | None, only_missing: bool = False) -> set[str]:
+    """The properties of a new sidecar with the stars and the label that a person had catalogd propose."""
+    own = fields.Own(rating=5, label="Green")
+    record = photo("/a/1.jpg", user=user)
+    changes = fields.changes_for(record, None, Policy(), ("rating",), only_missing=only_missing, own=own)
+    return set(changes) & {fields.key("xmp:Rating"), fields.key("xmp:Label")}
+
+
+def test_a_sidecar_is_given_nothing_over_what_was_set() -> None:
+    rating, label = fields.key("xmp:Rating"), fields.key("xmp:Label")
+    assert written(None) == {rating, label}
+    assert written(UserFacts(rating=3)) == written(UserFacts(pick=-1)) == {label}
+    assert written(UserFacts(label="Red")) == {rating}
+    assert written(UserFacts(rating=3), only_missing=True) == set()
