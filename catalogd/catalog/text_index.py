@@ -63,7 +63,7 @@ from catalogd.errors import (
     CatalogLockedError,
     QueryError,
 )
-from catalogd.records import Condition
+from catalogd.records import Condition, said_over
 from catalogd.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -185,6 +185,8 @@ class _Facts(msgspec.Struct, gc=False):
     camera: str | None = None
     lens: str | None = None
     place: _Place | None = None
+    latitude: float | None = None
+    longitude: float | None = None
     title: str | None = None
     caption: str | None = None
     creator: str | None = None
@@ -196,6 +198,21 @@ class _Facts(msgspec.Struct, gc=False):
     marks: list[str] = []
 
 
+class _User(msgspec.Struct, gc=False):
+    title: str | None = None
+    caption: str | None = None
+    keywords: tuple[str, ...] = ()
+    keyword_paths: tuple[str, ...] = ()
+    synonyms: tuple[str, ...] = ()
+    label: str | None = None
+    people: tuple[str, ...] = ()
+    latitude: float | None = None
+    longitude: float | None = None
+    place: _Place | None = None
+    copies: tuple[_User, ...] = ()
+    copy_name: str | None = None
+
+
 class Indexed(msgspec.Struct, gc=False):
     """Of a Record, what the text index reads: half the time of decoding all of it."""
 
@@ -204,6 +221,7 @@ class Indexed(msgspec.Struct, gc=False):
     outputs: dict[str, _Words]
     photo_id: int
     missing_since: float | None = None
+    user: _User | None = None
 
 
 _to_json = msgspec.json.Encoder().encode
@@ -222,7 +240,7 @@ def document_of(photo: Indexed) -> dict[str, Any]:
         "path": _path_words(photo.path),
         "name": folded(photo.path.rpartition(b"/")[2].decode("utf-8", "replace")),
     }
-    for field, value in _words_of(facts):
+    for field, value in _words_of(*_said(photo)):
         if value:
             document[field] = value
     document["digest"] = xxhash.xxh3_64_intdigest(msgspec.msgpack.encode(document)) >> 1
@@ -236,21 +254,40 @@ def _kinds(outputs: Iterable[_Words]) -> str:
     return kinds.words_of(tuple(sorted(tags | objects)))
 
 
-def _words_of(facts: _Facts) -> Iterator[tuple[str, str | list[str]]]:
-    """Field and words of what the file and its sidecars say."""
+def _said(photo: Indexed) -> tuple[_Facts, _User | None]:
+    """What the file says, with the word of a person over it; and what else is found of that."""
+    facts, user = photo.facts, photo.user
+    if user is None:
+        return facts, None
+    said = said_over(facts, user)
+    copies = user.copies
+    keywords = [*said.keywords, *user.synonyms, *_all_of(copies, "keywords"), *_all_of(copies, "synonyms")]
+    paths = [*said.keyword_paths, *_all_of(copies, "keyword_paths")]
+    return msgspec.structs.replace(said, keywords=tuple(keywords), keyword_paths=tuple(paths)), user
+
+
+def _all_of(copies: tuple[_User, ...], name: str) -> Iterator[str]:
+    return itertools.chain.from_iterable(getattr(copy, name) for copy in copies)
+
+
+def _words_of(facts: _Facts, user: _User | None) -> Iterator[tuple[str, str | list[str]]]:
+    """Field and words of what the file, its sidecars and a person say."""
     yield "camera", _joined((facts.camera, facts.lens))
     if facts.title:
         yield "title", spaced(facts.title)
-    if facts.title or facts.caption:
-        yield "caption", spaced(f"{facts.title or ''} {facts.caption or ''}")
+    copies = () if user is None else user.copies
+    more = [text for copy in copies for text in (copy.title, copy.caption, copy.copy_name) if text]
+    if facts.title or facts.caption or more:
+        yield "caption", spaced(" ".join((facts.title or "", facts.caption or "", *more)))
     if facts.people or facts.regions:
         yield "people", _joined((*facts.people, *[region.name for region in facts.regions]))
     if place := facts.place:
         yield "place", _joined((place.nearest, place.city, place.region, place.country))
     if facts.creator:
         yield "creator", _joined((facts.creator,))
-    if facts.marks or facts.label:
-        yield "marks", _joined((facts.label, *facts.marks))
+    labels = (facts.label, *[copy.label for copy in copies])
+    if facts.marks or any(labels):
+        yield "marks", _joined((*labels, *facts.marks))
     if facts.keywords or facts.keyword_paths:
         names, terms = _keywords(facts.keywords, facts.keyword_paths)
         yield "keywords", names
