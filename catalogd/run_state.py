@@ -1,7 +1,7 @@
 """What a run tells others about itself: its lock, its status file, and requests left for it.
 
 `run.lock` is held while a process works on the catalog for writing; `run.json` says how a run is
-going; `requests/` holds what other processes ask of it.
+going; `requests/` holds what other processes ask of it. `server.json` says where the HTTP API is.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import socket
 import time
 import uuid
@@ -23,6 +24,7 @@ import msgspec
 from catalogd.errors import CatalogError, CatalogLockedError
 from catalogd.records import SidecarsKnown, display_path, encode
 
+_SHOWN_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")  # a byte that is no UTF-8, in a path for people
 _LOCK_PATIENCE_S = 1.0  # who only asks whether a run is alive holds the lock for a moment
 _STATUS_BLOCK_BYTES = 4096  # run.json is padded to these, so that a full disk can still be reported
 
@@ -51,6 +53,7 @@ class Progress:
     thumbnails_failed: int = 0  # photos whose thumbnail could not be kept
     sidecars: int = 0  # written by this run
     sidecars_refused: int = 0
+    api: str = ""  # where the HTTP API is, while it is served
 
     @property
     def pending(self) -> int:
@@ -112,6 +115,44 @@ def read_status(catalog: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return status if isinstance(status, dict) else None
+
+
+def roots_of(status: dict[str, Any] | None) -> list[bytes]:
+    """The folders of the run that wrote this status; [] without one."""
+    return [_spelled(str(root)) for root in (status or {}).get("roots") or ()]
+
+
+def _spelled(text: str) -> bytes:
+    """The path that `display_path` showed so: as it stands, or with the bytes that it stands for."""
+    path = os.fsencode(text)
+    raw = _SHOWN_BYTE.sub(lambda match: bytes([int(match[1], 16)]), path)
+    return raw if os.path.lexists(raw) and not os.path.lexists(path) else path
+
+
+def read_server(catalog: Path) -> dict[str, Any] | None:
+    """Where the HTTP API of this catalog is: pid, url, started_at; None while none is served."""
+    try:
+        server = json.loads((catalog / "server.json").read_text("ascii"))
+        return server if _is_alive(int(server["pid"])) and isinstance(server["url"], str) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def tell_server(catalog: Path, url: str) -> None:
+    """Say that this process serves the HTTP API at `url`; for the owner's programs alone."""
+    aside = catalog / f"server.json.{uuid.uuid4().hex}.tmp"
+    with contextlib.suppress(OSError):  # a full disk: it is served all the same
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            json.dump({"pid": os.getpid(), "url": url, "started_at": time.time()}, stream)
+        aside.replace(catalog / "server.json")
+
+
+def forget_server(catalog: Path) -> None:
+    """This process serves no more."""
+    server = read_server(catalog)
+    if server is not None and server["pid"] == os.getpid():
+        (catalog / "server.json").unlink(missing_ok=True)
 
 
 def request_retry(catalog: Path, paths: list[bytes]) -> None:

@@ -1,9 +1,9 @@
 """Searches answered by a process that is warm already: both ends of its socket.
 
-A run that watches keeps a searcher process, with the catalog mapped and the text model loaded, and a
-command asks it instead of loading all that itself::
+A run that watches keeps a server process (web/server.py), with the catalog mapped and the text model
+loaded, and a command asks it instead of loading all that itself::
 
-    catalogd query …                        searcher process, a child of `catalogd run`
+    catalogd query …                        server process: a child of `catalogd run`, or `catalogd serve`
       Ask ──── search.sock in the ──────▶     Searcher.search | count | facets
       ◀─────── catalog's folder ─────────     Found | Counted | Faceted | Refused
 
@@ -24,17 +24,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from catalogd.errors import CatalogdError, CatalogError, QueryError, UsageError
 from catalogd.records import Facets, Plan, Results
-
-if TYPE_CHECKING:
-    import multiprocessing.connection
-
-    from catalogd.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -181,29 +176,20 @@ def _error(refused: Refused) -> CatalogdError:
     return _ERRORS.get(refused.kind, CatalogdError)(refused.message)
 
 
-# ── the searcher process ──────────────────────────────────────────────────────────────────────
+# ── the server process ────────────────────────────────────────────────────────────────────────
 
 
-def searcher_main(connection: multiprocessing.connection.Connection, settings: Settings) -> None:
-    """A child of the run: answers until the run is gone."""
-    from catalogd.query.searcher import Searcher
-
-    with contextlib.ExitStack() as stack:
-        try:
-            listener = stack.enter_context(_listener(settings.catalog))
-        except (OSError, ValueError) as error:
-            log.warning("no warm searcher, commands load the models themselves: %s", error)
-            connection.poll(None)
-            return
-        searcher = stack.enter_context(Searcher(settings))
-        threading.Thread(target=serve, args=(listener, searcher), daemon=True).start()
-        with contextlib.suppress(CatalogdError):  # the first question is answered as fast as the next
-            searcher.warm()
-        connection.poll(None)  # until the run closes its end
+def is_answered(catalog: Path) -> bool:
+    """Whether some process answers for this catalog."""
+    try:
+        Remote(catalog)
+    except ConnectionError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
-def _listener(catalog: Path) -> Iterator[socket.socket]:
+def listening(catalog: Path) -> Iterator[socket.socket]:
     """The listening socket, in place of one that nobody answers at any more."""
     path = catalog / SOCKET
     path.unlink(missing_ok=True)
@@ -215,10 +201,13 @@ def _listener(catalog: Path) -> Iterator[socket.socket]:
         finally:
             os.umask(before)
         listener.listen(BACKLOG)
+        own = path.stat().st_ino
         try:
             yield listener
         finally:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_ino == own:  # else another process has taken over
+                    path.unlink()
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ class Fake:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Path, Fake]]:
     fake = Fake()
-    with service._listener(tmp_path) as listener:
+    with service.listening(tmp_path) as listener:
         thread = threading.Thread(target=serve, args=(listener, fake), daemon=True)
         thread.start()
         yield tmp_path, fake
@@ -125,7 +125,7 @@ def test_a_socket_that_a_killed_searcher_left_is_replaced(tmp_path: Path) -> Non
         left.bind(str(tmp_path / SOCKET))
     with pytest.raises(ConnectionError):
         Remote(tmp_path)
-    with service._listener(tmp_path):
+    with service.listening(tmp_path):
         Remote(tmp_path)
     assert not (tmp_path / SOCKET).exists()
 
@@ -142,7 +142,7 @@ def test_only_the_owner_may_ask(served: tuple[Path, Fake], monkeypatch: pytest.M
 def test_a_long_path_of_the_catalog_is_no_hindrance(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 40)
     folder.mkdir()
-    with service._listener(folder) as listener:
+    with service.listening(folder) as listener:
         thread = threading.Thread(target=serve, args=(listener, Fake()), daemon=True)
         thread.start()
         assert Remote(folder).count("dog") == 3

@@ -74,6 +74,7 @@ class Library:
             "commit_wait_s": 0.1,
             "text_commit_wait_s": 0.2,
             "exact_below": 10,
+            "http": False,
             **settings,
         }
         self._shared_memory = set(os.listdir("/dev/shm"))
