@@ -266,7 +266,9 @@ def _connect(file: Path, mode: str | None) -> sqlite3.Connection:
     return connection
 
 
-def _unreadable(file: Path, error: sqlite3.DatabaseError) -> LightroomError:
+def _unreadable(file: Path, error: sqlite3.DatabaseError) -> BaseException:
+    if str(error) == "interrupted":
+        return KeyboardInterrupt()
     if "locked" in str(error) or "busy" in str(error):
         return LightroomError(f"{file.name} is locked by another program: close it and try again")
     return _half_written(file)

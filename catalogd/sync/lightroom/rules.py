@@ -192,9 +192,14 @@ def _not(part: str) -> str:
 
 
 def _without_parentheses(query: str) -> str:
-    """Without those around the whole of it, where it has no others."""
-    is_whole = query.startswith("(") and query.find(")") == len(query) - 1
-    return query[1:-1] if is_whole else query
+    """Without those around the whole of it."""
+    depth = 0
+    for found in re.finditer(r'"[^"]*"|[()]', query):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if depth == 0 and found[0] == ")":
+            is_whole = query.startswith("(") and found.end() == len(query)
+            return query[1:-1] if is_whole else query
+    return query
 
 
 # -- rules -----------------------------------------------------------------------------------------

@@ -72,6 +72,8 @@ class Tables:
             while page := cursor.fetchmany(PAGE_ROWS):
                 yield from page
         except sqlite3.DatabaseError as error:
+            if str(error) == "interrupted":  # by Ctrl-C: SQLite asks us whether to go on
+                raise KeyboardInterrupt from None
             raise LightroomError(
                 f"the catalog can't be read to its end ({error}): let Lightroom repair it "
                 "(File > Optimize Catalog), or import one of its backups"
