@@ -4,7 +4,7 @@
     Changes.of(current, results, policy) → change
     Changes.back(current)              → change, that takes back what catalogd wrote and nobody changed since
     Changes.is_empty(change)           nothing is to be done
-    Changes.lines(change)              → array of {field =, old =, new =}, for people
+    Changes.lines(change)              → array of {field =, old =, new =}, one for each field, for people
 
   current   what Lightroom has (Photos.lua): {caption =, title =, …, keywords = array of paths "A|B", details =
             {id = text}, written = what `written` below was when it was last written, or {}}
@@ -12,7 +12,7 @@
   policy    {fields = {name = true}, parent = "catalogd", people_parent = "People", alt_text = whether Lightroom has it}
   change    {values = array of {field =, key =, old =, new =}, `new` nil to empty it,
              add = array of {field =, path =}, remove = the same,
-             details = {id = text, or false to empty it},
+             details = {id = text, or false to empty it}, before = {id = text of before},
              written = what is ours afterwards,
              kept = {field → "yours" | "emptied" | "removed" | "edited"}}
 
@@ -257,7 +257,9 @@ end
 
 local function put_details(change, current, said)
     for _, id in ipairs(Changes.DETAILS) do
-        if current.details[id] ~= said[id] then change.details[id] = said[id] or false end
+        if current.details[id] ~= said[id] then
+            change.details[id], change.before[id] = said[id] or false, current.details[id]
+        end
     end
 end
 
@@ -266,7 +268,7 @@ end
 local function new_change(written)
     local copy = {}
     for key, value in pairs(written) do copy[key] = value end
-    return { values = {}, add = {}, remove = {}, details = {}, written = copy, kept = {} }
+    return { values = {}, add = {}, remove = {}, details = {}, before = {}, written = copy, kept = {} }
 end
 
 function Changes.of(current, results, policy)
@@ -343,21 +345,27 @@ local function shown(value)
     return tostring(value)
 end
 
+local function add_to(lines, field, old, new)
+    local line = lines[field] or { field = field, old = {}, new = {} }
+    lines[field] = line
+    if old ~= "" then line.old[#line.old + 1] = old end
+    if new ~= "" then line.new[#line.new + 1] = new end
+end
+
 function Changes.lines(change)
-    local lines = {}
+    local by_field, lines = {}, {}
     for _, value in ipairs(change.values) do
-        local old = is_nothing(value.key, value.old) and "" or shown(value.old)
-        lines[#lines + 1] = { field = value.field, old = old, new = shown(value.new) }
+        add_to(by_field, value.field, is_nothing(value.key, value.old) and "" or shown(value.old), shown(value.new))
     end
-    for _, keyword in ipairs(change.add) do
-        lines[#lines + 1] = { field = keyword.field, old = "", new = keyword.path }
-    end
-    for _, keyword in ipairs(change.remove) do
-        lines[#lines + 1] = { field = keyword.field, old = keyword.path, new = "" }
-    end
+    for _, keyword in ipairs(change.add) do add_to(by_field, keyword.field, "", keyword.path) end
+    for _, keyword in ipairs(change.remove) do add_to(by_field, keyword.field, keyword.path, "") end
     for _, id in ipairs(Changes.DETAILS) do
-        if change.details[id] ~= nil then
-            lines[#lines + 1] = { field = "details", old = "", new = id .. " " .. shown(change.details[id]) }
+        if change.details[id] ~= nil then add_to(by_field, "details", change.before[id] or "", shown(change.details[id])) end
+    end
+    for _, row in ipairs(Changes.FIELDS) do
+        local line = by_field[row[1]]
+        if line then
+            lines[#lines + 1] = { field = line.field, old = table.concat(line.old, ", "), new = table.concat(line.new, ", ") }
         end
     end
     return lines
