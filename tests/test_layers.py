@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "catalogd"
 LAYERS = [
     {"cli"},
-    {"terminal", "doctor", "demo", "sheets", "terminal_images"},
+    {"terminal", "doctor", "demo", "plugin", "sheets", "terminal_images"},
     {"daemon"},
     {"web", "service"},
     {"pipeline", "query", "sync", "duplicates", "culling", "json_forms"},

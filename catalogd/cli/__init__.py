@@ -8,7 +8,20 @@ from __future__ import annotations
 import io
 import sys
 
-from catalogd.cli import catalog, culling, duplicates, lightroom, people, photos, query, run, setup, sync
+from catalogd.cli import (
+    catalog,
+    culling,
+    duplicates,
+    lightroom,
+    people,
+    photos,
+    plugin,
+    query,
+    run,
+    serve,
+    setup,
+    sync,
+)
 from catalogd.cli.base import cli
 
 __all__ = [
@@ -20,8 +33,10 @@ __all__ = [
     "main",
     "people",
     "photos",
+    "plugin",
     "query",
     "run",
+    "serve",
     "setup",
     "sync",
 ]

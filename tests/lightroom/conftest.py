@@ -12,7 +12,7 @@ from tests.lightroom.sdk import Lightroom
 
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """The library of tests/query/library.py, served. Shared: a test that changes it makes its own `Daemon`."""
+    """The library of tests/query/library.py, served to all tests: one that changes it makes its own."""
     with Daemon(tmp_path_factory.mktemp("daemon")) as served:
         yield served
 

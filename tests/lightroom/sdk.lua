@@ -294,7 +294,7 @@ local toolkit = "test"
 
 -- ── photos ─────────────────────────────────────────────────────────────────────────────────────
 
-local TEXT = set_of [[title caption headline copyName city stateProvince country isoCountryCode location label
+local TEXT = set_of [[title caption headline copyName city stateProvince country isoCountryCode location label personShown
     altTextAccessibility extDescrAccessibility copyright creator jobIdentifier instructions]]
 local RAW = set_of [[uuid path fileFormat isVirtualCopy isVideo rating pickStatus colorNameForLabel dateTimeOriginalISO8601
     dateTimeOriginal dateTime lastEditTime keywords gps gpsAltitude dimensions croppedDimensions width height fileSize
@@ -347,10 +347,6 @@ local function formatted_value(data, key)
     if key == "keywordTags" or key == "keywordTagsForExport" then return keyword_names(data) end
     if key == "fileName" then return (data.values.path:match("[^/\\]+$")) end
     if key == "folderName" then return (data.values.path:match("([^/\\]+)[/\\][^/\\]+$")) or "" end
-    if key == "personShown" then
-        local people = data.values.personShown
-        return type(people) == "table" and table.concat(people, ", ") or people or ""
-    end
     if key == "rating" then return data.values.rating end
     local value = data.values[key]
     return value == nil and "" or value
@@ -403,12 +399,6 @@ function LrPhoto:setRawMetadata(key, value)
         if value ~= nil and not (type(value) == "table" and type(value.latitude) == "number"
             and type(value.longitude) == "number") then
             error("Invalid gps", 2)
-        end
-    elseif key == "personShown" then
-        if value ~= nil and type(value) ~= "table" then error("Invalid personShown: a list of names", 2) end
-        for _, person in ipairs(value or {}) do
-            -- The standard's fields are structures: a bare name would be taken for one without its parts.
-            if type(person) ~= "table" and type(person) ~= "string" then error("Invalid personShown", 2) end
         end
     elseif TEXT[key] and value ~= nil and type(value) ~= "string" then
         error("Invalid " .. key .. ": a " .. type(value), 2)

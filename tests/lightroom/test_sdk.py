@@ -19,7 +19,10 @@ def test_a_plain_pcall_around_what_waits_fails_and_lrtasks_pcall_does_not(lightr
     ok, message = lightroom.evaluate(CATALOG + "return pcall(function() return catalog:getAllPhotos() end)")
     assert not ok
     assert "attempt to yield across metamethod/C-call boundary" in message
-    source = "local ok, found = import('LrTasks').pcall(function() return catalog:getAllPhotos() end) return ok, #found"
+    source = """
+    local ok, found = import('LrTasks').pcall(function() return catalog:getAllPhotos() end)
+    return ok, #found
+    """
     assert lightroom.evaluate(CATALOG + source) == (True, 0)
 
 
@@ -71,7 +74,10 @@ def test_a_setter_outside_a_gate_raises(lightroom: Lightroom) -> None:
     assert "inside catalog:withWriteAccessDo" in failure(
         lightroom, "catalog:getTargetPhoto():setRawMetadata('title', 'x')"
     )
-    private = "local p = catalog:getTargetPhoto() catalog:withPrivateWriteAccessDo(function() p:setRawMetadata('title', 'x') end)"
+    private = """
+    local photo = catalog:getTargetPhoto()
+    catalog:withPrivateWriteAccessDo(function() photo:setRawMetadata('title', 'x') end)
+    """
     assert "inside catalog:withWriteAccessDo" in failure(lightroom, private)
 
 
@@ -103,8 +109,14 @@ def test_an_error_in_a_gate_takes_its_changes_back_and_undo_takes_a_step(lightro
     photo = lightroom.add_photo("/a.jpg", title="old")
     lightroom.select(photo)
     before = lightroom.snapshot([photo])
-    body = "photo:setRawMetadata('title', 'new') photo:addKeyword(catalog:createKeyword('k', {}, true, nil, true))"
-    gate = "local photo = catalog:getTargetPhoto() catalog:withWriteAccessDo('step', function() %s end, {timeout = 1})"
+    body = """
+    photo:setRawMetadata('title', 'new')
+    photo:addKeyword(catalog:createKeyword('k', {}, true, nil, true))
+    """
+    gate = """
+    local photo = catalog:getTargetPhoto()
+    catalog:withWriteAccessDo('step', function() %s end, {timeout = 1})
+    """
     failure(lightroom, gate % (body + " error('broken')"))
     assert lightroom.snapshot([photo]) == before
     lightroom.evaluate(CATALOG + gate % body)
