@@ -43,15 +43,11 @@ class _Facts(msgspec.Struct, gc=False):
     regions: tuple[_Region, ...] = ()
 
 
-class _User(msgspec.Struct, gc=False):
-    people: tuple[str, ...] = ()
-
-
 class _Photo(msgspec.Struct, gc=False):
     """Of a Record, whom its file names, and whom a person named in another program."""
 
     facts: _Facts
-    user: _User | None = None
+    user: _Facts | None = None
 
 
 _decode_photo = msgspec.msgpack.Decoder(_Photo).decode
@@ -120,11 +116,13 @@ def seeds_of(encoded: bytes) -> bytes | None:
         photo = _decode_photo(encoded)
     except msgspec.DecodeError:
         return None
-    facts, user = photo.facts, photo.user
-    people = facts.people if user is None else tuple(dict.fromkeys((*facts.people, *user.people)))
-    if not people and not facts.regions:
+    people, regions = photo.facts.people, photo.facts.regions
+    if photo.user is not None:
+        people = tuple(dict.fromkeys((*people, *photo.user.people)))
+        regions += photo.user.regions
+    if not people and not regions:
         return None
-    boxed = [Seed(region.name, region.box) for region in facts.regions if region.name and _is_face(region)]
+    boxed = [Seed(region.name, region.box) for region in regions if region.name and _is_face(region)]
     named = {seed.name for seed in boxed}
     seeds = boxed + [Seed(name) for name in people if name not in named]
     return encode(seeds[:MOST_NAMES]) if seeds else None
