@@ -34,7 +34,7 @@ class Backgrounds:
         self._drawing = threading.Lock()
 
     def cosines(self, space: str, vector: Floats) -> Floats:
-        """float32[m] of a unit vector with up to `SAMPLE` photos of the library, of which it may know none."""
+        """float32[m] of a unit vector with up to `SAMPLE` photos that are in the space."""
         vectors = self._sample(space).vectors
         return dot(vectors, vector) if len(vectors) else np.empty(0, np.float32)
 
