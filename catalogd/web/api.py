@@ -34,6 +34,8 @@ from catalogd.web.routes import (
     settings,
     status,
 )
+    sync,
+    user_data,
 from catalogd.web.schemas import ErrorAnswer
 from catalogd.web.security import OPEN_PATHS
 
@@ -56,6 +58,9 @@ ROUTERS = (  # in the order of the document
     albums.router,
     culling.router,
 )
+    user_data.router,
+    analysis.router,
+    sync.router,
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "A query, a path or a value is wrong"},
     401: {"model": ErrorAnswer, "description": "No token, or a wrong one"},

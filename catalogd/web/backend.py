@@ -22,6 +22,8 @@ from catalogd.records import Branch, Plan, Record
 from catalogd.settings import Settings
 from catalogd.thumbnails import ThumbnailStore
 from catalogd.web.pictures import Pictures
+from catalogd.web.records_following import RecordsFollow
+from catalogd.web.sidecar_jobs import SidecarJobs
 
 if TYPE_CHECKING:
     from typing import Self
@@ -45,6 +47,8 @@ class Backend:
         self.catalog = Catalog.open(settings.catalog, settings)
         self.thumbnails = ThumbnailStore(settings)
         self.pictures = Pictures(settings, self.thumbnails)
+        self.sidecar_jobs = SidecarJobs(settings, self.catalog)
+        self.records_follow = RecordsFollow(settings)
         self._user: UserData | None = None
         self._missing: tuple[int, dict[bytes, int]] = (-1, {})  # as of a commit: by the key of their path
         self._lock = threading.Lock()
@@ -95,6 +99,8 @@ class Backend:
 
     def close(self) -> None:
         """Let go of all of it. Twice is fine."""
+        self.records_follow.close()
+        self.sidecar_jobs.close()
         with self._lock:
             if self._user is not None:
                 self._user.close()
