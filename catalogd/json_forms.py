@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from catalogd.catalog.people import Somebody
     from catalogd.catalog.user_data import Entry
     from catalogd.culling import Moment, Verdict
+    from catalogd.jobs import Job
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
@@ -328,3 +329,12 @@ def _shot_json(verdict: Verdict) -> dict[str, Any]:
         "signals": verdict.signals,
         "reasons": list(verdict.reasons),
     }
+
+
+# ── jobs ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """How far a piece of ordered work is."""
+    names = ("job_id", "kind", "state", "total", "done", "failed", "message", "created_at", "finished_at")
+    return {name: getattr(job, name) for name in names}

@@ -133,9 +133,9 @@ def _sync(
     settings: Settings, what: tuple[str, ...], options: Options, ledger: Ledger | None, tell: Tell
 ) -> Tally:
     """Sync the chosen photos, with progress on stderr; Ctrl-C ends it after what is in hand."""
-    from catalogd.daemon.sidecars import OwnWords, Told
     from catalogd.sync import sync_records
     from catalogd.sync.report import Tally
+    from catalogd.sync.telling import OwnWords, Told
 
     tally = Tally()
     with open_catalog(settings) as catalog, Told(settings, catalog) as told, _interruptible(tally):

@@ -1,9 +1,4 @@
-"""The sidecars that catalogd writes: that a scan knows them, and that they follow a run's commits.
-
-A sidecar that catalogd writes looks to the next scan like one that somebody changed, and its photo would
-be read again. So whoever writes sidecars tells the catalog how they are now; not of one that was not as
-the catalog knew it before, because somebody else's work in it has not been read yet.
-"""
+"""The sidecars of a run: they follow its commits, and who is named."""
 
 from __future__ import annotations
 
@@ -11,91 +6,25 @@ import collections
 import contextlib
 import itertools
 import logging
-import os
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from catalogd.catalog import Catalog
 from catalogd.catalog.identity import NOBODY, Identities, renamed_photos
-from catalogd.catalog.user_data import UserData
-from catalogd.errors import CatalogLockedError
 from catalogd.metadata.exiftool import find_exiftool
-from catalogd.records import Proposal, Record, Region, SidecarsKnown, display_path
-from catalogd.run_state import Lock, tell_sidecars
+from catalogd.records import Record, SidecarsKnown, display_path
 from catalogd.settings import Settings
-from catalogd.sync import Ledger, Options, Own, Synced, sync_records
+from catalogd.sync import Ledger, Options, Synced, sync_records
 from catalogd.sync.policy import load_policy
+from catalogd.sync.telling import OwnWords, known_from
 
 log = logging.getLogger(__name__)
 
-TOLD_AT_ONCE = 10_000  # sidecars: a few MB of memory, and a commit of 50 ms
 LOOK_EVERY_S = 1.0
 NAMES_EVERY_S = 30.0  # comparing the names of 200,000 faces takes half a second
 STOP_S = 10.0  # for the batch in hand
-
-
-def known_from(synced: Synced, catalog: Catalog) -> SidecarsKnown | None:
-    """What the catalog may know of a sidecar that was written; None when a scan must look at it."""
-    path = synced.written.path
-    if synced.after is None or catalog.sidecar_stat(path) != synced.before:
-        return None
-    folder, name = os.path.split(path)
-    return SidecarsKnown(folder, {name: synced.after})
-
-
-class OwnWords:
-    """What the catalog was told of photos by its owner: whose faces they show and, if asked for, stars."""
-
-    def __init__(self, settings: Settings, catalog: Catalog, fields: Collection[str]) -> None:
-        self._people = catalog.people
-        self._proposals: Mapping[int, Proposal] = {}
-        if "rating" in fields:
-            with UserData(settings.catalog) as user:
-                self._proposals = user.proposals()
-
-    def __call__(self, record: Record) -> Own:
-        photo_id = record.photo_id
-        named = tuple(Region(face.box, face.name) for face in self._people.faces_of(photo_id) if face.name)
-        proposal = self._proposals.get(photo_id, Proposal())
-        return Own(tuple(self._people.shown_on(record)), named, proposal.rating, proposal.label)
-
-
-class Told:
-    """What one command has written, told to the catalog or to the run that holds it. A context manager."""
-
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
-        self._settings = settings
-        self._catalog = catalog
-        self._known: list[SidecarsKnown] = []
-
-    def __enter__(self) -> Told:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.flush()
-
-    def add(self, synced: Synced) -> None:
-        if known := known_from(synced, self._catalog):
-            self._known.append(known)
-        if len(self._known) >= TOLD_AT_ONCE:
-            self.flush()
-
-    def flush(self) -> None:
-        known, self._known = self._known, []
-        if not known:
-            return
-        try:
-            lock = Lock(self._settings.catalog, patience_s=0.0)
-        except CatalogLockedError:
-            tell_sidecars(self._settings.catalog, known)
-            return
-        try:
-            with Catalog.open(self._settings.catalog, self._settings, write=True) as catalog:
-                catalog.commit(known, bytes(8))
-        finally:
-            lock.release()
 
 
 class Keeper(threading.Thread):

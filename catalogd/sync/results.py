@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalogd.catalog.people import People
-from catalogd.records import Proposal, Quality, Record, Region
+from catalogd.records import Proposal, Quality, Record
 from catalogd.sync.fields import Own, own_caption, own_rating, own_title
 from catalogd.sync.policy import SEPARATOR, Keyword, Policy, explained_keywords
 
@@ -18,14 +17,6 @@ from catalogd.sync.policy import SEPARATOR, Keyword, Policy, explained_keywords
 BLURRED_BELOW, SOFT_BELOW = 33.0, 67.0  # sharpness
 DARK_BELOW, BRIGHT_ABOVE = 0.05, 0.9  # mean luma
 REJECTED = -1  # stars
-
-
-def own_words(people: People, record: Record, proposal: Proposal | None) -> Own:
-    """What the catalog was told of a photo by its owner: whose faces it shows, and stars if asked for."""
-    faces = people.faces_of(record.photo_id)
-    named = tuple(Region(face.box, face.name) for face in faces if face.name)
-    stars = proposal or Proposal()
-    return Own(tuple(people.shown_on(record)), named, stars.rating, stars.label)
 
 
 def results_of(record: Record, own: Own, proposal: Proposal | None, policy: Policy) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from catalogd.web.answers import Refusal, refusal_of
 from catalogd.web.backend import Backend
 from catalogd.web.routes import (
     albums,
+    analysis,
     culling,
     events,
     health,
@@ -33,9 +34,9 @@ from catalogd.web.routes import (
     search,
     settings,
     status,
-)
     sync,
     user_data,
+)
 from catalogd.web.schemas import ErrorAnswer
 from catalogd.web.security import OPEN_PATHS
 
@@ -57,10 +58,10 @@ ROUTERS = (  # in the order of the document
     people.router,
     albums.router,
     culling.router,
-)
     user_data.router,
     analysis.router,
     sync.router,
+)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "A query, a path or a value is wrong"},
     401: {"model": ErrorAnswer, "description": "No token, or a wrong one"},

@@ -16,24 +16,24 @@ local MOST_FAILURES = 5 -- in a row: it may be restarting
 local ENDED = { done = true, cancelled = true, failed = true }
 
 local function cancel(job)
-    return Api.call("cancel_analysis", { path = { job_id = job.job_id } })
+    return Api.call("cancel_job", { path = { job_id = job.job_id } })
 end
 
 function Jobs.follow(job, progress, before, total)
     local is_cancelled, failures = false, 0
     while not ENDED[job.state] do
-        progress:setPortionComplete(before + (job.done or 0) + (job.failed or 0), math.max(1, total))
+        progress:setPortionComplete(before + (job.done or 0), math.max(1, total))
         if progress:isCanceled() and not is_cancelled then
             is_cancelled = true
             cancel(job)
         end
         LrTasks.sleep(EVERY_S)
-        local found, failure = Api.call("analysis", { path = { job_id = job.job_id } })
+        local found, failure = Api.call("job", { path = { job_id = job.job_id } })
         failures = found and 0 or failures + 1
         if failures >= MOST_FAILURES or (failure and failure.kind == "answer" and failure.status == 404) then
             return nil, failure
         end
-        job = found and (found.job or found) or job
+        job = found and found.job or job
     end
     return job
 end

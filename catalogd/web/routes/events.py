@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
 
 from catalogd.jobs import Job
-from catalogd.json_forms import encode_json
+from catalogd.json_forms import encode_json, job_json
 from catalogd.web.pulse import Moment, Pulse, get_pulse
 
 router = APIRouter(tags=["status"])
@@ -66,23 +66,9 @@ class Told:
             yield _event("commit", {"commit": moment.counts.commit, "indexed": moment.counts.indexed})
         for job in reversed(moment.jobs):
             if self._jobs.get(job.job_id) != job:
-                yield _event("job", _job_json(job))
+                yield _event("job", job_json(job))
         self._jobs = {job.job_id: job for job in moment.jobs}
 
 
 def _event(name: str, value: Any) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), encode_json(value))
-
-
-def _job_json(job: Job) -> dict[str, Any]:
-    return {
-        "job_id": job.job_id,
-        "kind": job.kind,
-        "state": job.state,
-        "total": job.total,
-        "done": job.done,
-        "failed": job.failed,
-        "message": job.message,
-        "created_at": job.created_at,
-        "finished_at": job.finished_at,
-    }

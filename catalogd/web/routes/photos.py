@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
@@ -16,9 +15,10 @@ from catalogd.catalog.path_lookup import spellings
 from catalogd.errors import NotFoundError, UsageError
 from catalogd.json_forms import groups_json, record_json
 from catalogd.records import Box, Failure, Record
-from catalogd.run_state import read_status
+from catalogd.run_state import read_status, roots_of
 from catalogd.sync.policy import Policy, load_policy
-from catalogd.sync.results import own_words, results_of
+from catalogd.sync.results import results_of
+from catalogd.sync.telling import own_words
 from catalogd.web import schemas
 from catalogd.web.answers import NDJSON, Json, cursor_of, lines, position_of, wants_lines
 from catalogd.web.backend import Backend, UsedBackend, plan_of
@@ -151,11 +151,8 @@ class _Teller:
 
 
 def _roots(backend: Backend) -> list[bytes]:
-    """The folders of the last run, as it wrote them; without one, those that hold photos."""
-    status = read_status(backend.settings.catalog)
-    if status is not None and status.get("roots"):
-        return [os.fsencode(root) for root in status["roots"]]
-    return backend.catalog.folders_under(b"/")
+    """The folders of the last run; without one, those that hold photos."""
+    return roots_of(read_status(backend.settings.catalog)) or backend.catalog.folders_under(b"/")
 
 
 def _failure_json(failure: Failure) -> dict[str, str]:
