@@ -294,9 +294,9 @@ class Catalog:
         """The photos in the order asked for, None where there is no such photo."""
         return self._store.records(photo_ids, with_embeddings)
 
-    def iter_records(self) -> Iterator[Record]:
+    def iter_records(self, after_id: int = 0) -> Iterator[Record]:
         """All photos by photo_id, missing ones too; page by page, so that each page is one commit's."""
-        last = 0
+        last = after_id
         while page := self._store.records_after(last, PAGE_RECORDS):
             yield from page
             last = page[-1].photo_id
