@@ -1,7 +1,7 @@
 --[[ Lightroom's keywords by their paths, "Animals|Dog". Every function must be called in a task.
 
     Keywords.reader()        → path(keyword): asks Lightroom for the parents of each keyword once
-    Keywords.attributes()    → attributes(keyword): {is_person =, synonyms = array}, asked for once each
+    Keywords.person_tester() → is_person(keyword): whether Lightroom made it for a person; asked for once each
     Keywords.maker(catalog, parent) → keyword(path), inside a write gate: finds or makes it and what is above
         it. A name that differs from a sibling's in case alone is the sibling. The keywords of `parent`
         itself are headings: they don't go into exported files.
@@ -26,14 +26,11 @@ function Keywords.reader()
     return path
 end
 
-function Keywords.attributes()
+function Keywords.person_tester()
     local known = {}
     return function(keyword)
         local id = keyword.localIdentifier
-        if not known[id] then
-            local attributes = keyword:getAttributes()
-            known[id] = { is_person = attributes.keywordType == "person", synonyms = attributes.synonyms or {} }
-        end
+        if known[id] == nil then known[id] = keyword:getAttributes().keywordType == "person" end
         return known[id]
     end
 end

@@ -75,7 +75,7 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd read", function(context)
     if asked.collections then collections, of_uuid = Reading.collections(catalog) end
     local told, failure, cancelled = Reading.send(catalog, photos, of_uuid, progress)
     if not failure and not cancelled and asked.collections then
-        local _, problem = Reading.send_collections(collections, true)
+        local _, problem = Reading.send_collections(collections)
         failure = problem
     end
     if failure then return Batches.report(failure) end

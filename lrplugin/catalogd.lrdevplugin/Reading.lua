@@ -1,12 +1,12 @@
 --[[ Lightroom's catalog for catalogd: photos, a part at a time, and collections. Every function must be called
      in a task.
 
-    Reading.collections(catalog) → array of {name = "Set/Name", kind =, rules =, photos =, uuids =},
-                                   {uuid → names of its collections}
-        Without the set that catalogd makes itself.
+    Reading.collections(catalog) → array of {name = "Set/Name", kind =, uuids =}, {uuid → names of its collections}
+        Without the set that catalogd makes itself. A smart collection is read as the photos that it has now: its
+        rules are for Lightroom (`catalogd import lightroom` translates them).
     Reading.send(catalog, photos, of_uuid, progress) → told, failure, cancelled
         told = {read =, taken =, unchanged =, waiting =, refused = array, videos =}
-    Reading.send_collections(collections, is_complete) → true, or nil, failure
+    Reading.send_collections(collections) → true, or nil, failure    `collections`: all there are
     Reading.edited_since(catalog, photos, since) → photos, latest: those edited after `since`, and the time of
         the latest edit of all
 ]]
@@ -23,6 +23,7 @@ local UserPhotos = require "UserPhotos"
 local Reading = {}
 
 local SOURCE = { source = "lightroom" }
+local MOST_COLLECTIONS = 2000 -- the API takes so many at once
 local OURS = "catalogd" -- the collection set of searches and culling
 
 -- ── collections ──────────────────────────────────────────────────────────────────────────────────
@@ -41,7 +42,7 @@ end
 local function collection_row(catalog, collection, above)
     local photos, is_smart = collection:getPhotos(), collection:isSmartCollection()
     return { name = path_name(above, collection), kind = is_smart and "smart" or "collection",
-             rules = is_smart and collection:getSearchDescription() or nil, uuids = uuids_of(catalog, photos) }
+             uuids = uuids_of(catalog, photos) }
 end
 
 local function walk(catalog, parent, above, rows)
@@ -69,11 +70,17 @@ function Reading.collections(catalog)
     return rows, of_uuid
 end
 
-function Reading.send_collections(collections, is_complete)
-    local answer, failure = Api.call("give_collections", {
-        path = SOURCE, body = { collections = Json.array(collections), complete = is_complete }, timeout = 120,
-    })
-    return answer and true, failure
+-- Only what is sent at once can be said to be all; of more, those that are gone stay until the next import.
+function Reading.send_collections(collections)
+    local parts = Batches.parts(collections, MOST_COLLECTIONS)
+    if #parts == 0 then parts = { {} } end
+    for _, part in ipairs(parts) do
+        local answer, failure = Api.call("give_collections", {
+            path = SOURCE, body = { collections = Json.array(part), complete = #parts == 1 }, timeout = 120,
+        })
+        if not answer then return nil, failure end
+    end
+    return true
 end
 
 -- ── photos ───────────────────────────────────────────────────────────────────────────────────────
@@ -114,7 +121,7 @@ local function user_photos(catalog, part, currents, told, context)
         else
             rows[#rows + 1] = UserPhotos.of(current, {
                 path = Paths.to_daemon(current.path, context.map), master_uuid = of_master[photo],
-                collections = context.of_uuid[current.uuid] or {}, attributes = context.attributes,
+                collections = context.of_uuid[current.uuid] or {}, is_person = context.is_person,
             })
         end
     end
@@ -130,7 +137,7 @@ end
 function Reading.send(catalog, photos, of_uuid, progress)
     local told = { read = 0, taken = 0, unchanged = 0, waiting = 0, refused = {}, videos = 0 }
     local read = Photos.reader(catalog)
-    local context = { map = Preferences.path_map(), of_uuid = of_uuid, attributes = Keywords.attributes() }
+    local context = { map = Preferences.path_map(), of_uuid = of_uuid, is_person = Keywords.person_tester() }
     local _, failure, cancelled = Batches.each(photos, progress, function(part)
         local rows = user_photos(catalog, part, read(part), told, context)
         if #rows == 0 then return true end

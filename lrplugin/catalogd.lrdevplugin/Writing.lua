@@ -46,7 +46,9 @@ local function note(plan, current, change)
         if not seen[line.field] then count(plan.counts, line.field) end
         seen[line.field] = true
     end
-    if #plan.examples < MOST_EXAMPLES then plan.examples[#plan.examples + 1] = { name = current.name, lines = lines } end
+    if #plan.examples < MOST_EXAMPLES then
+        plan.examples[#plan.examples + 1] = { name = current.name, lines = lines }
+    end
     return true
 end
 
