@@ -173,7 +173,8 @@ class InvertedLists:
         return np.concatenate([rows, more])
 
     def _open_in_lists(self, open_rows: Mask) -> Rows:
-        return np.bincount(self._list_of[open_rows], minlength=len(self._lists))
+        rows = np.flatnonzero(open_rows)  # and not the mask as an index: 0.3 ms instead of 1.5
+        return np.bincount(self._list_of[rows], minlength=len(self._lists))
 
     def _promising(self, query: Floats, k: int, near: Floats, held: Rows, lists: Rows, least: float) -> Rows:
         """Those of `lists` that may hold more than `MISSED` of the k best. Note [looking on].

@@ -32,6 +32,7 @@ from catalogd.catalog.journal import Mark, Person, folded, plain
 from catalogd.catalog.seeds import Seed, read_seeds
 from catalogd.catalog.store import Store
 from catalogd.catalog.user_data import NOTHING_SAID, Entry, UserData
+from catalogd.catalog.vectors import union
 from catalogd.errors import NotFoundError
 from catalogd.records import Box, Record
 
@@ -289,7 +290,7 @@ class People:
         identities = self.identities()
         person_id = identities.constraints.person(person_id)
         shown = identities.faces.photo_ids[identities.person_of == person_id]
-        return np.union1d(shown, identities.named_only.get(person_id, np.empty(0, np.int64)))
+        return union(np.concatenate([shown, identities.named_only.get(person_id, np.empty(0, np.int64))]))
 
     def _shown_only_named(self, person_id: int) -> Ids:
         """Photos whose file names the person beside no face that is known, and that are not missing."""

@@ -41,6 +41,7 @@ from tantivy import Occur, Query
 
 from catalogd.catalog import kinds
 from catalogd.catalog.environment import Ids
+from catalogd.catalog.postings import KeptPostings, Postings, rank
 from catalogd.catalog.selection import Selection
 from catalogd.catalog.store import ChangesTrimmedError, Store
 from catalogd.catalog.words import (
@@ -76,8 +77,11 @@ PAGE_RECORDS = 2000  # read from the store at a time: 8 MB
 STEMMED_FIELDS = ("tags", "text", "objects", "kinds", "keywords", "caption")
 PLAIN_FIELDS = ("path", "camera", "people", "place", "creator", "marks")
 WORD_FIELDS = STEMMED_FIELDS + PLAIN_FIELDS  # that free words are looked for in
-# A part of a query that a photo has, in the score that tells which fields have any: exact below 2**24.
-_ONE_PART = 1 << len(WORD_FIELDS)
+# In one score of 24 bits a search tells which fields hold a part, each field that may do so a bit, and below
+# them how well: a term scores up to 57, in several fields a tenth more for each, so few terms less than this.
+_ONE_FIELD = 512
+_FEW_TERMS = 6
+_SHRUNK = 1 / 16  # of the score of a longer phrase, up to `MOST_QUERY_WORDS`
 FILTER_FIELDS = ("title",)  # stemmed words too, but only for conditions
 EXACT_FIELDS = ("keyword", "name")
 # What people call a field → its names here.
@@ -105,8 +109,8 @@ _SCORES = {"keywords": 30.0, "people": 30.0, "caption": 20.0, "place": 20.0, "cr
 
 _DEEPEST_KEYWORD = 16  # levels of a keyword's path that count; nobody files deeper
 _LONGEST_WILD = 32  # letters of a word with wildcards: an automaton is made of it
-# A selection so small is asked for photo by photo (3 us each); of a larger one the best hits of all are
-# looked through, 0.5 us each: bench/bench_select.py.
+# Of parts that are not kept, a selection so small is asked for photo by photo (3 us each); of a larger one
+# the best hits of all are looked through, 0.5 us each: bench/bench_select.py.
 _FEW_PHOTOS = 1000
 KEPT_QUERIES = 256  # parts of queries: a search asks for the same ones several times
 _FIRST_HITS = 512
@@ -137,6 +141,10 @@ class TextRanking(NamedTuple):
     whole: int
     is_cut: bool = False  # there may be more
     is_whole_cut: bool = False  # there may be more with all the words
+    # Of a cut ranking, where it is known: the scores of all there are, ascending.
+    of_whole: npt.NDArray[np.float64] = np.empty(0)  # photos with all the words
+    of_rest: npt.NDArray[np.float64] = np.empty(0)
+    equals: Ids = np.empty(0, np.int64)  # ascending: the photos with all the words that score as the last one
 
 
 class _Part(NamedTuple):
@@ -230,7 +238,7 @@ decode_indexed = msgspec.msgpack.Decoder(Indexed).decode
 
 def document_of(photo: Indexed) -> dict[str, Any]:
     """The document of one photo: field → value, with `digest` over all the others."""
-    facts, outputs = photo.facts, photo.outputs.values()
+    outputs = photo.outputs.values()
     document: dict[str, Any] = {
         "id": photo.photo_id,
         "tags": " ".join([tag.name for output in outputs for tag in output.tags]),
@@ -368,7 +376,8 @@ class TextIndex:
         except ValueError as error:
             raise _explained(error, self._folder) from error
         self._query_of = functools.lru_cache(KEPT_QUERIES)(self._part_query)
-        self._clauses_of = functools.lru_cache(KEPT_QUERIES)(self._clauses)
+        self._telling_of = functools.lru_cache(KEPT_QUERIES)(self._telling_query)
+        self._postings = KeptPostings(self._most_photos, self._read)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -435,16 +444,21 @@ class TextIndex:
 
         `most_hits` bounds the hits that are looked through for selected ones, of a large selection.
         """
-        queries = [self._query_of(part) for part in _parts_of(words, expand)]
-        if not queries or limit < 1 or (selection is not None and not len(selection)):
+        parts = _parts_of(words, expand)
+        if not parts or limit < 1 or (selection is not None and not len(selection)):
             return TextRanking(np.empty(0, np.int64), np.empty(0), 0)
+        kept = [self._postings.get(part) for part in parts]
+        postings = [known.within(selection) for known in kept if known is not None]
+        if len(postings) == len(parts):
+            return TextRanking(*rank(postings, limit))
+        if selection is not None and len(selection) <= _FEW_PHOTOS:
+            return self._ranked_few(parts, selection.ids, limit)
+        queries = [self._query_of(part) for part in parts]
         every = Query.boolean_query([(Occur.Must, query) for query in queries])
         if len(queries) == 1:
             found, is_cut = self._best(every, selection, limit, most_hits)
             return _ranking(found, len(found), limit, is_cut, is_cut)
         any_of_them = Query.boolean_query([(Occur.Should, query) for query in queries])
-        if selection is not None and len(selection) <= _FEW_PHOTOS:
-            return self._ranked_few(every, any_of_them, selection, limit)
         found, is_whole_cut = self._best(every, selection, limit, most_hits)
         whole, is_cut = len(found), is_whole_cut
         if whole < limit:
@@ -452,32 +466,76 @@ class TextIndex:
             found = {**found, **{photo_id: some[photo_id] for photo_id in some if photo_id not in found}}
         return _ranking(found, whole, limit, is_cut, is_whole_cut)
 
-    def _ranked_few(self, every: Query, some: Query, selection: Selection, limit: int) -> TextRanking:
-        """Of few photos: who has any of the words is asked photo by photo, the rest of those who have.
-
-        Most queries are had as a whole by few photos of the library, and then these are all looked at.
-        """
-        found, _ = self._best(some, selection, len(selection))
-        have_all = set(self._run(every, _FIRST_HITS)) if found else set()
-        if len(have_all) >= _FIRST_HITS:
-            among = Query.const_score_query(self._photos(found), 0.0)
-            have_all = set(
-                self._run(Query.boolean_query([(Occur.Must, every), (Occur.Must, among)]), len(found))
-            )
-        first = {photo_id: score for photo_id, score in found.items() if photo_id in have_all}
-        return _ranking({**first, **found}, len(first), limit, len(found) > limit, len(first) > limit)
+    def _ranked_few(self, parts: Sequence[_Part], ids: Ids, limit: int) -> TextRanking:
+        """Of few photos."""
+        told = [self._told(part, ids)[0] for part in parts]
+        missing = np.sum(np.isnan(told), 0)
+        scores = np.sum(np.nan_to_num(told), 0)
+        order = np.lexsort((-scores, missing > 0))[: int(np.count_nonzero(missing < len(parts)))]
+        whole = int(np.count_nonzero(missing == 0))
+        best = order[:limit]
+        return TextRanking(ids[best], scores[best], min(whole, limit), len(order) > limit, whole > limit)
 
     def matched(
         self, words: str, photo_ids: Sequence[int], expand: Expand | None = None
     ) -> dict[int, tuple[tuple[str, ...], float]]:
         """For each photo, the fields that hold some of the words, and what share of the words it has."""
-        parts, ids = tuple(_parts_of(words, expand)), list(photo_ids)
-        if not ids or not parts:
-            return dict.fromkeys(ids, ((), 0.0))
-        # One search tells all: a photo's score is a sum in which each field and each part has its own digits.
-        among = (Occur.Must, Query.const_score_query(self._photos(ids), 0.0))
-        scores = self._run(Query.boolean_query([among, *self._clauses_of(parts)]), len(ids))
-        return {photo_id: _read_off(int(scores.get(photo_id, 0)), len(parts)) for photo_id in ids}
+        parts, ids = _parts_of(words, expand), np.array(photo_ids, np.int64)
+        if not len(ids) or not parts:
+            return dict.fromkeys(photo_ids, ((), 0.0))
+        told = [self._told(part, ids) for part in parts]
+        shares = np.mean([~np.isnan(scores) for scores, _ in told], 0)
+        fields = np.bitwise_or.reduce([fields for _, fields in told])
+        matched = zip(map(_fields_of_bits, fields.tolist()), shares.tolist(), strict=True)
+        return dict(zip(photo_ids, matched, strict=True))
+
+    def _told(self, part: _Part, ids: Ids) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+        """Of each of these photos the score of a part, NaN where it does not hold it, and its fields."""
+        known = self._postings.get(part)
+        return (known if known is not None else self._read(part, ids)).told(ids)
+
+    def _most_photos(self, part: _Part) -> int | None:
+        """How many photos hold a part at most; None when that is not known."""
+        if part.item.is_wild:
+            return None
+        return sum(
+            min(self._searcher.doc_freq(field, term) for term in terms)
+            for way in part.ways
+            for field in WORD_FIELDS
+            for terms in (
+                [self._terms(field, spaced(way.text))]
+                if way.is_phrase
+                else self._ways(field, spaced(way.text))
+            )
+            if terms
+        )
+
+    def _read(self, part: _Part, ids: Ids | None = None) -> Postings:
+        """The photos that hold a part, of all or of these."""
+        query, fields = self._telling_of(part)
+        if ids is not None:
+            few = Query.const_score_query(self._photos(ids.tolist()), 0.0)
+            query = Query.boolean_query([(Occur.Must, query), (Occur.Must, few)])
+        found, told = self._hits(query, max(len(self) if ids is None else len(ids), 1))
+        held, scores = np.divmod(np.array(told, np.float32), np.float32(_ONE_FIELD))
+        order = np.argsort(-scores, kind="stable")
+        if _is_long(part):
+            scores /= np.float32(_SHRUNK)
+        return Postings.of(np.array(found, np.int64)[order], scores[order], _bits_of(held[order], fields))
+
+    def _telling_query(self, part: _Part) -> tuple[Query, tuple[str, ...]]:
+        """Finds what `_part_query` does; the score also tells which of the fields, in this order, hold it."""
+        score = self._query_of(part)
+        clauses = [(Occur.Should, Query.boost_query(score, _SHRUNK) if _is_long(part) else score)]
+        fields: list[str] = []
+        for field in WORD_FIELDS:
+            if holds := [query for way in part.ways for query in self._item_queries(field, way)]:
+                any_way = Query.boolean_query([(Occur.Should, query) for query in holds])
+                clauses.append(
+                    (Occur.Should, Query.const_score_query(any_way, float(_ONE_FIELD << len(fields))))
+                )
+                fields.append(field)
+        return Query.boolean_query(clauses), tuple(fields)
 
     def photos_with(self, condition: Condition) -> Ids:
         """The photos whose words satisfy a condition, sorted: int64[n]. Raises QueryError."""
@@ -552,29 +610,6 @@ class TextIndex:
         addresses = [address for _, address in hits]
         columns = (searcher.fast_field_values(field, addresses) for field in fields)
         return [np.array(column, np.int64) for column in columns]
-
-    def _clauses(self, parts: tuple[_Part, ...]) -> list[tuple[Occur, Query]]:
-        """What `_read_off` reads: a power of two a field that holds some of the parts, and a sum of parts."""
-        clauses = []
-        for bit, field in enumerate(WORD_FIELDS):
-            holds = [(Occur.Should, query) for query in self._held_in(field, list(parts))]
-            if holds:
-                score = Query.const_score_query(Query.boolean_query(holds), float(1 << bit))
-                clauses.append((Occur.Should, score))
-        if len(parts) > 1:  # of one, whatever holds it holds all
-            each = (Query.const_score_query(self._query_of(part), float(_ONE_PART)) for part in parts)
-            clauses += [(Occur.Should, query) for query in each]
-        return clauses
-
-    def _held_in(self, field: str, parts: list[_Part]) -> list[Query]:
-        """What shows that a field holds any of the parts: of words each of their terms counts."""
-        words = [item for part in parts for item in part.ways if not item.is_phrase and not item.is_wild]
-        terms = {term for item in words for way in self._ways(field, item.text) for term in way}
-        rest = [part.item for part in parts if part.item.is_phrase or part.item.is_wild]
-        terms = {term for term in terms if self._occur(field, [term])}
-        return [Query.term_query(self._schema, field, term) for term in sorted(terms)] + [
-            query for item in rest for query in self._item_queries(field, item)
-        ]
 
     def _terms(self, field: str, text: str) -> list[str]:
         """The terms that `text` has in the index of `field`."""
@@ -803,12 +838,18 @@ def _ranking(
     return TextRanking(ids, scores, min(whole, limit), is_cut, is_whole_cut)
 
 
-@functools.cache  # there are as many as combinations of fields and shares that occur
-def _read_off(score: int, parts: int) -> tuple[tuple[str, ...], float]:
-    """The fields that hold some of the parts, and the share of the parts that are held."""
-    held, bits = divmod(score, _ONE_PART)
-    fields = _fields_of_bits(bits)
-    return fields, held / parts if parts > 1 else float(bool(fields))
+def _is_long(part: _Part) -> bool:
+    return any(
+        len(way.text) > 2 * _FEW_TERMS and len(plain_words(way.text)) > _FEW_TERMS for way in part.ways
+    )
+
+
+def _bits_of(held: npt.NDArray[np.float32], fields: tuple[str, ...]) -> npt.NDArray[np.int32]:
+    """Bits of `fields` as bits of `WORD_FIELDS`."""
+    numbers, bits = held.astype(np.int32), np.zeros(len(held), np.int32)
+    for place, field in enumerate(fields):
+        bits |= (numbers >> place & 1) << WORD_FIELDS.index(field)
+    return bits
 
 
 @functools.cache

@@ -93,6 +93,16 @@ def among(values: Ids, wanted: Ids) -> Mask:
     return found
 
 
+def union(ids: Ids) -> Ids:
+    """Each id once, ascending; numpy's unique hashes, which takes ten times as long for some hundred."""
+    ordered = np.sort(ids)
+    if len(ordered) < 2:
+        return ordered
+    kept = np.append(True, ordered[1:] != ordered[:-1])
+    once: Ids = ordered[kept]
+    return once
+
+
 class AllowedRows:
     """Which rows of one id array a filter allows; `in_order`: the ids are sorted, else -1 is nobody's."""
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from catalogd.catalog.vectors import union
+
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -33,6 +35,7 @@ class Ranking(NamedTuple):
     sample: Floats = np.empty(0)
     photos: int = 0
     told: float = -np.inf  # the lowest score that the search told by itself: above it ranks are exact
+    known: Floats = np.empty(0)  # ascending: the scores of all photos that it found, where it told them
 
     def scores_of(self, ids: Ids) -> Floats:
         """float64[n], NaN where the search knows nothing of a photo."""
@@ -46,11 +49,14 @@ class Ranking(NamedTuple):
 
     def ranks_of(self, scores: Floats) -> Floats:
         """float64[n]: the rank that each score has; NaN stays NaN."""
-        ranks = _above(self.scores, scores) + 1.0
+        if len(self.known):
+            ranks = _above(self.known, scores) + 1.0
+        else:
+            ranks = _above(np.sort(self.scores), scores) + 1.0
         if len(self.sample) and self.photos > len(self.ids):
             ranks = np.where(scores < self.told, self._guessed(scores), ranks)
         ranks[np.isnan(scores)] = np.nan
-        return ranks
+        return np.asarray(ranks, float)
 
     def _guessed(self, scores: Floats) -> Floats:
         """Ranks of scores below `told`, on the line between what was told and the ranks in the sample."""
@@ -75,7 +81,7 @@ def fuse(rankings: Sequence[Ranking], weights: Mapping[str, float]) -> Fused:
     found = [ranking for ranking in rankings if len(ranking.ids)]
     if not found:
         return Fused(np.empty(0, np.int64), np.empty(0))
-    ids: Ids = np.unique(np.concatenate([ranking.ids for ranking in found]))
+    ids = union(np.concatenate([ranking.ids for ranking in found]))
     values = np.zeros(len(ids))
     best = 0.0
     for ranking in found:
@@ -93,8 +99,7 @@ def by_place(count: int) -> Floats:
     return value
 
 
-def _above(known: Floats, scores: Floats) -> Floats:
-    """How many of the `known` scores are higher than each of `scores`."""
-    ordered = np.sort(known)
+def _above(ordered: Floats, scores: Floats) -> Floats:
+    """How many of the ascending scores are higher than each of `scores`."""
     counts: Floats = (len(ordered) - np.searchsorted(ordered, scores, side="right")).astype(float)
     return counts

@@ -20,7 +20,7 @@ from catalogd.catalog.selection import Selection, selection_of
 from catalogd.catalog.store import JOINT
 from catalogd.catalog.text_index import Expand, TextRanking
 from catalogd.catalog.user_data import UserData
-from catalogd.catalog.vectors import among, dot
+from catalogd.catalog.vectors import among, dot, union
 from catalogd.catalog.words import plain_words
 from catalogd.errors import CatalogMissingError
 from catalogd.query import WEIGHTS, calibration
@@ -40,6 +40,10 @@ ASKED_ABOUT = (
 # is good by both is asked about anyway. Of photos that are too unlikely to be hits, and have one of several
 # words, some are missed (bench/bench_search.py: recall of hits beside recall of all).
 LOOKED_THROUGH = 4096
+# Photos that words find equally well, when more than the depth: the nearest of them are asked for. Of
+# yet more there are enough among the nearest of all.
+MOST_EQUALS = 40_000
+NEAREST_EQUALS = 100  # of them: twice what is scored at first
 ALL_WORDS = 10_000.0  # added to the score of a photo with all the words: above what words score
 
 _MARKS = str.maketrans('"*?', "   ")
@@ -122,14 +126,19 @@ class Searches:
 
     def rankings(self) -> tuple[Ranking, ...]:
         """What the searches found that there are for this branch."""
-        with ThreadPoolExecutor(1) as beside:  # the text index waits for no vector
-            best_by_words = beside.submit(self._best_by_words)
+        best_by_words = _beside().submit(self._best_by_words)  # the text index waits for no vector
+        try:
             nearest = [ranking for ranking in (self._similar(), self._meaning()) if ranking is not None]
+        finally:
             self._with_words = best_by_words.result()
         if not self._words:
             return tuple(ranking for ranking, _ in nearest)
-        words = self._by_words([ranking.ids for ranking, _ in nearest])
-        everyone = np.unique(np.concatenate([words.ids, *(ranking.ids for ranking, _ in nearest)]))
+        nearest = [(self._with_equals(ranking, asked), asked) for ranking, asked in nearest]
+        depth = self._depth
+        words = self._by_words(
+            [some for one, _ in nearest for some in (one.ids[:ASKED_ABOUT], one.ids[depth:])]
+        )
+        everyone = union(np.concatenate([words.ids, *(ranking.ids for ranking, _ in nearest)]))
         return (*[self._with_all(ranking, asked, everyone) for ranking, asked in nearest], words)
 
     def scores(self, rankings: Sequence[Ranking], ids: Ids, least: float = 0.0) -> Floats:
@@ -213,9 +222,22 @@ class Searches:
         told = float(cosines.min()) if len(cosines) else -np.inf
         return Ranking(name, ids, cosines, sample, len(self._selection), told), _Asked(space, vector)
 
+    def _with_equals(self, ranking: Ranking, asked: _Asked) -> Ranking:
+        """With the nearest of those among which words can't choose: thousands may hold the same tag."""
+        equals = self._with_words.equals
+        if ranking.name != "meaning" or not 0 < len(equals) <= MOST_EQUALS:
+            return ranking
+        found = self._catalog.search_embeddings(asked.space, asked.vector, NEAREST_EQUALS, equals)
+        new = [hit for hit in found if hit[1] < ranking.told]
+        ids = np.array([photo_id for photo_id, _ in new], np.int64)
+        cosines = np.array([cosine for _, cosine in new], float)
+        return ranking._replace(
+            ids=np.concatenate([ranking.ids, ids]), scores=np.concatenate([ranking.scores, cosines])
+        )
+
     def _with_all(self, ranking: Ranking, asked: _Asked, everyone: Ids) -> Ranking:
         """The ranking with the cosines of those, too, that only other searches found."""
-        missing = np.setdiff1d(everyone, ranking.ids, assume_unique=True)
+        missing = everyone[~_are_among(everyone, ranking.ids)]
         ids, halves = self._catalog.embeddings(asked.space, missing)
         if not len(ids):
             return ranking
@@ -232,8 +254,8 @@ class Searches:
         found = [self._with_words]
         self._has_all_words = not self._looks and not self._with_words.is_cut
         if not self._has_all_words:
-            asked = np.concatenate([np.empty(0, np.int64), *(ids[:ASKED_ABOUT] for ids in others)])
-            rest = np.setdiff1d(asked, self._with_words.ids)
+            asked = np.concatenate([np.empty(0, np.int64), *others])
+            rest = union(asked[~_are_among(asked, self._with_words.ids)])
             if len(rest):
                 selection = selection_of(self._selection.columns, rest)
                 self._asked_about, self._of_asked = rest, self._ranked_by_words(selection, len(rest))
@@ -241,7 +263,9 @@ class Searches:
         ids = np.concatenate([some.ids for some in found])
         scores = np.concatenate([*map(_word_scores, found)])
         self._note("words of the others", len(ids), started, "")
-        return Ranking("words", ids, scores)
+        best = self._with_words
+        known = np.concatenate([best.of_rest, best.of_whole + ALL_WORDS]) if best.is_cut else np.empty(0)
+        return Ranking("words", ids, scores, known=known)
 
     def _best_by_words(self) -> TextRanking:
         """What the text index finds by itself; nothing beside examples."""
@@ -260,6 +284,12 @@ class Searches:
     def _ranked_by_words(self, selection: Selection, limit: int, most_hits: int | None = None) -> TextRanking:
         some = None if selection.is_all else selection
         return self._catalog.rank_text(self._words, some, limit, self._tools.expand, most_hits)
+
+
+@functools.cache
+def _beside() -> ThreadPoolExecutor:
+    """Threads that look for words; kept, since starting one takes 0.2 ms. They start nothing themselves."""
+    return ThreadPoolExecutor(4, thread_name_prefix="words")
 
 
 @dataclasses.dataclass(frozen=True)

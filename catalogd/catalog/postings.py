@@ -1,0 +1,214 @@
+"""The photos that hold each part of a query, as arrays: what is asked of the words again and again.
+
+A search asks of its words who holds them within a selection, in which order, and what a photo holds that
+something else found. Asked of the text index each of these is a search of its own, a millisecond or more;
+read once, a part's photos answer all of them, and they are kept, since people use the same words again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from catalogd.catalog.columns import Columns, find
+from catalogd.catalog.environment import Ids
+from catalogd.catalog.selection import Selection
+from catalogd.catalog.vectors import among, union
+
+# Hits that are read while somebody waits: 0.6 us each, 12 ms. A word of more is read beside the searches that
+# use it, from the second one on (bench/bench_search.py).
+READ_AT_ONCE = 20_000
+MOST_HITS = 300_000  # of a part that is read at all: what more photos have tells little, and takes 0.2 s
+KEPT_HITS = 4_000_000  # of all parts together: 80 MB
+
+Scores = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, eq=False)
+class Postings:
+    """The photos that hold a part of a query."""
+
+    ids: Ids  # int64[n], ascending
+    scores: npt.NDArray[np.float32]  # [n]
+    fields: npt.NDArray[np.int32]  # [n]: a bit for each field that holds it
+    best_first: Rows  # int64[n]: places in the other arrays
+
+    @classmethod
+    def of(cls, ids: Ids, scores: npt.NDArray[np.float32], fields: npt.NDArray[np.int32]) -> Postings:
+        """Of photos that come best first."""
+        order = np.argsort(ids, kind="stable")
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
+        return cls(ids[order], scores[order], fields[order], places)
+
+    def within(self, selection: Selection | None) -> Postings:
+        """Those that are selected; None: all."""
+        if selection is None or selection.is_all:
+            return self
+        rows = self._rows_in(selection.columns)
+        kept = selection.mask[rows] & (rows >= 0) if len(selection.mask) else rows >= 0
+        new_places = np.cumsum(kept) - 1
+        best_first = self.best_first[kept[self.best_first]]
+        return Postings(self.ids[kept], self.scores[kept], self.fields[kept], new_places[best_first])
+
+    def _rows_in(self, columns: Columns) -> Rows:
+        """Where the photos are in the columns: worked out once for as long as these have the same rows."""
+        known = self.__dict__.get("_rows")
+        if known is None or known[0] is not columns.ids:
+            known = columns.ids, columns.former_rows_of(self.ids)
+            self.__dict__["_rows"] = known
+        rows: Rows = known[1]
+        return rows
+
+    def told(self, ids: Ids) -> tuple[Scores, npt.NDArray[np.int32]]:
+        """Of each of these photos its score, NaN where it does not hold the part, and its fields."""
+        places = find(self.ids, ids)
+        held = places >= 0
+        if not len(self.ids):
+            return np.full(len(ids), np.nan), np.zeros(len(ids), np.int32)
+        return np.where(held, self.scores[places], np.nan), np.where(held, self.fields[places], 0)
+
+
+class Ranked(NamedTuple):
+    """Photos that hold some parts, the best first; the first `whole` hold all."""
+
+    ids: Ids
+    scores: Scores
+    whole: int
+    is_cut: bool  # there are more
+    is_whole_cut: bool  # there are more that hold all parts
+    # Of a cut ranking the scores of all there are, ascending: who holds all parts, and the rest.
+    of_whole: Scores
+    of_rest: Scores
+    equals: Ids  # ascending: where it is cut among those that hold all, these and all that score as well
+
+
+def rank(parts: Sequence[Postings], limit: int) -> Ranked:
+    """The best `limit` photos by the sum of their scores, those that hold all parts first."""
+    whole, scores = _in_all(parts)
+    best = parts[0].best_first if len(parts) == 1 else np.argsort(-scores, kind="stable")
+    first = best[:limit]
+    rest = _Rest.of(parts, whole, limit - len(first))
+    is_cut, is_whole_cut = len(whole) + rest.total > limit, len(whole) > limit
+    return Ranked(
+        np.concatenate([whole[first], rest.ids]),
+        np.concatenate([scores[first], rest.scores]),
+        len(first),
+        is_cut,
+        is_whole_cut,
+        np.sort(scores) if is_cut else np.empty(0),
+        rest.all_scores() if is_cut else np.empty(0),
+        whole[scores >= scores[first[-1]]] if is_whole_cut else np.empty(0, np.int64),
+    )
+
+
+def _in_all(parts: Sequence[Postings]) -> tuple[Ids, Scores]:
+    """The photos that hold all parts, ascending, and their scores."""
+    fewest, *others = sorted(parts, key=lambda part: len(part.ids))
+    ids, scores = fewest.ids, fewest.scores.astype(float)
+    for other in others:
+        more, _ = other.told(ids)
+        held = ~np.isnan(more)
+        ids, scores = ids[held], scores[held] + more[held]
+    return ids, scores
+
+
+class _Rest(NamedTuple):
+    """The best photos that hold some parts."""
+
+    ids: Ids
+    scores: Scores
+    total: int  # how many there are; when there are more than asked for, some of them
+    parts: Sequence[Postings]
+    several: Ids  # ascending: who holds more than one part
+    whole: Ids  # and who holds all
+
+    @classmethod
+    def of(cls, parts: Sequence[Postings], whole: Ids, limit: int) -> _Rest:
+        """Who is not among the best of any part and yet one of the best of all holds two at least."""
+        if len(parts) == 1:
+            return cls(np.empty(0, np.int64), np.empty(0), 0, parts, whole, whole)
+        several = whole if len(parts) == 2 else _in_two(parts)
+        best = [part.ids[part.best_first[: limit + len(several) + 1]] for part in parts] if limit > 0 else []
+        ids = union(np.concatenate([several, *best]))
+        ids = ids[~among(ids, whole)]
+        scores = _sums(parts, ids)
+        first = np.argsort(-scores, kind="stable")[: max(limit, 0)]
+        return cls(ids[first], scores[first], len(ids), parts, several, whole)
+
+    def all_scores(self) -> Scores:
+        """Of all who hold some parts but not all, ascending."""
+        if len(self.parts) == 1:
+            return np.empty(0)
+        single = [np.delete(part.scores, _held_at(part, self.several)) for part in self.parts]
+        sums = _sums(self.parts, self.several[~among(self.several, self.whole)])
+        return np.sort(np.concatenate([*single, sums.astype(np.float32)])).astype(float)
+
+
+def _in_two(parts: Sequence[Postings]) -> Ids:
+    """The photos that hold two parts or more, ascending."""
+    pairs = [_in_all((one, other))[0] for place, one in enumerate(parts) for other in parts[:place]]
+    return union(np.concatenate(pairs))
+
+
+def _sums(parts: Sequence[Postings], ids: Ids) -> Scores:
+    total: Scores = np.sum([np.nan_to_num(part.told(ids)[0]) for part in parts], 0)
+    return total
+
+
+def _held_at(part: Postings, ids: Ids) -> Rows:
+    places = find(part.ids, ids)
+    return places[places >= 0]
+
+
+class KeptPostings(Generic[Part]):
+    """The postings of parts, read when they are asked for, of one commit of the index. Safe from any thread.
+
+    `count` says how many photos hold a part at most, None where nobody knows; `read` reads them.
+    """
+
+    def __init__(self, count: Callable[[Part], int | None], read: Callable[[Part], Postings]) -> None:
+        self._count = count
+        self._read = read
+        self._kept: OrderedDict[Part, Postings] = OrderedDict()
+        self._asked: Counter[Part] = Counter()  # of common parts that are not kept
+        self._lock = threading.Lock()
+
+    def get(self, part: Part) -> Postings | None:
+        """The photos of a part. None: too many to be read just now."""
+        with self._lock:
+            if (known := self._kept.get(part)) is not None:
+                self._kept.move_to_end(part)
+                return known
+        count = self._count(part)
+        if count is None or count > MOST_HITS:
+            return None
+        if count > READ_AT_ONCE:
+            self._read_beside(part)
+            return None
+        return self._keep(part)
+
+    def _read_beside(self, part: Part) -> None:
+        """Read a common part for those who ask next, once it was asked for twice: no search waits for it."""
+        with self._lock:
+            self._asked[part] += 1
+            is_second = self._asked[part] == 2
+        if is_second:
+            threading.Thread(target=self._keep, args=(part,), name="postings").start()
+
+    def _keep(self, part: Part) -> Postings:
+        found = self._read(part)
+        with self._lock:
+            self._kept[part] = found
+            del self._asked[part]
+            while len(self._kept) > 1 and sum(len(kept.ids) for kept in self._kept.values()) > KEPT_HITS:
+                self._kept.popitem(last=False)
+        return found
