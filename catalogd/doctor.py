@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -10,11 +11,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from catalogd.errors import CatalogdError, ExiftoolError
+from catalogd.errors import CatalogdError, ConflictError, ExiftoolError
 from catalogd.metadata.exiftool import find_exiftool
 from catalogd.models import registry
 from catalogd.pipeline.ring import affordable_slots, slot_bytes
+from catalogd.run_state import read_server
 from catalogd.settings import GiB, Settings
+from catalogd.web.binding import chosen_binding
+from catalogd.web.tokens import read_token, token_path
 
 _LIBRARIES = {
     "catalogd._native": "the compiled kernels",
@@ -26,6 +30,9 @@ _LIBRARIES = {
     "tantivy": "the text index",
     "annoy": "the embedding indexes",
     "watchfiles": "watching folders",
+    "fastapi": "the HTTP API",
+    "uvicorn": "the HTTP API",
+    "prometheus_client": "the HTTP API's numbers",
 }
 _LITTLE_DISK_BYTES = 2 * GiB
 _WATCH_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
@@ -45,7 +52,8 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything a run and a query need."""
     findings = [_python(), *_libraries(), _vector_engine(settings), _exiftool(settings)]
-    return [*findings, *_models(settings), _disk(settings), _shared_memory(settings), *_watches()]
+    findings += [*_models(settings), _disk(settings), _shared_memory(settings), *_watches()]
+    return [*findings, _api(settings)]
 
 
 def _python() -> Finding:
@@ -152,3 +160,23 @@ def _watches() -> Iterator[Finding]:
         return
     fix = "" if limit >= _FEW_WATCHES else "sudo sysctl fs.inotify.max_user_watches=524288"
     yield Finding("watches", True if not fix else None, f"{limit:,} folders can be watched", fix)
+
+
+def _api(settings: Settings) -> Finding:
+    """Whether the HTTP API can be served, or who serves it."""
+    try:
+        binding = chosen_binding(settings)
+        with contextlib.suppress(FileNotFoundError):  # whoever serves makes one
+            read_token(token_path(settings))
+    except CatalogdError as error:
+        return Finding("api", False, str(error), "the settings http_*: docs/settings.md, docs/security.md")
+    if server := read_server(settings.catalog):
+        return Finding("api", True, f"at {server['url']}, process {server['pid']}")
+    try:
+        binding.listen().close()
+    except ConflictError as error:
+        return Finding("api", None, str(error), "http_port in the settings")
+    except CatalogdError as error:
+        return Finding("api", False, str(error), "http_host and http_port in the settings")
+    served = "`catalogd run` and `catalogd serve` serve it" if settings.http else "`catalogd serve` serves it"
+    return Finding("api", True, f"{binding.url(settings.http_port)} is free; {served}")

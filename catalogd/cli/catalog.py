@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def status(load: LoadSettings, as_json: bool) -> None:
     """What is indexed, pending and failed; whether a run is alive, its rate, its ETA and its limit."""
-    from catalogd.daemon import is_running, read_status
+    from catalogd.run_state import is_running, read_server, read_status
     from catalogd.thumbnails import SAMPLE_FILES, ThumbnailStore
 
     settings = load()
@@ -57,6 +57,7 @@ def status(load: LoadSettings, as_json: bool) -> None:
         "pid": now.get("pid"),
         "roots": last.get("roots", []),
         "offline": now.get("offline", []),
+        "api": (read_server(settings.catalog) or {}).get("url"),
         "catalog": str(settings.catalog),
     }
     if as_json:
@@ -76,6 +77,8 @@ def _print_status(report: dict[str, Any]) -> None:
     if report["thumbnails"]:
         size = terminal.byte_size(report["thumbnail_bytes"])
         click.echo(f"thumbs    {report['thumbnails']:,} ({size})")
+    if report["api"]:
+        echo(f"api       {report['api']}")
     if not report["running"]:
         last = f"; the last was on {', '.join(report['roots'])}" if report["roots"] else ""
         echo(f"run       none is alive; `catalogd run FOLDER` starts one{last}")

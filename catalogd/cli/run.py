@@ -99,7 +99,7 @@ def _reporter(as_json: bool) -> Iterator[Callable[[Progress], None]]:
         from rich.live import Live
 
         with Live(refresh_per_second=4, transient=True) as live:
-            yield functools.partial(_show_live, live)
+            yield _LiveReporter(live)
     else:
         yield _PlainReporter()
 
@@ -110,17 +110,27 @@ def _print_json_progress(progress: Progress) -> None:
     print_json({**dataclasses.asdict(progress), "pending": progress.pending})
 
 
-def _show_live(live: Any, progress: Progress) -> None:
-    from rich.text import Text
+class _LiveReporter:
+    """A view that is drawn anew, below what is said once."""
 
-    from catalogd import terminal
+    def __init__(self, live: Any) -> None:
+        self._live = live
+        self._api = ""
 
-    if progress.state == "done":
-        live.update("")
-        notes = [terminal.escaped(note) for note in progress.notes]
-        live.console.print(Text("\n".join([*notes, *terminal.summary(progress)])))
-    else:
-        live.update(terminal.progress_view(progress))
+    def __call__(self, progress: Progress) -> None:
+        from rich.text import Text
+
+        from catalogd import terminal
+
+        if progress.api not in ("", self._api):
+            self._api = progress.api
+            self._live.console.print(Text(f"API at {progress.api}"))
+        if progress.state == "done":
+            self._live.update("")
+            notes = [terminal.escaped(note) for note in progress.notes]
+            self._live.console.print(Text("\n".join([*notes, *terminal.summary(progress)])))
+        else:
+            self._live.update(terminal.progress_view(progress))
 
 
 class _PlainReporter:
@@ -130,6 +140,7 @@ class _PlainReporter:
         self._next = 0.0
         self._state = ""
         self._noted = 0
+        self._api = ""
 
     def __call__(self, progress: Progress) -> None:
         from catalogd import terminal
@@ -137,6 +148,9 @@ class _PlainReporter:
         for note in progress.notes[self._noted :]:
             echo(note, err=True)
         self._noted = len(progress.notes)
+        if progress.api not in ("", self._api):
+            self._api = progress.api
+            echo(f"API at {progress.api}")
         if progress.state == "done":
             click.echo("\n".join(terminal.summary(progress)))
         elif time.monotonic() >= self._next or progress.state != self._state:

@@ -25,6 +25,7 @@ import msgspec
 
 from catalogd import service
 from catalogd.errors import CatalogdError, ConflictError, ResourceError
+from catalogd.run_state import read_server
 from catalogd.settings import Settings
 
 if TYPE_CHECKING:
@@ -130,12 +131,23 @@ def serve_here(settings: Settings, tell: Callable[[str], None], stop: threading.
     """
     _allow_files()
     with Answering(settings, replace_socket=False) as answering:
-        tell(answering.start_http())
+        tell(_started(answering, settings))
         assert answering.http is not None
         threading.Thread(target=answering.warm, daemon=True).start()
         while not stop.wait(1.0):
             if not answering.http.is_alive:
                 raise ResourceError("the HTTP API ended; `catalogd -v serve` says more")
+
+
+def _started(answering: Answering, settings: Settings) -> str:
+    try:
+        return answering.start_http()
+    except ConflictError:
+        other = read_server(settings.catalog)
+        if other is None:
+            raise
+        who = f"process {other['pid']} serves this catalog already at {other['url']}"
+        raise ConflictError(f"{who}; another one needs another --port") from None
 
 
 def _allow_files() -> None:
