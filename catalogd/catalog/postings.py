@@ -137,7 +137,7 @@ class _Rest(NamedTuple):
         if len(parts) == 1:
             return cls(np.empty(0, np.int64), np.empty(0), 0, parts, whole, whole)
         several = whole if len(parts) == 2 else _in_two(parts)
-        best = [part.ids[part.best_first[: limit + len(several) + 1]] for part in parts] if limit > 0 else []
+        best = [part.ids[part.best_first[: limit + len(several) + 1]] for part in parts]
         ids = union(np.concatenate([several, *best]))
         ids = ids[~among(ids, whole)]
         scores = _sums(parts, ids)
