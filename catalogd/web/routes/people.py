@@ -24,7 +24,7 @@ router = APIRouter(tags=["people"])
 
 PAGE_PEOPLE = 200
 PAGE_PHOTOS = 200
-Place = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]  # in a list
+Place = Annotated[int, msgspec.Meta(ge=0, le=schemas.LARGEST_ID)]  # in a list, or behind a photo_id
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
 Number = Annotated[schemas.PhotoId, Path(description="as lists show it: of a cluster, or the person_id")]
 _ERRORS: dict[int | str, dict[str, Any]] = {
