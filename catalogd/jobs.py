@@ -23,7 +23,7 @@ import msgspec
 
 from catalogd.errors import CatalogError, NotFoundError
 from catalogd.records import encode
-from catalogd.run_state import is_running
+from catalogd.run_state import is_alive, is_running
 
 KEPT_S = 86_400.0  # that a job is shown after its end
 KEPT_JOBS = 200  # at most, of those that have ended
@@ -173,16 +173,6 @@ def _as_it_is(job: Job, run_is_alive: bool) -> Job:
     if job.kind == "analyze":
         text = "" if run_is_alive else "no run is indexing now; the next `catalogd run` goes on with it"
         return job if run_is_alive else msgspec.structs.replace(job, state="waiting", message=text)
-    if _is_alive(job.pid):
+    if is_alive(job.pid):
         return job
     return msgspec.structs.replace(job, state="failed", message="the process that worked on it ended")
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True

@@ -79,7 +79,7 @@ class Lock:
 
 def _held(catalog: Path) -> str:
     status = read_status(catalog)
-    if status and status["running"] and _is_alive(status["pid"]):
+    if status and status["running"] and is_alive(status["pid"]):
         who = f"the run of process {status['pid']} on {status['host']}; stop it first (Ctrl-C there)"
     else:
         who = "another catalogd command; wait for it"
@@ -89,7 +89,7 @@ def _held(catalog: Path) -> str:
 def is_running(catalog: Path) -> bool:
     """Whether a run holds the catalog now; `check` and `rebuild` hold its lock too and are none."""
     status = read_status(catalog)
-    if status is None or not status["running"] or not _is_alive(status["pid"]):
+    if status is None or not status["running"] or not is_alive(status["pid"]):
         return False
     try:
         Lock(catalog, patience_s=0.0).release()
@@ -98,7 +98,8 @@ def is_running(catalog: Path) -> bool:
     return False
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -133,7 +134,7 @@ def read_server(catalog: Path) -> dict[str, Any] | None:
     """Where the HTTP API of this catalog is: pid, url, started_at; None while none is served."""
     try:
         server = json.loads((catalog / "server.json").read_text("ascii"))
-        return server if _is_alive(int(server["pid"])) and isinstance(server["url"], str) else None
+        return server if is_alive(int(server["pid"])) and isinstance(server["url"], str) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

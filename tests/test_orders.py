@@ -7,7 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from catalogd.cli import cli
 from catalogd.errors import NotFoundError
 from catalogd.jobs import Job, JobBook, new_job
 from tests import stubs
@@ -162,3 +164,44 @@ def test_an_order_that_can_not_be_read_is_left_alone(library: Library) -> None:
     assert library.run() == 0
     assert JobBook(library.catalog).orders() == []
     assert broken.exists()
+
+
+# ── the command ───────────────────────────────────────────────────────────────────────────────
+
+
+def command(library: Library, *arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, ["--catalog", str(library.catalog), "analyze", *arguments])
+    return done.exit_code, done.output
+
+
+def test_the_command_waits_for_the_run_and_says_what_became_of_it(library: Library) -> None:
+    library.add("a.jpg", "b.jpg")
+    with library.start(once=False) as run:
+        run.until(lambda: library.status().get("state") == "watching", "the first scan")
+        library.forget_notes()
+        code, output = command(library, str(library.photos), "--force")
+        assert (code, "done: 2 of 2 photos" in output) == (0, True)
+        assert library.reads() == {"a.jpg": 1, "b.jpg": 1}
+        code, output = command(library, str(library.photos.parent))
+        assert (code, "in none of the folders of the run" in output) == (2, True)
+
+
+def test_without_a_run_the_order_waits_and_is_listed_and_cancelled(library: Library) -> None:
+    library.add("a.jpg")
+    assert library.run() == 0
+    code, output = command(library, str(library.photos))
+    assert (code, "the next `catalogd run` does it" in output) == (0, True)
+    [job] = JobBook(library.catalog).jobs()
+    assert job.job_id in command(library, "--list")[1]
+    assert command(library, "--cancel", job.job_id)[0] == 0
+    library.forget_notes()
+    assert library.run() == 0
+    assert not library.reads()
+    assert "cancelled" in command(library, "--list")[1]
+
+
+def test_the_command_wants_one_thing_at_a_time(library: Library) -> None:
+    library.add("a.jpg")
+    assert library.run() == 0
+    for arguments in ([], [str(library.photos), "--list"], ["--cancel", "nobody"]):
+        assert command(library, *arguments)[0] == 2

@@ -9,6 +9,7 @@ import io
 import sys
 
 from catalogd.cli import (
+    analysis,
     catalog,
     culling,
     duplicates,
@@ -25,6 +26,7 @@ from catalogd.cli import (
 from catalogd.cli.base import cli
 
 __all__ = [
+    "analysis",
     "catalog",
     "cli",
     "culling",
