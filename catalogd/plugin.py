@@ -25,6 +25,7 @@ NAME = "catalogd.lrplugin"
 IDENTIFIER = (
     "org.catalogd.lightroom"  # in Info.lua; Lightroom keeps custom fields under it, so it never changes
 )
+_SOURCE = "catalogd.lrdevplugin"
 LOCAL_FILE = "Local.lua"  # where the daemon of this machine is
 _OWN = ("*.lua", "TranslatedStrings_*.txt")  # the plugin's kinds of files
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same files make the same archive
@@ -34,7 +35,7 @@ _VERSION = re.compile(r'display\s*=\s*"([^"]+)"')
 def plugin_folder() -> Path:
     """The plugin's files: inside an installed package, or beside it in a checkout."""
     package = Path(__file__).parent
-    for folder in (package / "lrplugin", package.parent / "lrplugin" / "catalogd.lrdevplugin"):
+    for folder in (package / _SOURCE, package.parent / "lrplugin" / _SOURCE):
         if is_plugin(folder):
             return folder
     raise CatalogdError(f"the plugin's files are not in {package}: install catalogd again")

@@ -165,7 +165,7 @@ def test_a_wheel_holds_the_plugin_where_an_installed_package_looks_for_it() -> N
     build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["scikit-build"]
     assert build["wheel"]["packages"] == {
         "catalogd": "catalogd",
-        "catalogd/lrplugin": str(SOURCE.relative_to(ROOT)),
+        "catalogd/catalogd.lrdevplugin": str(SOURCE.relative_to(ROOT)),
     }
     ignored = subprocess.run(
         ["git", "check-ignore", *map(str, SOURCE.iterdir())],
@@ -180,9 +180,9 @@ def test_a_wheel_holds_the_plugin_where_an_installed_package_looks_for_it() -> N
 def test_an_installed_package_finds_the_plugin_inside_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(SOURCE, tmp_path / "catalogd" / "lrplugin")
+    shutil.copytree(SOURCE, tmp_path / "catalogd" / "catalogd.lrdevplugin")
     monkeypatch.setattr(plugin, "__file__", str(tmp_path / "catalogd" / "plugin.py"))
-    assert plugin.plugin_folder() == tmp_path / "catalogd" / "lrplugin"
-    shutil.rmtree(tmp_path / "catalogd" / "lrplugin")
+    assert plugin.plugin_folder() == tmp_path / "catalogd" / "catalogd.lrdevplugin"
+    shutil.rmtree(tmp_path / "catalogd" / "catalogd.lrdevplugin")
     with pytest.raises(CatalogdError, match="install catalogd again"):
         plugin.plugin_folder()

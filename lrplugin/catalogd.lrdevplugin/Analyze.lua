@@ -57,7 +57,7 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd analyze", function(context)
         local job
         job, problem = Jobs.follow(answer.job, progress, first - 1, #paths)
         if not job then return nil, problem end
-        total.done, total.failed = total.done + job.done, total.failed + job.failed
+        total.done, total.failed = total.done + job.done - job.failed, total.failed + job.failed
         if job.state == "failed" then return nil, { kind = "answer", message = job.message or "" } end
         return true
     end, MOST_PATHS)

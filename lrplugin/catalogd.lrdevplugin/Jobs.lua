@@ -25,7 +25,7 @@ function Jobs.follow(job, progress, before, total)
         progress:setPortionComplete(before + (job.done or 0), math.max(1, total))
         if progress:isCanceled() and not is_cancelled then
             is_cancelled = true
-            cancel(job)
+            Api.call("cancel_job", { path = { job_id = job.job_id } })
         end
         LrTasks.sleep(EVERY_S)
         local found, failure = Api.call("job", { path = { job_id = job.job_id } })

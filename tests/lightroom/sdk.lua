@@ -1441,7 +1441,7 @@ function control.open(windows)
         __index = function(_, name) error("there is no global " .. tostring(name), 2) end,
         __newindex = function(_, name) error("a global is set: " .. tostring(name), 2) end,
     })
-    if info.LrMetadataProvider and host.plugin_file(info.LrMetadataProvider) then
+    if info.LrMetadataProvider then
         local provider = chunk(info.LrMetadataProvider, environment)()
         control.provider = provider
         for _, field in ipairs(provider.metadataFieldsForPhotos) do
@@ -1453,9 +1453,7 @@ function control.open(windows)
         end
     end
     local tagsets = info.LrMetadataTagsetFactory
-    for _, name in ipairs(type(tagsets) == "table" and tagsets or { tagsets }) do
-        if host.plugin_file(name) then chunk(name, environment)() end
-    end
+    for _, name in ipairs(type(tagsets) == "table" and tagsets or { tagsets }) do chunk(name, environment)() end
     if info.LrInitPlugin then
         outside = outside + 1
         chunk(info.LrInitPlugin, environment)()
