@@ -239,15 +239,16 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
 
 _Words = TypeVar("_Words", bound=msgspec.Struct)
 _OUTRANKED = ("rating", "label", "title", "caption", "place")
-_JOINED = ("keywords", "keyword_paths", "people")
+_KEYWORDS = ("keywords", "keyword_paths")  # one statement: both are of one source
 _SAME_PLACE_DEGREES = 0.01  # 1 km: a position that was only copied out of the file has its place's names
 
 
 def said_over(facts: _Words, user: Any) -> _Words:
     """The facts with what a person set over them: the user's word where there is one.
 
-    Keywords and people are those of both: neither took any away. A photo that is flagged as rejected is
-    rated -1. Both may be structs with some of the fields of Facts and UserFacts.
+    Keywords are the user's where there are any, so that one that was taken out does not come back from
+    the file; people are those of both. A photo that is flagged as rejected is rated -1. Both may be
+    structs with some of the fields of Facts and UserFacts.
     """
     fields = facts.__struct_fields__
     said = {
@@ -255,9 +256,10 @@ def said_over(facts: _Words, user: Any) -> _Words:
         for name in _OUTRANKED
         if name in fields and (value := getattr(user, name, None)) is not None
     }
-    for name in _JOINED:
-        if name in fields and (more := getattr(user, name, ())):
-            said[name] = tuple(dict.fromkeys((*getattr(facts, name), *more)))
+    if "keywords" in fields and any(getattr(user, name) for name in _KEYWORDS):
+        said |= {name: tuple(getattr(user, name)) for name in _KEYWORDS}
+    if "people" in fields and user.people:
+        said["people"] = tuple(dict.fromkeys((*facts.people, *user.people)))  # type: ignore[attr-defined]
     if "rating" in fields:
         said |= _flagged(facts, user)
     if "latitude" in fields and user.latitude is not None and user.longitude is not None:

@@ -25,7 +25,7 @@ from catalogd.records import Place, Region, Sidecar, display_path
 if TYPE_CHECKING:
     from catalogd.daemon import Progress
     from catalogd.models.registry import ModelInfo
-    from catalogd.records import Facts, Failure, Hit, Output, Record
+    from catalogd.records import Facts, Failure, Hit, Output, Record, UserFacts
     from catalogd.sync.report import Tally
 
 _BAR_WIDTH = 28
@@ -242,7 +242,9 @@ def record_text(record: Record) -> Text:
     _line(text, "photo_id", str(record.photo_id))
     _line(text, "file", f"{facts.format}, {facts.width}×{facts.height} px, {byte_size(record.stat.size)}")
     _line(text, "read by", facts.path_taken + (", file is truncated" if facts.truncated else ""))
-    for label, value in (*_camera_lines(facts), *_scene_lines(facts), *_person_lines(facts)):
+    for label, value in _camera_lines(facts):
+        _line(text, label, value)
+    for label, value in _said_lines(record):
         _line(text, label, value)
     if record.missing_since:
         since = datetime.datetime.fromtimestamp(record.missing_since).isoformat(" ", "minutes")
@@ -364,6 +366,46 @@ def _camera_lines(facts: Facts) -> Iterator[tuple[str, str]]:
     )
     yield "colour space", facts.colour_space or ""
     yield "software", facts.software or ""
+
+
+def _said_lines(record: Record) -> Iterator[tuple[str, str]]:
+    """What the file and its sidecars say, and over it what a person set in another program, by name."""
+    in_file = {*_scene_lines(record.facts), *_person_lines(record.facts)}
+    for label, value in (*_scene_lines(record.said), *_person_lines(record.said)):
+        is_theirs = record.user is not None and value and (label, value) not in in_file
+        yield label, f"{value}  ({_program(record.user)})" if is_theirs and record.user else value
+    if record.user is not None:
+        yield from _user_lines(record.user)
+
+
+def _program(user: UserFacts) -> str:
+    """A program by the name it has for people."""
+    return user.source[:1].upper() + user.source[1:]
+
+
+def _user_lines(user: UserFacts) -> Iterator[tuple[str, str]]:
+    """What else was set in another program."""
+    flag = {1: "picked", -1: "rejected"}.get(user.pick or 0, "")
+    stack = f"{user.stack[1]} in its stack" if user.stack else ""
+    words = {
+        "flag": flag,
+        "stars": f"{user.rating} of 5, but rejected" if user.pick == -1 and user.rating else "",
+        "synonyms": ", ".join(user.synonyms),
+        "collections": ", ".join(user.collections),
+        "stacked": stack,
+        "developed": ", ".join(user.develop).replace("_", " "),
+    }
+    for label, value in words.items():
+        if value:
+            yield label, f"{value}  ({_program(user)})"
+    for copy in user.copies:
+        yield "virtual copy", _listed(copy.copy_name or copy.uuid, *_words_of_copy(copy))
+
+
+def _words_of_copy(copy: UserFacts) -> Iterator[str]:
+    yield f"{copy.rating} of 5" if copy.rating else ""
+    yield {1: "picked", -1: "rejected"}.get(copy.pick or 0, "")
+    yield from (copy.label or "", copy.title or "", copy.caption or "", *copy.keywords)
 
 
 def _scene_lines(facts: Facts) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from catalogd import terminal
 from catalogd.cli import run
 from catalogd.daemon import Progress
 from catalogd.models.registry import describe
-from catalogd.records import Facts, Failure, Hit, Place, Record, Region, Sidecar, Signal, Stat
+from catalogd.records import Facts, Failure, Hit, Place, Record, Region, Sidecar, Signal, Stat, UserFacts
 from catalogd.settings import Settings
 from catalogd.sync import Synced
 from catalogd.sync.report import SHOWN_REFUSALS, Tally
@@ -121,11 +121,41 @@ def test_a_hit_links_to_its_file(path: bytes, address: str) -> None:
     assert re.findall(ESC + r"\]8;[^;]*;([^\x1b]+)" + ESC, shown(table, links=True)) == [address]
 
 
-def lines_of(facts: Facts) -> dict[str, str]:
+def lines_of(facts: Facts, user: UserFacts | None = None) -> dict[str, str]:
     """Label → text of what `catalogd show` prints of a photo."""
-    record = Record(b"/a.jpg", Stat(2048, 1), b"", facts, {}, photo_id=7)
+    record = Record(b"/a.jpg", Stat(2048, 1), b"", facts, {}, photo_id=7, user=user)
     rows = terminal.record_text(record).plain.splitlines()[1:]
     return {row[2:17].strip(): row[17:] for row in rows}
+
+
+def test_show_says_what_was_set_in_lightroom() -> None:
+    user = UserFacts(
+        source="lightroom",
+        rating=4,
+        pick=1,
+        title="Harvest",
+        keywords=("wheat",),
+        collections=("Best", "Trips/2023"),
+        stack=("s", 2),
+        develop=("cropped", "black_and_white"),
+        copies=(UserFacts(copy_name="Sepia", rating=2, keywords=("toned",)),),
+    )
+    lines = lines_of(Facts("jpeg", 4, 3, title="Harvest", rating=2, label="Red", keywords=("field",)), user)
+    assert lines["title"] == "Harvest", "the file says so too"
+    assert lines["label"] == "Red"
+    assert lines["rating"] == "4 of 5  (Lightroom)"
+    assert lines["keywords"] == "wheat  (Lightroom)"
+    assert lines["flag"] == "picked  (Lightroom)"
+    assert lines["collections"] == "Best, Trips/2023  (Lightroom)"
+    assert lines["stacked"] == "2 in its stack  (Lightroom)"
+    assert lines["developed"] == "cropped, black and white  (Lightroom)"
+    assert lines["virtual copy"] == "Sepia, 2 of 5, toned"
+
+
+def test_show_says_that_a_photo_with_stars_was_rejected() -> None:
+    lines = lines_of(Facts("jpeg", 4, 3), UserFacts(source="lightroom", rating=4, pick=-1))
+    assert lines["rating"] == "rejected  (Lightroom)"
+    assert lines["stars"] == "4 of 5, but rejected  (Lightroom)"
 
 
 def test_show_prints_every_fact_that_a_photo_has() -> None:

@@ -77,7 +77,7 @@ def test_what_is_given_outranks_the_file(library: Library) -> None:
     library.commit(photo("/a/1.jpg", facts=Facts("jpeg", 40, 30, rating=2, title="IMG", keywords=("x",))))
     library.give(given("u1", "/a/1.jpg", rating=4, title="Harvest", keywords=("y",), people=("Anna",)))
     said = library.at("/a/1.jpg").said
-    assert (said.rating, said.title, said.keywords, said.people) == (4, "Harvest", ("x", "y"), ("Anna",))
+    assert (said.rating, said.title, said.keywords, said.people) == (4, "Harvest", ("y",), ("Anna",))
     assert library.at("/a/1.jpg").facts.rating == 2, "the file's word is kept beside it"
 
 
@@ -649,3 +649,22 @@ def test_a_sidecar_is_given_nothing_over_what_was_set() -> None:
     assert written(UserFacts(rating=3)) == written(UserFacts(pick=-1)) == {label}
     assert written(UserFacts(label="Red")) == {rating}
     assert written(UserFacts(rating=3), only_missing=True) == set()
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        (UserFacts(), (("a", "b"), ("A|a",))),
+        (UserFacts(keywords=("b",)), (("b",), ())),
+        (UserFacts(keyword_paths=("B|b",)), ((), ("B|b",))),
+    ],
+)
+def test_a_keyword_that_was_taken_out_does_not_come_back_from_the_file(user: UserFacts, said: Any) -> None:
+    facts = Facts("jpeg", 4, 3, keywords=("a", "b"), keyword_paths=("A|a",))
+    record = photo("/a/1.jpg", facts=facts, user=user)
+    assert (record.said.keywords, record.said.keyword_paths) == said
+
+
+def test_people_are_those_of_both() -> None:
+    record = photo("/a", facts=Facts("jpeg", 4, 3, people=("Ida",)), user=UserFacts(people=("Bo", "Ida")))
+    assert record.said.people == ("Ida", "Bo")

@@ -26,7 +26,7 @@ router = APIRouter(tags=["user data"])
 MOST_PHOTOS = 500  # of one request: one transaction of some 10 ms
 MOST_COLLECTIONS = 2000
 MOST_UUIDS = 1_000_000  # of all collections of one request: 40 MB, within what a body may have
-_UNSAID = ("synonyms", "stack", "develop")  # what this route does not take: an import of the catalog knows it
+_UNSAID = ("synonyms", "stack", "develop", "regions")  # what this route does not take: an import of the catalog knows it
 
 Source = Annotated[
     str, Path(max_length=LONGEST_SOURCE, pattern=r"^[A-Za-z0-9_.-]+$", description="e.g. lightroom")
