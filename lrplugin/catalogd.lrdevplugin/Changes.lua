@@ -238,7 +238,9 @@ local function put_keywords(change, current, field, said, skip)
     end
     for _, path in ipairs(ours_before) do
         local folded = Words.fold(path)
-        if not wanted[folded] and has[folded] then change.remove[#change.remove + 1] = { field = field, path = path } end
+        if not wanted[folded] and has[folded] then
+            change.remove[#change.remove + 1] = { field = field, path = path }
+        end
     end
     change.written[field] = #ours_now > 0 and ours_now or nil
 end
@@ -360,12 +362,14 @@ function Changes.lines(change)
     for _, keyword in ipairs(change.add) do add_to(by_field, keyword.field, "", keyword.path) end
     for _, keyword in ipairs(change.remove) do add_to(by_field, keyword.field, keyword.path, "") end
     for _, id in ipairs(Changes.DETAILS) do
-        if change.details[id] ~= nil then add_to(by_field, "details", change.before[id] or "", shown(change.details[id])) end
+        local new = change.details[id]
+        if new ~= nil then add_to(by_field, "details", change.before[id] or "", shown(new)) end
     end
     for _, row in ipairs(Changes.FIELDS) do
         local line = by_field[row[1]]
         if line then
-            lines[#lines + 1] = { field = line.field, old = table.concat(line.old, ", "), new = table.concat(line.new, ", ") }
+            line.old, line.new = table.concat(line.old, ", "), table.concat(line.new, ", ")
+            lines[#lines + 1] = line
         end
     end
     return lines

@@ -71,7 +71,8 @@ function Moments.lines(answer, most)
     for number, moment in ipairs(answer.moments) do
         if number > most then break end
         local start = (moment.start or ""):gsub("T", " "):sub(1, 19)
-        lines[#lines + 1] = number .. ".  " .. start .. (moment.kind ~= "moment" and "  " .. moment.kind:gsub("_", " ") or "")
+        local kind = moment.kind == "moment" and "" or moment.kind:gsub("_", " ")
+        lines[#lines + 1] = number .. ".  " .. start .. "  " .. kind
         for _, row in ipairs(shots_by_rank(moment)) do lines[#lines + 1] = shot_line(row.shot) end
     end
     return lines

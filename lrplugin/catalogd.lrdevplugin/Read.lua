@@ -1,59 +1,13 @@
 -- Library › Plug-in Extras › Read from Lightroom…: what a person set in Lightroom outranks what files and models say.
 
 local LrApplication = import "LrApplication"
-local LrBinding = import "LrBinding"
 local LrDialogs = import "LrDialogs"
 local LrFunctionContext = import "LrFunctionContext"
-local LrView = import "LrView"
 
 local Batches = require "Batches"
-local Dialogs = require "Dialogs"
 local Preferences = require "Preferences"
+local ReadDialogs = require "ReadDialogs"
 local Reading = require "Reading"
-
-local bind = LrView.bind
-local MOST_REFUSED = 5 -- reasons that are shown
-
-local function contents(f, properties, selected)
-    return f:column({
-        bind_to_object = properties,
-        spacing = f:control_spacing(),
-        f:static_text({ title = LOC "$$$/Catalogd/Read/What=Ratings, flags, labels, titles, captions, keywords, people, positions and places are read. Lightroom's catalog is not changed." }),
-        f:radio_button({ title = LOC "$$$/Catalogd/Read/All=All photos of this catalog", value = bind "scope", checked_value = "all" }),
-        f:radio_button({ title = LOC("$$$/Catalogd/Read/Selected=The ^1 selected photos", Dialogs.count(selected)), value = bind "scope", checked_value = "selected", enabled = selected > 0 }),
-        f:checkbox({ title = LOC "$$$/Catalogd/Read/Changed=Only photos edited since the last reading", value = bind "changed" }),
-        f:checkbox({ title = LOC "$$$/Catalogd/Read/Collections=Collections too, as albums", value = bind "collections" }),
-    })
-end
-
--- {scope =, changed =, collections =}, or nil when the person leaves.
-local function ask(context, selected)
-    local properties = LrBinding.makePropertyTable(context)
-    properties.scope = selected > 0 and "selected" or "all"
-    properties.changed, properties.collections = Preferences.get("read_changed"), true
-    local result = LrDialogs.presentModalDialog({
-        title = LOC "$$$/Catalogd/Read/Title=Read from Lightroom",
-        contents = contents(LrView.osFactory(), properties, selected),
-        actionVerb = LOC "$$$/Catalogd/Read/Do=Read",
-    })
-    if result ~= "ok" then return nil end
-    Preferences.set("read_changed", properties.changed)
-    return { all = properties.scope == "all", changed = properties.changed, collections = properties.collections }
-end
-
-local function say(told, cancelled)
-    local lines = { LOC("$$$/Catalogd/Read/Told=^1 new or changed, ^2 known already.", Dialogs.count(told.taken), Dialogs.count(told.unchanged)) }
-    if told.waiting > 0 then
-        lines[#lines + 1] = LOC("$$$/Catalogd/Read/Waiting=^1 wait until catalogd has indexed their photos.", Dialogs.count(told.waiting))
-    end
-    if told.videos > 0 then lines[#lines + 1] = LOC("$$$/Catalogd/Read/Videos=^1 videos were left out.", Dialogs.count(told.videos)) end
-    for place, one in ipairs(told.refused) do
-        if place <= MOST_REFUSED then lines[#lines + 1] = LOC("$$$/Catalogd/Read/Refused=Not taken: ^1", tostring(one.reason)) end
-    end
-    local title = cancelled and LOC("$$$/Catalogd/Read/Cancelled=Cancelled. ^1 photos were read before.", Dialogs.count(told.read))
-        or LOC("$$$/Catalogd/Read/Done=^1 photos were read.", Dialogs.count(told.read))
-    Dialogs.say(title, table.concat(lines, "\n"))
-end
 
 -- Where the next reading goes on; only a whole one says that nothing before was left out.
 local function remember(catalog, latest)
@@ -66,7 +20,7 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd read", function(context)
     LrDialogs.attachErrorDialogToFunctionContext(context)
     local catalog = LrApplication.activeCatalog()
     local selected = catalog:getTargetPhoto() and catalog:getTargetPhotos() or {}
-    local asked = ask(context, #selected)
+    local asked = ReadDialogs.ask(context, #selected)
     if not asked then return end
     local progress = Batches.progress(context, LOC "$$$/Catalogd/Read/Reading=catalogd reads from Lightroom")
     local since = asked.changed and Preferences.get("read_until")[catalog:getPath()] or 0
@@ -80,5 +34,5 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd read", function(context)
     end
     if failure then return Batches.report(failure) end
     if asked.all and not cancelled then remember(catalog, latest) end
-    say(told, cancelled)
+    ReadDialogs.say(told, cancelled)
 end)

@@ -50,7 +50,8 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd smart collections", functio
         local set = catalog:createCollectionSet("catalogd", nil, true)
         set = catalog:createCollectionSet(LOC "$$$/Catalogd/Smart/Set=Smart collections", set, true)
         for _, one in ipairs(all) do
-            if chosen[one.id] and catalog:createSmartCollection(NAMES[one.id], one.rules, set, true) then made = made + 1 end
+            local done = chosen[one.id] and catalog:createSmartCollection(NAMES[one.id], one.rules, set, true)
+            if done then made = made + 1 end
         end
     end)
     if not ok then return Batches.report(failure) end

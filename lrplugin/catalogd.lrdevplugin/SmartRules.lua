@@ -17,7 +17,8 @@ end
 
 function SmartRules.all(toolkit)
     local function field(id, operation, value)
-        return { criteria = "sdktext:" .. toolkit .. "." .. id, operation = operation, value = value or "", value2 = "" }
+        local criteria = "sdktext:" .. toolkit .. "." .. id
+        return { criteria = criteria, operation = operation, value = value or "", value2 = "" }
     end
     local unrated = { criteria = "rating", operation = "==", value = 0, value2 = 0 }
     local unflagged = { criteria = "pick", operation = "==", value = 0, value2 = 0 }
@@ -27,7 +28,11 @@ function SmartRules.all(toolkit)
         { id = "blurred", rules = every(field("quality", "==", "blurred"), unflagged) },
         { id = "light", rules = any(field("quality", "==", "dark"), field("quality", "==", "bright")) },
         { id = "one_face", rules = every(field("faces", "==", "1")) },
-        { id = "groups", rules = every(field("faces", "notEmpty"), field("faces", "!=", "0"), field("faces", "!=", "1"), field("faces", "!=", "2")) },
+        {
+            id = "groups",
+            rules = every(field("faces", "notEmpty"), field("faces", "!=", "0"), field("faces", "!=", "1"),
+                field("faces", "!=", "2")),
+        },
         { id = "captions", rules = every(field("captionSource", "notEmpty")) },
         { id = "unknown", rules = every(field("photoId", "empty")) },
     }
