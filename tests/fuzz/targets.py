@@ -7,6 +7,7 @@ is raised is a bug, as is a parser that takes long. `python -m tests.fuzz NAME` 
 from __future__ import annotations
 
 import contextlib
+import zlib
 from collections.abc import Callable, Iterable
 
 from catalogd.errors import PhotoError, QueryError
@@ -18,6 +19,8 @@ from catalogd.metadata.tags import list_tags
 from catalogd.query.language import MOST_CHARACTERS, parse
 from catalogd.query.writing import render, write
 from catalogd.settings import Settings
+from catalogd.sync.lightroom.packets import words_of
+from catalogd.sync.lightroom.rules import translate
 
 LIMITS = Settings(frame_edge_px=64, max_decoded_pixels=1_000_000)
 BOXES_DEEP = 4
@@ -122,6 +125,15 @@ def query(content: bytes) -> None:
         write(plan)
 
 
+def smart_rules(content: bytes) -> None:
+    translate(content.decode("utf-8", "replace"), lambda words: [words])
+
+
+def lightroom_packet(content: bytes) -> None:
+    words_of(content)
+    words_of(len(content).to_bytes(4, "big") + zlib.compress(content, 1))
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
@@ -139,5 +151,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         photoshop,
         signature,
         query,
+        smart_rules,
+        lightroom_packet,
     )
 }

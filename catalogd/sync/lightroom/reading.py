@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from catalogd.metadata.exif import BOILERPLATE
 from catalogd.metadata.values import clean_text, clean_word, clean_words
 from catalogd.records import Box, Place, Region, UserFacts
 from catalogd.sync.lightroom.packets import NOTHING, Words, words_of
@@ -32,6 +33,7 @@ _ORDINARY, _SET, _SMART = (
 )
 _KINDS = {_ORDINARY: "collection", _SET: "set", _SMART: "smart"}
 _RULES_OWNER = "ag.library.smart_collection"
+_NOT_ZERO = re.compile("[1-9]")
 _INTERNED = ("City", "State", "Country", "Location", "IsoCountryCode")
 
 
@@ -248,9 +250,9 @@ class Reader:
 
     def _said(self, number: int, beside: _Beside) -> dict[str, Any]:
         """Words: title, caption, keywords, people, faces."""
-        words = beside.words(number)
         captions = (clean_text(str(row[1] or "")) for row in beside.captions.of(number))
-        caption = next((text for text in captions if text), None)
+        caption = next((text for text in captions if text and not BOILERPLATE.fullmatch(text)), None)
+        words = beside.words(number, caption is not None)
         keywords = self._keywords_of(beside.keywords.of(number), words)
         regions = tuple(self._regions(beside.faces.of(number)))
         people = [keyword.name for keyword in keywords if keyword.is_person]
@@ -266,6 +268,8 @@ class Reader:
         }
 
     def _keywords_of(self, rows: list[Row], words: Words) -> list[Keyword]:
+        if not rows:
+            return []
         numbers = dict.fromkeys(row[1] for row in rows)
         found = [self.keywords[number] for number in numbers if number in self.keywords]
         theirs = [
@@ -320,6 +324,8 @@ class _Ordered:
 
     def of(self, image: int) -> list[Row]:
         """The rows of an image; ask in their order."""
+        if self._next is None or self._next[0] > image:
+            return []
         found = []
         while self._next is not None and self._next[0] <= image:
             if self._next[0] == image:
@@ -353,7 +359,10 @@ class _Beside:
         )
         self.stacks = _Ordered(_stack_rows(tables))
         self.faces = _Ordered(_face_rows(tables))
-        self._packets = self._ordered("Adobe_AdditionalMetadata", "rowid")
+        has_packets = tables.has("Adobe_AdditionalMetadata", "xmp")
+        self._packets = (
+            self._ordered("Adobe_AdditionalMetadata", "rowid") if has_packets else _Ordered(iter(()))
+        )
 
     def _ordered(self, table: str, *columns: str) -> _Ordered:
         if not self._tables.has(table, "image"):
@@ -365,14 +374,13 @@ class _Beside:
             )
         )
 
-    def words(self, image: int) -> Words:
+    def words(self, image: int, has_caption: bool) -> Words:
         """Of the image's XMP packet, which is fetched by its row: packets are too large to be sorted."""
         rows = self._packets.of(image)
-        if not rows or not self._tables.has("Adobe_AdditionalMetadata", "xmp"):
+        if not rows:
             return NOTHING
-        return words_of(
-            self._tables.one("SELECT xmp FROM Adobe_AdditionalMetadata WHERE rowid = ?", rows[-1][1])
-        )
+        sql = "SELECT xmp FROM Adobe_AdditionalMetadata WHERE rowid = ?"
+        return words_of(self._tables.one(sql, rows[-1][1]), has_caption)
 
 
 def _stack_rows(tables: Tables) -> Iterator[Row]:
@@ -409,6 +417,8 @@ def _face_rows(tables: Tables) -> Iterator[Row]:
 
 def _number(value: object) -> float | None:
     """A number that SQLite may have kept as text."""
+    if value is None:
+        return None
     if isinstance(value, str):
         try:
             value = float(value)
@@ -513,11 +523,13 @@ def _developed(rows: list[Row], current: object, width: object, height: object) 
 
 def _is_set(value: object) -> bool:
     """A flag, or a set of flags in text: "0" and "000" are none."""
-    return bool(re.search(r"[1-9]", str(value or "")))
+    return bool(value) and _NOT_ZERO.search(str(value)) is not None
 
 
 def _is_cropped(now: tuple[object, object], whole: tuple[object, object]) -> bool:
     """Sizes in pixels, of the frame as it is turned or not; a word in place of a number is no crop."""
+    if now == whole:
+        return False
     sizes = [_number(value) for value in (*now, *whole)]
     if any(size is None or size <= 0 for size in sizes):
         return False

@@ -225,6 +225,7 @@ def _rule(rule: Rule, albums_with: Names) -> str:
         "focalLength": lambda: _number(rule, "focal"),
         "hasGPSData": lambda: _truth(rule, "has:gps"),
         "flashFired": lambda: _truth(rule, "is:flash"),
+        "hasAdjustments": lambda: _truth(rule, "is:developed"),
         "aspectRatio": lambda: _equal(
             rule, _looked_up({name: f"is:{name}" for name in ("portrait", "landscape", "square")}, rule.value)
         ),

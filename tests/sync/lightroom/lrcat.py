@@ -6,6 +6,7 @@ are written as Lightroom writes them: numbers as REAL, flags as text, packets as
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import uuid
 import zlib
@@ -136,14 +137,14 @@ PACKET = (
     '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
     'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:crs="http://ns.adobe.com/camera-raw-settings/1.0/" '
     'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
-    'xmlns:catalogd="https://catalogd.org/ns/1.0/" crs:Version="13.0" crs:Exposure2012="+0.35">{}'
+    'crs:Version="13.0" crs:Exposure2012="+0.35">{}'
     "</rdf:Description></rdf:RDF></x:xmpmeta>"
 )
 
 
 def packet(title: str | None = None, people: tuple[str, ...] = (), more: str = "") -> str:
     """An XMP packet as Lightroom keeps it."""
-    parts = [more]
+    parts = [re.sub(r"<(catalogd:\w+)>", r'<\1 xmlns:catalogd="https://catalogd.org/ns/1.0/">', more)]
     if title is not None:
         parts.append(f'<dc:title><rdf:Alt><rdf:li xml:lang="x-default">{title}</rdf:li></rdf:Alt></dc:title>')
     if people:
