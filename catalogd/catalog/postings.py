@@ -76,6 +76,13 @@ class Postings:
             return np.full(len(ids), np.nan), np.zeros(len(ids), np.int32)
         return np.where(held, self.scores[places], np.nan), np.where(held, self.fields[places], 0)
 
+    def without(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """bool[n]: all but these."""
+        places = find(self.ids, ids)
+        kept = np.ones(len(self.ids), np.bool_)
+        kept[places[places >= 0]] = False
+        return kept
+
 
 class Ranked(NamedTuple):
     """Photos that hold some parts, the best first; the first `whole` hold all."""
@@ -122,51 +129,50 @@ def _in_all(parts: Sequence[Postings]) -> tuple[Ids, Scores]:
 
 
 class _Rest(NamedTuple):
-    """The best photos that hold some parts."""
+    """The best photos that hold some parts, not all."""
 
     ids: Ids
     scores: Scores
     total: int  # how many there are; when there are more than asked for, some of them
-    parts: Sequence[Postings]
-    several: Ids  # ascending: who holds more than one part
-    whole: Ids  # and who holds all
+    of_several: Scores  # who holds more than one part
+    of_one: list[npt.NDArray[np.float32]]  # who holds no other, a part each
 
     @classmethod
     def of(cls, parts: Sequence[Postings], whole: Ids, limit: int) -> _Rest:
-        """Who is not among the best of any part and yet one of the best of all holds two at least."""
         if len(parts) == 1:
-            return cls(np.empty(0, np.int64), np.empty(0), 0, parts, whole, whole)
-        several = whole if len(parts) == 2 else _in_two(parts)
-        best = [part.ids[part.best_first[: limit + len(several) + 1]] for part in parts]
-        ids = union(np.concatenate([several, *best]))
-        ids = ids[~among(ids, whole)]
-        scores = _sums(parts, ids)
-        first = np.argsort(-scores, kind="stable")[: max(limit, 0)]
-        return cls(ids[first], scores[first], len(ids), parts, several, whole)
+            return cls(np.empty(0, np.int64), np.empty(0), 0, np.empty(0), [])
+        shared = whole if len(parts) == 2 else _in_two(parts)
+        alone = [part.without(shared) for part in parts]
+        several = shared[~among(shared, whole)]
+        of_several = _sums(parts, several)
+        best = [
+            part.best_first[kept[part.best_first]][: limit + 1]
+            for part, kept in zip(parts, alone, strict=True)
+        ]
+        ids = np.concatenate([several, *(part.ids[some] for part, some in zip(parts, best, strict=True))])
+        scores = np.concatenate(
+            [of_several, *(part.scores[some] for part, some in zip(parts, best, strict=True))]
+        )
+        first = np.argsort(-scores, kind="stable")[:limit]
+        of_one = [part.scores[kept] for part, kept in zip(parts, alone, strict=True)]
+        return cls(ids[first], scores[first], len(ids), of_several, of_one)
 
     def all_scores(self) -> Scores:
         """Of all who hold some parts but not all, ascending."""
-        if len(self.parts) == 1:
-            return np.empty(0)
-        single = [np.delete(part.scores, _held_at(part, self.several)) for part in self.parts]
-        sums = _sums(self.parts, self.several[~among(self.several, self.whole)])
-        return np.sort(np.concatenate([*single, sums.astype(np.float32)])).astype(float)
+        if not self.of_one:
+            return self.of_several
+        return np.sort(np.concatenate([*self.of_one, self.of_several.astype(np.float32)])).astype(float)
 
 
 def _in_two(parts: Sequence[Postings]) -> Ids:
     """The photos that hold two parts or more, ascending."""
-    pairs = [_in_all((one, other))[0] for place, one in enumerate(parts) for other in parts[:place]]
-    return union(np.concatenate(pairs))
+    everyone = np.sort(np.concatenate([part.ids for part in parts]))
+    return union(everyone[1:][everyone[1:] == everyone[:-1]])
 
 
 def _sums(parts: Sequence[Postings], ids: Ids) -> Scores:
     total: Scores = np.sum([np.nan_to_num(part.told(ids)[0]) for part in parts], 0)
     return total
-
-
-def _held_at(part: Postings, ids: Ids) -> Rows:
-    places = find(part.ids, ids)
-    return places[places >= 0]
 
 
 class KeptPostings(Generic[Part]):

@@ -447,6 +447,8 @@ class TextIndex:
         parts = _parts_of(words, expand)
         if not parts or limit < 1 or (selection is not None and not len(selection)):
             return TextRanking(np.empty(0, np.int64), np.empty(0), 0)
+        if selection is not None and len(selection) <= min(limit, _FEW_PHOTOS):
+            return self._ranked_few(parts, selection.ids, limit)
         kept = [self._postings.get(part) for part in parts]
         postings = [known.within(selection) for known in kept if known is not None]
         if len(postings) == len(parts):

@@ -64,6 +64,20 @@ class Chosen(NamedTuple):
     branch: int
 
 
+class _Page(NamedTuple):
+    """Several of them, the best first."""
+
+    ids: Ids
+    scores: Floats
+    branches: npt.NDArray[np.int64]
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> _Page:
+        return _Page(self.ids[kept], self.scores[kept], self.branches[kept])
+
+    def chosen(self) -> Iterator[Chosen]:
+        return map(Chosen, self.ids.tolist(), self.scores.tolist(), self.branches.tolist())
+
+
 def execute(
     tools: Tools,
     plan: Plan,
@@ -118,7 +132,7 @@ class _Run:
         """Hits, the nearest when there are none, and how many there are in all where that is known."""
         branches = self._branches(self._depth())
         started = time.perf_counter()
-        missed: list[Chosen] = []
+        missed: list[_Page] = []
         found = self._in_order(self._found(branches, missed))
         hits = self._hits(found, branches, self._plan.limit)
         nearest = () if hits else self._nearest(missed, branches)
@@ -163,10 +177,11 @@ class _Run:
             for branch in self._plan.branches
         ]
 
-    def _nearest(self, missed: Sequence[Chosen], branches: Sequence[Found]) -> tuple[Hit, ...]:
+    def _nearest(self, missed: Sequence[_Page], branches: Sequence[Found]) -> tuple[Hit, ...]:
         """The likeliest of what is no hit, with whole scores: of the first and the likeliest so far."""
-        likely = itertools.islice(_likeliest(missed), 4 * NEAREST)
-        some = list(dict.fromkeys((*likely, *missed[: 4 * NEAREST])))
+        everyone = [chosen for page in missed for chosen in page.chosen()]
+        likely = itertools.islice(_likeliest(everyone), 4 * NEAREST)
+        some = list(dict.fromkeys((*likely, *everyone[: 4 * NEAREST])))
         whole: list[Chosen] = []
         for number, branch in enumerate(branches):
             ids = np.array([chosen.photo_id for chosen in some if chosen.branch == number], np.int64)
@@ -174,21 +189,22 @@ class _Run:
             whole += map(Chosen, ids.tolist(), scores, itertools.repeat(number))
         return self._hits(_likeliest(whole), branches, min(NEAREST, self._plan.limit))
 
-    def _found(self, branches: Sequence[Found], missed: list[Chosen]) -> Iterator[Chosen]:
+    def _found(self, branches: Sequence[Found], missed: list[_Page]) -> Iterator[Chosen]:
         """Each photo once, best first, whose score is that of a hit; the others go to `missed`.
 
         A photo may be too unlikely for one branch and likely for another.
         """
         threshold = self._threshold()
         seen: set[int] = set()
-        for chosen in self._scored(branches):
-            if chosen.score < threshold:
-                missed.append(chosen)
-            elif chosen.photo_id not in seen:
-                seen.add(chosen.photo_id)
-                yield chosen
+        for page in self._scored(branches):
+            is_hit = page.scores >= threshold
+            missed.append(page.only(~is_hit))
+            for chosen in page.only(is_hit).chosen():
+                if chosen.photo_id not in seen:
+                    seen.add(chosen.photo_id)
+                    yield chosen
 
-    def _scored(self, branches: Sequence[Found]) -> Iterator[Chosen]:
+    def _scored(self, branches: Sequence[Found]) -> Iterator[_Page]:
         """What the branches found, those of `first` before the rest; scored as far as is read.
 
         Fusion decides which come into view, their scores the order there: MRR 0.83 on the labelled photos, by
@@ -208,7 +224,7 @@ class _Run:
                 of_branch = numbers[some] == number
                 scores[of_branch] = branches[number].scores(ids[some[of_branch]], threshold)
             some, scores = _by_score(some, scores, is_first[some])
-            yield from map(Chosen, ids[some].tolist(), scores.tolist(), numbers[some].tolist())
+            yield _Page(ids[some], scores, numbers[some])
             start, size = start + size, 4 * size
 
     def _in_order(self, found: Iterator[Chosen]) -> Iterator[Chosen]:
