@@ -20,10 +20,16 @@ from tests.query.library import filled, others, told
 class Daemon:
     """A served catalog. Use it as a context manager."""
 
-    def __init__(self, folder: Path, records: Sequence[Change] | None = None) -> None:
-        """The library of tests/query/library.py when no `records` are given."""
-        given = [*told(), *others(60)] if records is None else records
-        self.settings: Settings = dataclasses.replace(filled(folder / "catalog", given), http_port=0)
+    def __init__(
+        self, folder: Path, records: Sequence[Change] | None = None, settings: Settings | None = None
+    ) -> None:
+        """A catalog made in `folder`, of the library of tests/query/library.py when no `records` are given.
+
+        With `settings` the catalog that they name is there already.
+        """
+        if settings is None:
+            settings = filled(folder / "catalog", [*told(), *others(60)] if records is None else records)
+        self.settings = dataclasses.replace(settings, http_port=0)
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Daemon:

@@ -900,7 +900,7 @@ local function open_gate(kind, name, f, timeouts)
             if timeouts.callback then timeouts.callback() end
             return "aborted"
         end
-        co_yield(math.min(1, math.max(0.001, until_ - control.now)))
+        co_yield(held and until_ - control.now or math.min(1, math.max(0.001, until_ - control.now)))
     end
     co_yield(0)
     count "gates"

@@ -82,7 +82,8 @@ def test_nothing_that_fails_in_lightroom_is_used() -> None:
 
 
 def test_a_menu_item_is_short() -> None:
-    info = to_python(Lightroom().control[b"info"])
+    with Lightroom() as lightroom:
+        info = to_python(lightroom.control[b"info"])
     for item in (*info["LrLibraryMenuItems"], *info["LrHelpMenuItems"]):
         lines = (PLUGIN / item["file"]).read_text("utf-8").splitlines()
         assert len(lines) <= 80, f"{item['file']} has {len(lines)} lines"
