@@ -154,7 +154,8 @@ local function put_values(change, current, field, said)
     if next(said) == nil then return end
     local differs = false
     for _, key in ipairs(keys) do
-        differs = differs or (said[key] ~= nil and not same(current[key], said[key]))
+        local concerns_us = said[key] ~= nil or change.written[key] ~= nil
+        differs = differs or (concerns_us and not same(current[key], said[key]))
     end
     if not differs then return end
     local reason = kept_because(current, change.written, keys)
