@@ -184,7 +184,8 @@ def test_watching_imports_again_when_lightroom_has_written(place: Place) -> None
 
 
 def test_a_run_that_is_alive_follows_by_itself(place: Place) -> None:
-    run = [str(PROGRAM), "--catalog", str(place.catalog), "run", str(place.photos / "2023")]
+    (place.file.parent / "empty").mkdir()
+    run = [str(PROGRAM), "--catalog", str(place.catalog), "run", str(place.file.parent / "empty")]
     environment = {**os.environ, "CATALOGD_HTTP": "false"}
     process = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     try:
