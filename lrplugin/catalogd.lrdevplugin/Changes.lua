@@ -212,13 +212,14 @@ local function said_keywords(results, policy)
 end
 
 local function said_people(results, policy)
-    local above = Words.path({ policy.parent, policy.people_parent })
     local paths = {}
     for _, name in ipairs(results.people or {}) do
-        local clean = Words.clean(name)
-        if clean ~= "" then paths[#paths + 1] = Words.path({ clean }) end
+        local path = Words.clean(name)
+        for _, above in ipairs({ policy.people_parent, policy.parent }) do
+            if above ~= "" then path = above .. "|" .. path end
+        end
+        paths[#paths + 1] = path
     end
-    for place, name in ipairs(paths) do paths[place] = above == "" and name or above .. "|" .. name end
     return each_once(paths)
 end
 
