@@ -1,10 +1,11 @@
-"""Writes docs/cli.md and docs/settings.md from the code: `python docs/generate.py`.
+"""Writes docs/cli.md, docs/settings.md and docs/openapi.json from the code: `python docs/generate.py`.
 
 tests/test_docs.py fails when they are not current.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,7 +108,14 @@ def settings_page() -> str:
     return _SETTINGS_HEAD.format(file=file) + "\n".join(rows) + "\n"
 
 
-PAGES = {"cli.md": cli_page, "settings.md": settings_page}
+def openapi_page() -> str:
+    """docs/openapi.json: the HTTP API."""
+    from catalogd.web.api import create_app
+
+    return json.dumps(create_app(None).openapi(), indent=1, ensure_ascii=False) + "\n"
+
+
+PAGES = {"cli.md": cli_page, "settings.md": settings_page, "openapi.json": openapi_page}
 
 
 def main() -> None:

@@ -62,6 +62,7 @@ ROUTERS = (  # in the order of the document
     analysis.router,
     sync.router,
 )
+_JSON = "application/json"
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "A query, a path or a value is wrong"},
     401: {"model": ErrorAnswer, "description": "No token, or a wrong one"},
@@ -140,7 +141,7 @@ async def _on_bug(request: Request, error: Exception) -> Refusal:
 
 
 def _document(app: FastAPI) -> None:
-    """Says in the OpenAPI document that a token is needed, which the middleware demands."""
+    """Has the OpenAPI document say what FastAPI can't know."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -148,11 +149,26 @@ def _document(app: FastAPI) -> None:
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
             made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            made["security"] = [{"token": []}]
-            for path in OPEN_PATHS:
-                for operation in made["paths"].get(path, {}).values():
-                    operation["security"] = []
+            made["security"] = [{"token": []}]  # demanded by the middleware
+            for path, operations in made["paths"].items():
+                for operation in operations.values():
+                    _correct(operation, is_open=path in OPEN_PATHS)
             app.openapi_schema = made
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _correct(operation: dict[str, Any], is_open: bool) -> None:
+    """Errors are JSON, also where the answer is a picture; such an answer is no JSON."""
+    if is_open:
+        operation["security"] = []
+    for code, answer in operation["responses"].items():
+        content = answer.get("content", {})
+        if code >= "400":
+            schema = next(iter(content.values()))["schema"]
+            answer["content"] = {_JSON: {"schema": schema}}
+        elif len(content) > 1 and content.get(_JSON) == {"schema": {}}:
+            del content[_JSON]
+        elif content == {_JSON: {"schema": {}}}:
+            del answer["content"]

@@ -96,7 +96,12 @@ def explain(backend: UsedBackend, q: QueryText = "") -> Json:
 # ── photos like others ────────────────────────────────────────────────────────────────────────
 
 
-@router.post("/similar", response_model=schemas.SearchAnswer, summary="Find photos like others")
+@router.post(
+    "/similar",
+    response_model=schemas.SearchAnswer,
+    summary="Find photos like others",
+    responses={404: {"model": schemas.ErrorAnswer, "description": "There is no such photo"}},
+)
 def similar(backend: UsedBackend, asked: schemas.SimilarAsked) -> Json:
     """Photos that look like all of these and unlike the others, among those that `q` finds."""
     likes = [*asked.photo_ids, *_ids_at(backend, asked.paths)]

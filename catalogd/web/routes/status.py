@@ -15,7 +15,7 @@ from catalogd.run_state import is_running, request_retry
 from catalogd.web.answers import Json, cursor_of, lines, position_of, wants_lines
 from catalogd.web.backend import UsedBackend
 from catalogd.web.pulse import Pulse, get_pulse, look
-from catalogd.web.schemas import Asked
+from catalogd.web.schemas import Asked, ErrorAnswer
 
 router = APIRouter(tags=["status"])
 PAGE = 200
@@ -119,7 +119,12 @@ def _failure_json(failure: Failure) -> dict[str, Any]:
     }
 
 
-@router.post("/failures/retry", response_model=RetryAnswer, summary="Try failed photos again")
+@router.post(
+    "/failures/retry",
+    response_model=RetryAnswer,
+    summary="Try failed photos again",
+    responses={404: {"model": ErrorAnswer, "description": "One of them has not failed"}},
+)
 def retry(backend: UsedBackend, asked: RetryAsked) -> Json:
     """Those that are named, or all. The run that is alive does it, else the next one."""
     failed = {display_path(failure.path): failure.path for failure in backend.catalog.failures()}
