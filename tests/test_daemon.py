@@ -17,8 +17,10 @@ import msgspec
 import pytest
 
 from catalogd.catalog import Catalog
+from catalogd.catalog.given import Given
+from catalogd.catalog.user_data import UserData
 from catalogd.daemon import is_running, request_retry
-from catalogd.records import Record
+from catalogd.records import Record, UserFacts
 from catalogd.settings import Settings
 from tests import stubs
 from tests.torture.library import REPOSITORY, Library, Run
@@ -364,6 +366,25 @@ def test_a_retry_is_honoured_by_the_run_that_is_alive(watched: tuple[Library, Ru
     request_retry(library.catalog, [path])
     run.until(lambda: library.reads()["bad.jpg"] >= 2, "the second try")
     assert list((library.catalog / "requests").glob("*")) == []
+
+
+def test_what_is_set_in_lightroom_is_in_the_records_within_seconds(watched: tuple[Library, Run]) -> None:
+    library, run = watched
+    folder = os.fsencode(library.photos)
+    with UserData(library.catalog) as user:
+        photos = [
+            Given(name, folder + b"/" + name.encode(), UserFacts(rating=4)) for name in ("a.jpg", "late.jpg")
+        ]
+        assert user.give("lightroom", photos).waiting == 1
+        run.until(lambda: library.records()["a.jpg"].said.rating == 4, "the stars of a known photo")
+        library.add("late.jpg")
+        run.until(lambda: "late.jpg" in library.records(), "the photo that comes later")
+        run.until(lambda: library.records()["late.jpg"].said.rating == 4, "its stars")
+        stubs.write_photo(library.photos, "a.jpg", (9, 210, 9))
+        run.until(lambda: library.reads()["a.jpg"] == 2, "the photo that changed")
+        assert user.take_away("lightroom", ["late.jpg"]) == 1
+        run.until(lambda: library.records()["late.jpg"].user is None, "what was taken back")
+    assert library.records()["a.jpg"].said.rating == 4
 
 
 # ── stopping ──────────────────────────────────────────────────────────────────────────────────

@@ -62,6 +62,7 @@ __all__ = ["Catalog", "Columns", "Counts", "Difference", "FileEntry", "Selection
 PAGE_RECORDS = 1000  # of a walk over all photos; each page is a short read of its own
 MAINTAIN_EVERY_S = 60.0  # a reader that died in a transaction keeps every page written meanwhile
 SEAL_EVERY_S = 2.0  # looking for what changed since the last generation costs 10 ms after 200,000 photos
+GIVEN_S = 0.3  # of following what was given, at a time: an import of 200,000 photos holds up no run
 COLUMNS_S = 0.2  # of making rows that are not there yet, at a time: a run waits no longer
 PAUSE_S = 60.0  # before a space is sealed again after that failed; doubles each time
 LONGEST_PAUSE_S = 3600.0
@@ -164,7 +165,7 @@ class Catalog:
         if time.monotonic() - self._maintained_s >= MAINTAIN_EVERY_S:
             self.maintain()
             self._maintained_s = time.monotonic()
-        self.follow_given()
+        self.follow_given(math.inf if force else GIVEN_S)
         self.follow_columns(idle, force)
         self.follow_text(force)
         self.follow_names()
@@ -174,9 +175,9 @@ class Catalog:
             self._follow_embeddings(idle or force)
             self._looked_s = time.monotonic()
 
-    def follow_given(self) -> None:
-        """Let the records follow what a person set in other programs; see docs/facts.md."""
-        self._given_writer().follow()
+    def follow_given(self, within_s: float = math.inf) -> None:
+        """Let the records follow what a person set in other programs, all of it or for so long."""
+        self._given_writer().follow(within_s)
 
     def follow_columns(self, idle: bool = False, force: bool = False) -> None:
         """Make the rows of a page of photos that have none yet: an older catalogd made none.

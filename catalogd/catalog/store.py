@@ -791,7 +791,10 @@ class _Commit:
         value = self._tables.get("photos", id_bytes(photo_id))
         if value is None or _decode_user(value).user == user:
             return False
-        self.put_photo(msgspec.structs.replace(_record(value), user=user))
+        record = msgspec.structs.replace(_record(value), user=user)
+        self._tables.put("photos", id_bytes(photo_id), encode(record))
+        self.put_row(record)
+        self._touched.add(photo_id)
         return True
 
     def touch(self, photo_id: int) -> None:
