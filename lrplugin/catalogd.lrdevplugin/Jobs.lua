@@ -15,14 +15,10 @@ local EVERY_S = 1 -- between two looks: the daemon tells of its progress as ofte
 local MOST_FAILURES = 5 -- in a row: it may be restarting
 local ENDED = { done = true, cancelled = true, failed = true }
 
-local function cancel(job)
-    return Api.call("cancel_job", { path = { job_id = job.job_id } })
-end
-
 function Jobs.follow(job, progress, before, total)
     local is_cancelled, failures = false, 0
     while not ENDED[job.state] do
-        progress:setPortionComplete(before + (job.done or 0), math.max(1, total))
+        progress:setPortionComplete(before + job.done, math.max(1, total))
         if progress:isCanceled() and not is_cancelled then
             is_cancelled = true
             Api.call("cancel_job", { path = { job_id = job.job_id } })
