@@ -23,7 +23,7 @@ def _generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["cli.md", "settings.md"])
+@pytest.mark.parametrize("name", ["cli.md", "settings.md", "openapi.json", "api.md"])
 def test_a_generated_page_is_current(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     assert (ROOT / "docs" / name).read_text("utf-8") == _generator().PAGES[name](), (

@@ -24,7 +24,7 @@ from catalogd.web.backend import Backend
 from tests.catalog import family
 from tests.catalog.photos import PROFILE, failure
 from tests.factory import scene, write_plain_jpeg
-from tests.query.library import Encoder, others, shot, told
+from tests.query.library import Encoder, look, others, shot, told
 
 API = "/api/v1"
 DOG, BEACH, RECEIPT = "/lib/2023/Norway/dog_1.jpg", "/lib/2024/beach.jpg", "/lib/2022/receipt.jpg"
@@ -97,7 +97,8 @@ class Library:
         made = family.shot(str(path), "Cleo") if number == 0 else shot(str(path), "snow", seed=70)
         facts = Facts("jpeg", 640, 480, taken_at=f"2024-05-0{number + 1}T10:00:00")
         stat = Stat(found.st_size, found.st_mtime_ns)
-        return msgspec.structs.replace(made, stat=stat, content=content, facts=facts)
+        outputs = {"embedding": look("something", 71 + number), **made.outputs}
+        return msgspec.structs.replace(made, stat=stat, content=content, facts=facts, outputs=outputs)
 
 
 def _with_faces() -> list[Record]:
