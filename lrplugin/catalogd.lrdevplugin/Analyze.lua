@@ -14,7 +14,7 @@ local Preferences = require "Preferences"
 local MOST_PATHS = 2000 -- in one job: a cancelled one ends soon
 
 local function question(count)
-    return LOC("$$$/Catalogd/Analyze/Question=Analyze ^1 photos?", count)
+    return LOC("$$$/Catalogd/Analyze/Question=Analyze all of these photos (^1)?", count)
 end
 
 -- The files of the photos as catalogd knows them, each once, and how many videos were left out.
@@ -33,12 +33,12 @@ local function files(catalog, photos)
 end
 
 local function summary(total, videos)
-    local lines = { LOC("$$$/Catalogd/Analyze/Done=^1 analyzed or known already, ^2 could not be read.", Dialogs.count(total.done), Dialogs.count(total.failed)) }
+    local lines = { LOC("$$$/Catalogd/Analyze/Done=Analyzed, or known already: ^1. Could not be read: ^2.", Dialogs.count(total.done), Dialogs.count(total.failed)) }
     if total.failed > 0 then
         lines[#lines + 1] = LOC "$$$/Catalogd/Analyze/Failures=Run in a terminal: catalogd failures"
     end
     if videos > 0 then
-        lines[#lines + 1] = LOC("$$$/Catalogd/Analyze/Videos=^1 videos were left out.", Dialogs.count(videos))
+        lines[#lines + 1] = LOC("$$$/Catalogd/Analyze/Videos=Videos left out: ^1", Dialogs.count(videos))
     end
     return table.concat(lines, "\n")
 end

@@ -8,6 +8,7 @@
 ]]
 
 local LrApplicationView = import "LrApplicationView"
+local LrTasks = import "LrTasks"
 
 local Batches = require "Batches"
 
@@ -49,6 +50,7 @@ function Collections.show(catalog, asked)
         if not ok then return nil, failure end
     end
     catalog:setActiveSources({ collection })
+    LrTasks.yield() -- the grid fills before anything in it can be selected
     if asked.select then
         catalog:setSelectedPhotos(asked.photos[1], asked.photos)
         LrApplicationView.showView("grid")

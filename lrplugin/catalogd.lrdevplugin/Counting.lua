@@ -19,9 +19,9 @@ local function text_of(answer, failure)
         return failure.kind == "answer" and how or text
     end
     if answer.capped then
-        return LOC("$$$/Catalogd/Counting/AtLeast=^1 photos or more", Dialogs.count(answer.count))
+        return LOC("$$$/Catalogd/Counting/AtLeast=Photos: ^1 or more", Dialogs.count(answer.count))
     end
-    return LOC("$$$/Catalogd/Counting/Photos=^1 photos", Dialogs.count(answer.count))
+    return LOC("$$$/Catalogd/Counting/Photos=Photos: ^1", Dialogs.count(answer.count))
 end
 
 function Counting.follow(properties)

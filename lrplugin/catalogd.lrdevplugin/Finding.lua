@@ -35,17 +35,17 @@ function Finding.remember(query)
 end
 
 local function say_missing(missing)
-    Dialogs.say(LOC("$$$/Catalogd/Finding/AllMissing=catalogd found ^1 photos, but none of them is in this Lightroom catalog.", Dialogs.count(missing)),
+    Dialogs.say(LOC("$$$/Catalogd/Finding/AllMissing=catalogd found photos (^1), but none of them is in this Lightroom catalog.", Dialogs.count(missing)),
         LOC "$$$/Catalogd/Finding/AllMissingHow=Import their folder into Lightroom. If the photos are here under another path (another machine, a network drive), write the pair of paths into File > Plug-in Manager > catalogd > Path map.")
 end
 
 local function say_found(photos, missing)
     if missing == 0 then
-        LrDialogs.showBezel(LOC("$$$/Catalogd/Finding/Found=catalogd: ^1 photos", Dialogs.count(#photos)))
+        LrDialogs.showBezel(LOC("$$$/Catalogd/Finding/Found=catalogd: photos found: ^1", Dialogs.count(#photos)))
         return
     end
-    Dialogs.say(LOC("$$$/Catalogd/Finding/Found=catalogd: ^1 photos", Dialogs.count(#photos)),
-        LOC("$$$/Catalogd/Finding/SomeMissing=^1 more that were found are not in this Lightroom catalog.", Dialogs.count(missing)))
+    Dialogs.say(LOC("$$$/Catalogd/Finding/Found=catalogd: photos found: ^1", Dialogs.count(#photos)),
+        LOC("$$$/Catalogd/Finding/SomeMissing=Found, but not in this Lightroom catalog: ^1", Dialogs.count(missing)))
 end
 
 function Finding.show(catalog, answer, name, select)

@@ -70,7 +70,7 @@ function Preferences.token()
     local stored = LrPasswords.retrieve(TOKEN_KEY)
     if stored and stored ~= "" then return stored end
     local file = installed().token_file
-    if not file or not LrFileUtils.exists(file) then return nil end
+    if not file or not LrFileUtils.isReadable(file) then return nil end
     return LrFileUtils.readFile(file):match("%S+")
 end
 

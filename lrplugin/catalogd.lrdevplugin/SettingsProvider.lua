@@ -37,7 +37,7 @@ local function test(properties)
         keep(properties)
         local status, failure = Api.try(Preferences.address(), Preferences.token())
         if status then
-            properties.result = LOC("$$$/Catalogd/Settings/Works=It works: catalogd ^1 with ^2 photos.", tostring(status.version), tostring(status.catalog.indexed))
+            properties.result = LOC("$$$/Catalogd/Settings/Works=It works: catalogd ^1, photos with results: ^2.", tostring(status.version), tostring(status.catalog.indexed))
         else
             local text, how = Api.problem(failure)
             properties.result = text .. "\n" .. how

@@ -49,8 +49,8 @@ def test_selected_photos_are_analyzed_once_each_and_videos_are_left_out(library:
         lightroom.select(*photos)
         lightroom.menu("Analyze.lua")
         assert "The analysis is done." in lightroom.messages[-1]
-        assert "2 analyzed or known already, 1 could not be read." in lightroom.messages[-1]
-        assert "1 videos were left out." in lightroom.messages[-1]
+        assert "Analyzed, or known already: 2. Could not be read: 1." in lightroom.messages[-1]
+        assert "Videos left out: 1" in lightroom.messages[-1]
         assert "catalogd failures" in lightroom.messages[-1]
         assert len(jobs(lightroom)) == 1
         assert lightroom.scopes[-1]["finished"]
@@ -63,14 +63,14 @@ def test_without_a_selection_the_number_is_confirmed_first(library: Library) -> 
 
         def refuse(dialog: Dialog) -> str:
             assert dialog.kind == "confirm"
-            assert "Analyze 2 photos?" in dialog.all_text
+            assert "Analyze all of these photos (2)?" in dialog.all_text
             assert "every photo in the filmstrip" in dialog.all_text
             return "cancel"
 
         lightroom.menu("Analyze.lua", refuse)
         assert jobs(lightroom) == []
         lightroom.menu("Analyze.lua", lambda dialog: "ok")
-        assert "2 analyzed or known already" in lightroom.messages[-1]
+        assert "known already: 2." in lightroom.messages[-1]
 
 
 def test_cancelling_drops_what_is_not_begun(library: Library) -> None:

@@ -51,7 +51,7 @@ def test_a_query_becomes_a_collection_in_the_order_of_scores(lightroom: Lightroo
     assert paths_in(lightroom, "dog", photos) == best(daemon, "dog")
     assert lightroom.sources == ["dog"]
     assert len(lightroom.selected) == len(best(daemon, "dog"))
-    assert "2 photos" in lightroom.messages[-1]
+    assert "photos found: 2" in lightroom.messages[-1]
     assert len(lightroom.undo_steps) == 1
 
 
@@ -61,9 +61,9 @@ def test_while_typing_the_number_of_photos_is_counted_once_the_typing_pauses(lig
         for text in ("cam", "camera:", "camera:nikon"):
             lightroom.control[b"choose"](view, text.encode())
         lightroom.run()
-        assert "31 photos" in dialog.texts()
+        assert "Photos: 31" in dialog.texts()
         dialog.set("query", "camera:")
-        assert not any(text.endswith("photos") and text[0].isdigit() for text in dialog.texts())
+        assert not any(text.startswith("Photos: ") for text in dialog.texts())
         dialog.set("query", "(")
         assert any("(" in text for text in dialog.texts()), dialog.texts()
         dialog.set("query", " ")
@@ -120,7 +120,7 @@ def test_a_smart_collection_of_that_name_stays_as_it_is(lightroom: Lightroom) ->
 def test_photos_that_lightroom_does_not_have_are_counted_and_said(lightroom: Lightroom) -> None:
     lightroom.add_photo(DOGS[0])
     lightroom.menu("Search.lua", query("dog"))
-    assert "1 more that were found are not in this Lightroom catalog" in lightroom.messages[-1]
+    assert "Found, but not in this Lightroom catalog: 1" in lightroom.messages[-1]
     lightroom.menu("Search.lua", query("receipt"))
     assert "none of them is in this Lightroom catalog" in lightroom.messages[-1]
     assert "Path map" in lightroom.messages[-1]

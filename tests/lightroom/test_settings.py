@@ -26,7 +26,7 @@ def test_the_connection_is_tested_with_what_is_typed(daemon: Daemon) -> None:
         assert "catalogd token" in dialog.all_text
         dialog.set("token", f" {daemon.token} ")
         dialog.press("Test connection")
-        assert f"It works: catalogd {__version__} with 65 photos." in dialog.all_text
+        assert f"It works: catalogd {__version__}, photos with results: 65." in dialog.all_text
 
     with Lightroom(preferences={"address": "127.0.0.1:9"}) as lightroom:
         lightroom.settings(use)
