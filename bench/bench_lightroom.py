@@ -38,15 +38,15 @@ from pathlib import Path
 from catalogd.sync.lightroom import PathMap, import_catalog
 peaks = []
 def tell(done, total):
-    with open("/proc/self/statm") as stream:
-        peaks.append(int(stream.read().split()[1]) * 4096)
+    with open("/proc/self/status") as stream:  # its own memory, not mapped files
+        peaks.append(next(int(line.split()[1]) << 10 for line in stream if line.startswith("RssAnon")))
 started, cpu = time.monotonic(), time.process_time()
 file, catalog, dry = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "dry"
 report = import_catalog(file, catalog, PathMap(), dry_run=dry, tell=tell)
 tenth = max(1, len(peaks) // 10)
 wall_s, cpu_s = time.monotonic() - started, time.process_time() - cpu
 print(json.dumps({"wall_s": wall_s, "cpu_s": cpu_s, "taken": report.taken, "unchanged": report.unchanged,
-    "rss_after_tenth_mb": peaks[tenth - 1] >> 20, "rss_end_mb": peaks[-1] >> 20,
+    "own_after_tenth_mb": peaks[tenth - 1] >> 20, "own_end_mb": peaks[-1] >> 20,
     "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10}))
 """
 

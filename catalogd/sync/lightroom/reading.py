@@ -20,8 +20,11 @@ from typing import Any, NamedTuple
 from catalogd.metadata.exif import BOILERPLATE
 from catalogd.metadata.values import clean_text, clean_word, clean_words
 from catalogd.records import Box, Place, Region, UserFacts
+from catalogd.sync.lightroom.labels import standard_label
 from catalogd.sync.lightroom.packets import NOTHING, Words, words_of
 from catalogd.sync.lightroom.tables import Row, Tables
+from catalogd.sync.lightroom.written import FIELD, PLUGIN, read_note
+from catalogd.sync.lightroom.written import NOTHING as NOTHING_WRITTEN
 
 SOURCE = "lightroom"  # under which catalogd keeps what Lightroom gave, by the plugin or from here
 EPOCH_S = 978_307_200  # 2001-01-01 in seconds since 1970: from which Lightroom counts
@@ -203,6 +206,7 @@ class Reader:
         beside = _Beside(self.tables)
         for row in self._image_rows():
             if row[1]:
+                beside.go_to(row[0])
                 yield self._image(row, beside)
 
     def _image_rows(self) -> Iterator[Row]:
@@ -229,7 +233,7 @@ class Reader:
             uuid=str(uuid),
             rating=_rating(rating),
             pick=_pick(pick),
-            label=clean_word(str(label or "")),
+            label=_label(label),
             develop=_developed(beside.develop.of(number), develop_id, width, height),
             stack=_stack(beside.stacks.of(number)),
             copy_name=clean_word(str(copy_name or "")) if row[15] else None,
@@ -239,6 +243,7 @@ class Reader:
             place=self._place(beside.iptc.of(number)),
             collections=self._collections_of(beside.collections.of(number)),
         )
+        facts = beside.written.left_of(facts)
         return Image(
             str(uuid),
             folder.root_id if folder else None,
@@ -252,22 +257,26 @@ class Reader:
         """Words: title, caption, keywords, people, faces."""
         captions = (clean_text(str(row[1] or "")) for row in beside.captions.of(number))
         caption = next((text for text in captions if text and not BOILERPLATE.fullmatch(text)), None)
-        words = beside.words(number, caption is not None)
-        keywords = self._keywords_of(beside.keywords.of(number), words)
+        words, written = beside.words(number, caption is not None), beside.written
+        own = words.own_keywords | written.keyword_paths()
+        keywords = self._keywords_of(beside.keywords.of(number), own)
+        tagged = [keyword for keyword in keywords if not keyword.is_person]
         regions = tuple(self._regions(beside.faces.of(number)))
         people = [keyword.name for keyword in keywords if keyword.is_person]
-        people += [*(region.name for region in regions), *words.people]
+        people += [region.name for region in regions]
+        people += () if ", ".join(words.people) == written.shown() else words.people
         return {
             "title": words.title,
             "caption": words.caption if caption is None else None if caption == words.left_out else caption,
-            "keywords": tuple(dict.fromkeys(keyword.name for keyword in keywords)),
-            "keyword_paths": tuple(keyword.path for keyword in keywords if "|" in keyword.path),
-            "synonyms": tuple(dict.fromkeys(word for keyword in keywords for word in keyword.synonyms)),
+            "keywords": tuple(dict.fromkeys(keyword.name for keyword in tagged)),
+            "keyword_paths": tuple(keyword.path for keyword in tagged if "|" in keyword.path),
+            "synonyms": tuple(dict.fromkeys(word for keyword in tagged for word in keyword.synonyms)),
             "people": tuple(clean_words(people)),
             "regions": regions,
         }
 
-    def _keywords_of(self, rows: list[Row], words: Words) -> list[Keyword]:
+    def _keywords_of(self, rows: list[Row], own: frozenset[str]) -> list[Keyword]:
+        """Those that a person gave; `own` are paths of catalogd's."""
         if not rows:
             return []
         numbers = dict.fromkeys(row[1] for row in rows)
@@ -275,7 +284,7 @@ class Reader:
         theirs = [
             keyword
             for keyword in found
-            if keyword.path and not keyword.is_own and keyword.path.casefold() not in words.own_keywords
+            if keyword.path and not keyword.is_own and keyword.path.casefold() not in own
         ]
         return sorted(theirs)[:MOST_WORDS]
 
@@ -359,6 +368,8 @@ class _Beside:
         )
         self.stacks = _Ordered(_stack_rows(tables))
         self.faces = _Ordered(_face_rows(tables))
+        self.written = NOTHING_WRITTEN  # of the image that is being read
+        self._notes = _Ordered(_note_rows(tables))
         has_packets = tables.has("Adobe_AdditionalMetadata", "xmp")
         self._packets = (
             self._ordered("Adobe_AdditionalMetadata", "rowid") if has_packets else _Ordered(iter(()))
@@ -374,6 +385,11 @@ class _Beside:
             )
         )
 
+    def go_to(self, image: int) -> None:
+        """The next image is read."""
+        rows = self._notes.of(image)
+        self.written = read_note(rows[0][1]) if rows else NOTHING_WRITTEN
+
     def words(self, image: int, has_caption: bool) -> Words:
         """Of the image's XMP packet, which is fetched by its row: packets are too large to be sorted."""
         rows = self._packets.of(image)
@@ -381,6 +397,21 @@ class _Beside:
             return NOTHING
         sql = "SELECT xmp FROM Adobe_AdditionalMetadata WHERE rowid = ?"
         return words_of(self._tables.one(sql, rows[-1][1]), has_caption)
+
+
+def _note_rows(tables: Tables) -> Iterator[Row]:
+    """Image, and the plugin's note of what it wrote."""
+    if not tables.has("AgPhotoProperty", "photo", "propertySpec", "internalValue"):
+        return iter(())
+    if not tables.has("AgPhotoPropertySpec", "id_local", "key", "sourcePlugin"):
+        return iter(())
+    return tables.rows(
+        "SELECT p.photo, p.internalValue FROM AgPhotoProperty p JOIN AgPhotoPropertySpec s "
+        "ON s.id_local = p.propertySpec WHERE s.sourcePlugin = ? AND s.key = ? AND p.photo IS NOT NULL "
+        "ORDER BY p.photo",
+        PLUGIN,
+        FIELD,
+    )
 
 
 def _stack_rows(tables: Tables) -> Iterator[Row]:
@@ -440,6 +471,11 @@ def _folder_path(value: object) -> str:
 def _rating(value: object) -> int | None:
     stars = _number(value)
     return None if stars is None or not 0 <= stars <= 5 else round(stars)
+
+
+def _label(value: object) -> str | None:
+    text = clean_word(str(value or ""))
+    return None if text is None else standard_label(text)
 
 
 def _pick(value: object) -> int | None:

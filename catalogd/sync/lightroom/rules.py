@@ -19,18 +19,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from catalogd.errors import QueryError
 from catalogd.query.language import parse
+from catalogd.sync.lightroom.labels import COLOUR_NAMES, COLOURS
 from catalogd.sync.lightroom.lua_table import LuaError, Table, Value, read_table
 
 MOST_ALTERNATIVES = 60  # collections that one rule may name
-COLOURS = ("red", "yellow", "green", "blue", "purple")  # 1 to 5
-# Lightroom keeps the label's text, in the language of whoever gave it.
-_COLOUR_NAMES = {
-    "red": ("red", "rot", "rouge", "rojo", "rosso", "rood", "vermelho", "röd"),
-    "yellow": ("yellow", "gelb", "jaune", "amarillo", "giallo", "geel", "amarelo", "gul"),
-    "green": ("green", "grün", "vert", "verde", "groen", "grön"),
-    "blue": ("blue", "blau", "bleu", "azul", "blu", "blauw", "blå"),
-    "purple": ("purple", "lila", "violett", "violet", "pourpre", "púrpura", "viola", "paars", "roxo"),
-}
 _TYPES = {
     "DNG": "type:dng",
     "RAW": "(type:raw -type:dng)",
@@ -275,7 +267,7 @@ def _pick(rule: Rule) -> str:
 
 
 def _label_colour(rule: Rule) -> str:
-    every = [f"label:{_quoted(name)}" for names in _COLOUR_NAMES.values() for name in names]
+    every = [f"label:{_quoted(name)}" for names in COLOUR_NAMES.values() for name in names]
     value = rule.value
     if isinstance(value, float) and value in (1, 2, 3, 4, 5):
         value = COLOURS[int(value) - 1]
@@ -283,7 +275,7 @@ def _label_colour(rule: Rule) -> str:
         return _equal(rule, "-has:label")
     if value == "custom":
         return _equal(rule, f"(has:label -{_any(every)})")
-    names = _looked_up(_COLOUR_NAMES, value)
+    names = _looked_up(COLOUR_NAMES, value)
     return _equal(rule, _any([f"label:{_quoted(name)}" for name in names]))
 
 

@@ -103,6 +103,15 @@ _TABLES = {
         "id_local INTEGER PRIMARY KEY, face INTEGER NOT NULL DEFAULT 0, tag INTEGER NOT NULL DEFAULT "
         "0, userPick INTEGER, userReject INTEGER"
     ),
+    "AgPhotoProperty": (
+        "id_local INTEGER PRIMARY KEY, id_global UNIQUE NOT NULL, dataType, internalValue, "
+        "photo INTEGER NOT NULL DEFAULT 0, propertySpec INTEGER NOT NULL DEFAULT 0"
+    ),
+    "AgPhotoPropertySpec": (
+        "id_local INTEGER PRIMARY KEY, id_global UNIQUE NOT NULL, flattenedAttributes, "
+        "key NOT NULL DEFAULT '', pluginVersion NOT NULL DEFAULT '', sourcePlugin NOT NULL DEFAULT '', "
+        "userVisibleName"
+    ),
 }
 _INDEXES = (
     "CREATE INDEX index_AgLibraryKeywordImage_image ON AgLibraryKeywordImage(image, tag)",
@@ -356,6 +365,19 @@ class LrCatalog:
         if keyword is not None:
             self.add("AgLibraryKeywordFace", face=face, tag=keyword, userPick=pick)
         return face
+
+    def note(self, image: int, written: str, plugin: str = "org.catalogd.lightroom") -> None:
+        """What a plugin keeps in its field "written" of a photo."""
+        spec = self.add(
+            "AgPhotoPropertySpec", id_global=f"S{image}{plugin}", key="written", sourcePlugin=plugin
+        )
+        self.add(
+            "AgPhotoProperty",
+            id_global=f"P{image}{plugin}",
+            photo=image,
+            propertySpec=spec,
+            internalValue=written,
+        )
 
     def stack(self, *images: int) -> str:
         stack = self.add("AgLibraryFolderStack", id_global=f"STACK{images[0]}")

@@ -15,7 +15,7 @@ from catalogd.sync.lightroom.opening import opened
 from catalogd.sync.lightroom.reading import EPOCH_S, Image, Reader
 from catalogd.sync.lightroom.tables import Tables
 from tests.sync.lightroom.family import RULES, family_catalog
-from tests.sync.lightroom.lrcat import LrCatalog, uuid_of
+from tests.sync.lightroom.lrcat import LrCatalog, packet, uuid_of
 
 
 @contextmanager
@@ -49,11 +49,11 @@ def test_everything_that_was_set_is_read(tmp_path: Path, version: int) -> None:
             uuid=uuid_of(1),
             rating=4,
             pick=1,
-            label="Rot",
+            label="Red",
             title="On the beach & away",
             caption="Anna and the dog",
-            keywords=("Dog", "Anna Núñez"),
-            keyword_paths=("Animals|Dog", "People|Anna Núñez"),
+            keywords=("Dog",),
+            keyword_paths=("Animals|Dog",),
             synonyms=("canine", "hound", "fauna"),
             people=("Anna Núñez", "Ben Holm"),
             latitude=60.3972,
@@ -248,3 +248,72 @@ def test_a_page_that_can_not_be_read_ends_with_what_to_do(made: LrCatalog, tmp_p
     made.photo(made.folder(made.root("/p/")), "a.jpg")
     with reader_of(made) as reader, pytest.raises(LightroomError, match="Optimize Catalog"):
         list(reader.tables.rows("SELECT nothing FROM Adobe_images"))
+
+
+def test_labels_are_in_english_whatever_lightroom_speaks(made: LrCatalog) -> None:
+    folder = made.folder(made.root("/p/"))
+    for number, label in enumerate(("Rot", "GELB", "Lila", "To print", " ", "Rouge")):
+        made.photo(folder, f"{number}.jpg", colorLabels=label)
+    labels = [image.facts.label for image in images_of(made)]
+    assert labels == ["Red", "Yellow", "Purple", "To print", None, "Red"]
+
+
+NOTE = (
+    '{"rating": 4, "pickStatus": 1, "colorNameForLabel": "red", "title": "Ours", "caption": "A dog.", '
+    '"gps": {"latitude": 60.000005, "longitude": 5}, "city": "Bergen", "country": "Norge", '
+    '"keywords": ["AI|Dog", "cat"], "people": ["People|Anna"], "personShown": "Anna, Ben"}'
+)
+
+
+def photo_with_note(made: LrCatalog, **changed: object) -> UserFacts:
+    folder = made.folder(made.root("/p/"))
+    keywords = (made.keyword("dog", made.keyword("AI")), made.keyword("cat"), made.keyword("mine"))
+    anna = made.keyword("Anna", made.keyword("People"), person=True)
+    values: dict[str, object] = {
+        "rating": 4.0, "pick": 1.0, "colorLabels": "Rot", "caption": "A dog.", "gps": (60.0, 5.0),
+        "place": {"city": "Bergen", "country": "Norge"}, "keywords": (*keywords, anna),
+        "xmp": packet("Ours", ("Anna", "Ben")),
+    }  # fmt: skip
+    number = made.photo(folder, "a.jpg", **{**values, **changed})
+    made.note(number, NOTE)
+    return images_of(made)[0].facts
+
+
+def test_what_the_plugin_wrote_and_nobody_changed_is_left_out(made: LrCatalog) -> None:
+    facts = photo_with_note(made)
+    assert facts == UserFacts(
+        source="lightroom", uuid=uuid_of(1), keywords=("mine",), changed_at=float(EPOCH_S)
+    )
+
+
+def test_what_somebody_changed_since_is_theirs(made: LrCatalog) -> None:
+    facts = photo_with_note(
+        made,
+        rating=3.0,
+        pick=-1.0,
+        colorLabels="Blau",
+        caption="My dog.",
+        gps=(61.0, 5.0),
+        place={"city": "Oslo", "country": "Norge"},
+        xmp=packet("Mine", ("Anna",)),
+    )
+    assert (facts.rating, facts.pick, facts.label, facts.title, facts.caption) == (
+        3,
+        -1,
+        "Blue",
+        "Mine",
+        "My dog.",
+    )
+    assert (facts.latitude, facts.people) == (61.0, ("Anna",))
+    assert facts.place == Place("", "", "", "Oslo")
+
+
+@pytest.mark.parametrize(
+    "note", ["", "[]", "{", "null", "[" * 100_000, '{"gps": 5, "keywords": 7, "rating": [1]}']
+)
+def test_a_note_that_is_none_says_nothing(made: LrCatalog, note: str) -> None:
+    number = made.photo(made.folder(made.root("/p/")), "a.jpg", rating=4.0, gps=(60.0, 5.0))
+    made.note(number, note)
+    made.note(number, '{"rating": 4}', plugin="org.example.other")
+    facts = images_of(made)[0].facts
+    assert (facts.rating, facts.latitude) == (4, 60.0)
