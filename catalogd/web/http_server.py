@@ -111,7 +111,7 @@ def _configured(backend: Backend, binding: Binding, token: Token) -> tuple[uvico
         loop="asyncio",
         lifespan="off",
         log_config=None,
-        access_log=False,  # it would keep what people search for
+        access_log=False,
         server_header=False,
         proxy_headers=False,  # a client may not say who it is
         timeout_keep_alive=KEEP_ALIVE_S,

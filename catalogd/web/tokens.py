@@ -41,7 +41,12 @@ def read_token(file: Path) -> str:
     if mode & 0o077:
         raise SettingsError(f"http_token_file: others can read {file} (mode {mode:o}); {_MAKE_ANOTHER}")
     token = raw.decode("ascii", "replace").strip()
-    if not (SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN and token.isprintable() and " " not in token):
+    if not (
+        SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN
+        and token.isascii()
+        and token.isprintable()
+        and " " not in token
+    ):
         raise SettingsError(f"http_token_file: {file} holds no token; {_MAKE_ANOTHER}")
     return token
 
