@@ -13,7 +13,8 @@ from tests.lightroom.results import analyzed, library, words
 from tests.lightroom.sdk import Dialog, Lightroom
 
 NFD = "/lib/ü/Sommer am Fjord é.jpg".encode().replace("é".encode(), b"e\xcc\x81").decode()
-FIELDS = "keywords people caption title alt_text details rating label pick gps place".split()
+FIELDS = ["keywords", "people", "caption", "title", "alt_text", "details"]
+FIELDS += ["rating", "label", "pick", "gps", "place"]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,9 @@ def test_results_are_written_after_they_were_shown(lightroom: Lightroom) -> None
     assert data["values"]["personShown"] == "Anna Núñez"
     shown = {key: data["properties"][key] for key in ("quality", "sharpness", "faces", "captionSource")}
     assert shown == {"quality": "sharp", "sharpness": "080", "faces": "1", "captionSource": "florence 2"}
-    assert "rating" not in data["values"] and "gps" not in data["values"] and "city" not in data["values"]
+    assert "rating" not in data["values"]
+    assert "gps" not in data["values"]
+    assert "city" not in data["values"]
 
 
 def test_nothing_is_written_before_the_person_agrees(lightroom: Lightroom) -> None:
@@ -107,7 +110,8 @@ def test_written_again_there_is_nothing_left(lightroom: Lightroom) -> None:
     write(lightroom)
     before = lightroom.snapshot(photos)
     message = write(lightroom, agree)
-    assert "nothing to write" in message and "3 photos have all of it already" in message
+    assert "nothing to write" in message
+    assert "3 photos have all of it already" in message
     assert lightroom.snapshot(photos) == before
 
 
@@ -121,7 +125,9 @@ def test_only_the_chosen_fields_are_written_and_they_are_remembered(lightroom: L
 
     write(lightroom, only_titles, agree)
     data = lightroom.photo(photo)
-    assert data["keywords"] == [] and data["values"]["title"] == "Dog" and "caption" not in data["values"]
+    assert data["keywords"] == []
+    assert data["values"]["title"] == "Dog"
+    assert "caption" not in data["values"]
 
     def check(dialog: Dialog) -> str:
         assert [field for field in FIELDS if dialog.get(f"write_{field}")] == ["title"]
@@ -175,7 +181,8 @@ def test_the_parent_of_keywords_can_be_chosen_or_none(results: Daemon, lightroom
     lightroom.evaluate("local P = require 'Preferences' P.set('keyword_parent', 'Machine|Seen')")
     write(lightroom)
     keywords = lightroom.photo(photo)["keywords"]
-    assert "Machine|Seen|People|Anna Núñez" in keywords and "Machine|Seen|catalogd|dog" in keywords
+    assert "Machine|Seen|People|Anna Núñez" in keywords
+    assert "Machine|Seen|catalogd|dog" in keywords
     lightroom.evaluate(
         "local P = require 'Preferences' P.set('keyword_parent', '') P.set('people_parent', '')"
     )
@@ -256,7 +263,8 @@ def test_an_older_lightroom_has_no_alternative_text(results: Daemon, monkeypatch
 
         write(old, check, agree)
         values = old.photo(photo)["values"]
-        assert values["caption"] == "A dog" and "altTextAccessibility" not in values
+        assert values["caption"] == "A dog"
+        assert "altTextAccessibility" not in values
 
 
 # ── parts, gates, cancelling ──────────────────────────────────────────────────────────────────
@@ -268,7 +276,8 @@ def test_calls_are_few_and_a_part_is_one_step_of_undo(lightroom: Lightroom) -> N
     lightroom.reset_counts()
     write(lightroom)
     counts = lightroom.counts
-    assert counts["requests"] == 3 and counts["gates"] == 3
+    assert counts["requests"] == 3
+    assert counts["gates"] == 3
     assert counts.get("single_reads", 0) == 0
     assert lightroom.undo_steps == ["Write catalogd results"] * 3
     while lightroom.undo_steps:
@@ -311,7 +320,8 @@ def test_a_gate_that_stays_closed_is_said_and_what_was_done_stays(lightroom: Lig
 
     write(lightroom, agree, later)
     texts = "\n".join(lightroom.messages)
-    assert "catalog is busy" in texts and "0 photos were written" in texts
+    assert "catalog is busy" in texts
+    assert "0 photos were written" in texts
     assert not any(lightroom.photo(photo)["properties"] for photo in photos)
 
 
@@ -334,7 +344,8 @@ def test_a_daemon_that_is_down_is_one_clear_dialog() -> None:
     with Lightroom(preferences={"address": "http://127.0.0.1:9"}) as lightroom:
         (photo,) = add(lightroom, 1)
         lightroom.menu("Write.lua", agree)
-        assert len(lightroom.messages) == 1 and "catalogd run" in lightroom.messages[0]
+        assert len(lightroom.messages) == 1
+        assert "catalogd run" in lightroom.messages[0]
         assert lightroom.photo(photo)["properties"] == {}
 
 
@@ -342,7 +353,8 @@ def test_a_wrong_token_is_said(results: Daemon) -> None:
     with results.lightroom(passwords={"catalogd api token": "wrong"}) as lightroom:
         add(lightroom, 1)
         lightroom.menu("Write.lua", agree)
-        assert len(lightroom.messages) == 1 and "token" in lightroom.messages[0]
+        assert len(lightroom.messages) == 1
+        assert "token" in lightroom.messages[0]
 
 
 # ── taking back ───────────────────────────────────────────────────────────────────────────────
@@ -366,7 +378,8 @@ def test_taking_back_restores_the_catalog(lightroom: Lightroom, monkeypatch: pyt
     lightroom.reset_counts()
     lightroom.menu("TakeBack.lua", selected, agree)
     assert state(lightroom, photos) == before
-    assert lightroom.counts["gates"] == 3 and lightroom.requests == []
+    assert lightroom.counts["gates"] == 3
+    assert lightroom.requests == []
     assert "taken back from 450 photos" in lightroom.messages[-1]
     assert "5 keywords are on no photo now" in lightroom.messages[-1]
 
@@ -379,7 +392,8 @@ def test_taking_back_leaves_what_was_changed_since(lightroom: Lightroom) -> None
     assert lightroom.photo(first)["values"]["caption"] == "Rex at the beach"
     assert "you changed what catalogd wrote in 1 photos" in lightroom.messages[-1]
     assert "caption" not in lightroom.photo(second)["values"]
-    assert lightroom.photo(first)["keywords"] == [] and lightroom.photo(first)["properties"] == {}
+    assert lightroom.photo(first)["keywords"] == []
+    assert lightroom.photo(first)["properties"] == {}
 
 
 def test_taking_back_is_for_the_selected_or_for_all(lightroom: Lightroom) -> None:
