@@ -32,6 +32,7 @@ SIDEWAYS = {
     ("web", "service"),  # the server process answers both ways
     ("query", "models"),
     ("culling", "duplicates"),
+    ("sync", "query"),  # smart collections of Lightroom become queries
     ("records", "errors"),
     ("settings", "errors"),
     ("jobs", "run_state"),
