@@ -7,11 +7,14 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,6 +24,8 @@ from catalogd.catalog.given import Given
 from catalogd.catalog.user_data import UserData
 from catalogd.daemon import is_running, request_retry
 from catalogd.records import Record, UserFacts
+from catalogd.run_state import read_server
+from catalogd.service import Remote
 from catalogd.settings import Settings
 from tests import stubs
 from tests.torture.library import REPOSITORY, Library, Run
@@ -556,3 +561,45 @@ def fill(file: Path) -> Path:
                 except OSError:
                     break
     return file
+
+
+# ── the HTTP API ──────────────────────────────────────────────────────────────────────────────
+
+
+def asked(library: Library, url: str, path: str) -> dict[str, Any]:
+    token = (library.catalog / "api.token").read_text().strip()
+    request = urllib.request.Request(f"{url}/api/v1/{path}", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def test_a_run_that_watches_serves_the_api_until_it_ends(tmp_path: Path) -> None:
+    library = Library(tmp_path, http=True, http_port=0)
+    library.add("a.jpg")
+    with library.start(once=False) as run:
+        url = run.until(lambda: library.status().get("api"), "the API")
+        run.until(lambda: library.status().get("state") == "watching", "watching")
+        status = asked(library, url, "status")
+        assert (status["catalog"]["indexed"], status["run"]["api"]) == (1, url)
+        assert len(run.children("server")) == 1
+        library.add("b.jpg")
+        run.until(lambda: asked(library, url, "status")["catalog"]["indexed"] == 2, "the second photo")
+        run.interrupt()
+        assert run.wait() == 0
+    assert read_server(library.catalog) is None
+    library.assert_whole()
+
+
+def test_a_run_whose_port_is_taken_says_so_and_goes_on(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        library = Library(tmp_path, http=True, http_port=other.getsockname()[1])
+        with library.start(once=False) as run:
+            run.until(lambda: library.status().get("notes"), "the note")
+            [note] = library.status()["notes"]
+            assert note.startswith("no HTTP API: 127.0.0.1:")
+            assert "http_port" in note
+            library.add("a.jpg")
+            run.until(lambda: Remote(library.catalog).count("type:jpeg") == 1, "the photo")
+            run.interrupt()
+            assert run.wait() == 0

@@ -34,7 +34,7 @@ LONGEST_URL_BYTES = 16 << 10  # a query of 4096 letters that need four escapes e
 LARGEST_HEADERS_BYTES = 16 << 10
 MOST_HEADERS = 64
 JSON_BYTES = 8 << 20  # 10,000 paths of 800 bytes
-UPLOAD_PATHS = ("/api/v1/similar/upload",)
+_UPLOADS = re.compile(r"/api/v1/(similar/upload|user-data/[^/]+/collections)")  # as large as a picture may be
 OPEN_PATHS = ("/api/v1/health",)  # says that catalogd is here, to everybody who can reach it
 READING = ("GET", "HEAD")
 
@@ -151,7 +151,7 @@ class Gate:
             yield _too_large(self._most_bytes(asked.path))
 
     def _most_bytes(self, path: str) -> int:
-        return self._rules.upload_bytes if path in UPLOAD_PATHS else JSON_BYTES
+        return self._rules.upload_bytes if _UPLOADS.fullmatch(path) else JSON_BYTES
 
     def _wrong_host(self, asked: Asked) -> Iterator[Refusal]:
         """A web page whose name was made to lead here (DNS rebinding) still calls us by its own name."""

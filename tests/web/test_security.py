@@ -293,7 +293,15 @@ def test_urls_and_headers_have_limits(gate: Gate, application: Application) -> N
     assert not application.reached
 
 
-@pytest.mark.parametrize(("path", "most"), [("/api/v1/search", 8 << 20), ("/api/v1/similar/upload", 1 << 20)])
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("/api/v1/search", 8 << 20),
+        ("/api/v1/similar/upload", 1 << 20),
+        ("/api/v1/similar/upload/", 8 << 20),
+        ("/api/v1/user-data/lightroom/collections", 1 << 20),
+    ],
+)
 def test_bodies_have_limits_whether_their_length_is_said_or_not(gate: Gate, path: str, most: int) -> None:
     half = b"x" * (most // 2)
     said, chunked = ("Content-Length", str(most + 1)), ("Transfer-Encoding", "chunked")
