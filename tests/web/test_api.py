@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import math
+import socket
 import threading
 from typing import Any
 
@@ -21,9 +22,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from catalogd import errors
 from catalogd.errors import CatalogdError, QueryError, UsageError
 from catalogd.json_forms import encode_json
+from catalogd.settings import Settings
 from catalogd.web.answers import cursor_of, lines, position_of, refusal_of
 from catalogd.web.api import create_app
 from catalogd.web.backend import SLOW_AT_ONCE, Backend
+from catalogd.web.binding import chosen_binding
 from tests.web.library import API, Library
 
 # ── errors ────────────────────────────────────────────────────────────────────────────────────
@@ -152,6 +155,15 @@ def test_pictures_are_not_compressed_again(library: Library) -> None:
     path = f"{API}/photos/{library.id_of(library.real)}/thumbnail"
     answer = library.client.get(path, headers={"Accept-Encoding": "gzip"})
     assert "content-encoding" not in answer.headers
+
+
+def test_an_answer_does_not_wait_for_its_head_to_be_acknowledged() -> None:
+    """Each picture used to take 40 ms: Nagle's algorithm here and delayed acknowledgements there."""
+    with chosen_binding(Settings(http_port=0)).listen() as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        with client, accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
