@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from catalogd.catalog import Catalog
 from catalogd.catalog.user_data import UserData
-from catalogd.cli import cli
+from catalogd.cli import cli, lightroom
 from catalogd.records import Facts
 from catalogd.run_state import is_running
 from catalogd.settings import Settings
@@ -196,3 +196,12 @@ def test_a_run_that_is_alive_follows_by_itself(place: Place) -> None:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
+
+
+def test_progress_tells_how_many_how_fast_and_how_long(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = lightroom._Progress()
+    progress.show(10, 1000)  # too early to be told
+    progress._start, progress._next = time.monotonic() - 10, 0.0
+    progress.show(500, 1000)
+    progress.end()
+    assert capsys.readouterr().err == "500/1,000 images, 50/s, 10 s left\n"

@@ -14,6 +14,7 @@ from catalogd.errors import LightroomError, UsageError
 
 NEWEST_KNOWN = 15  # Lightroom Classic's major version whose tables these names are from
 NEEDED = ("Adobe_images", "AgLibraryFile", "AgLibraryFolder", "AgLibraryRootFolder")
+MOST_ID_CHARS = 120  # of an id; two uuids have 73
 PAGE_ROWS = 500  # fetched from SQLite at once
 
 Row = tuple[Any, ...]
@@ -98,13 +99,14 @@ class Tables:
         return Version(text, int(digits[:-5]) if known else None)
 
     def catalog_id(self) -> str:
-        """Stays with a catalog when it is moved, copied or made newer; "" where it has nothing like that."""
-        found = self.variable("Adobe_storeProviderID").strip()
-        for table, condition in (
-            ("AgLibraryKeyword", "parent IS NULL"),
-            ("AgLibraryRootFolder", "1"),
-        ):
-            if not found and self.has(table, "id_local", "id_global"):
+        """Stays with a catalog when it is moved, copied or made newer; "" where it has nothing like that.
+
+        Of several ids that a catalog gets when it is made, so that no two catalogs are taken for one.
+        """
+        ids = [self.variable("Adobe_storeProviderID")]
+        for table, condition in (("AgLibraryKeyword", "parent IS NULL"), ("AgLibraryRootFolder", "1")):
+            columns = ("id_local", "id_global", *(("parent",) if "parent" in condition else ()))
+            if self.has(table, *columns) and (table == "AgLibraryKeyword" or not any(ids)):
                 sql = f"SELECT id_global FROM {table} WHERE {condition} ORDER BY id_local"
-                found = str(self.one(sql) or "")
-        return found[:100]
+                ids.append(str(self.one(sql) or ""))
+        return " ".join(part.strip() for part in ids if part.strip())[:MOST_ID_CHARS]

@@ -210,7 +210,7 @@ def test_the_catalog_is_known_again_by_its_own_id(tmp_path: Path) -> None:
     for number, store in enumerate(("A", "A", "B")):
         with reader_of(LrCatalog(tmp_path / f"{number}.lrcat", name=store)) as reader:
             names.append(reader.tables.catalog_id())
-    assert names == ["A", "A", "B"]
+    assert names == ["A K-ROOT", "A K-ROOT", "B K-ROOT"]
     old = LrCatalog(tmp_path / "old.lrcat")
     old.db.execute("DROP TABLE Adobe_variablesTable")
     with reader_of(old) as reader:

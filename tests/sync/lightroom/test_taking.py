@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,10 +19,10 @@ from catalogd.catalog.user_data import UserData
 from catalogd.errors import LightroomError
 from catalogd.records import Facts, Record, Region
 from catalogd.settings import Settings
-from catalogd.sync.lightroom import PathMap, Report, forget_catalog, import_catalog, taking
+from catalogd.sync.lightroom import PathMap, Report, forget_catalog, import_catalog, tables, taking
 from tests.catalog.photos import PROFILE, photo
 from tests.sync.lightroom.family import family_catalog
-from tests.sync.lightroom.lrcat import LrCatalog, uuid_of
+from tests.sync.lightroom.lrcat import LrCatalog
 from tests.sync.lightroom.test_opening import picture_of
 
 SETTINGS = Settings(text_heap_bytes=15 << 20)
@@ -330,4 +333,42 @@ def test_a_catalog_that_is_damaged_in_the_middle_gives_no_nonsense(library: Libr
     with pytest.raises(LightroomError):
         library.take()
     assert library.changes() == 4
-    assert uuid_of(1)
+
+
+def test_an_import_that_was_killed_is_taken_up_again(library: Library) -> None:
+    script = (
+        "import os, sys; from pathlib import Path\n"
+        "from catalogd.sync.lightroom import PathMap, import_catalog, taking\n"
+        "taking.PAGE_IMAGES = 2\n"
+        "import_catalog(Path(sys.argv[1]), Path(sys.argv[2]), PathMap(),\n"
+        "    tell=lambda done, total: done < 4 or os.kill(os.getpid(), 9))\n"
+    )
+    before = picture_of(library.file.parent)
+    command = [sys.executable, "-c", script, str(library.file), str(library.catalog.folder)]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert picture_of(library.file.parent) == before
+    assert library.changes() == 3
+    report = library.take()
+    assert (report.taken, report.unchanged) == (1, 3)
+    assert library.take().taken == 0
+
+
+def test_memory_does_not_grow_with_the_number_of_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 200,000 photos and more, bench/bench_lightroom.py tells."""
+    monkeypatch.setattr(taking, "PAGE_IMAGES", 100)
+    monkeypatch.setattr(tables, "PAGE_ROWS", 50)
+    peaks = []
+    for count in (300, 1500):
+        made = LrCatalog(tmp_path / f"{count}.lrcat")
+        folder, dog = made.folder(made.root("/p/")), made.keyword("Dog")
+        for number in range(count):
+            made.photo(folder, f"{number}.jpg", caption=f"Caption {number} " * 20, keywords=(dog,))
+        file = made.close()
+        tracemalloc.start()
+        report = import_catalog(file, tmp_path / "none", PathMap(), dry_run=True)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (report.taken, report.captions, report.keywords) == (count, count, 1)
+    assert peaks[1] < 1.25 * peaks[0]
