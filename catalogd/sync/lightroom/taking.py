@@ -382,7 +382,10 @@ class _Import:
                 "was made with: what it still names as before was taken in"
             )
         if self._report.in_use:
-            yield "Lightroom has this catalog open: what it has not saved yet comes with the next import"
+            yield (
+                "Lightroom has this catalog open, or left its .lrcat.lock behind: what it has not saved yet "
+                "comes with the next import"
+            )
         if self._tables.missing:
             yield f"not in this version of the catalog: {', '.join(self._tables.missing)}"
 

@@ -6,7 +6,7 @@ import contextlib
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lupa import lua51
 
@@ -111,11 +111,13 @@ VALUES = st.recursive(
     | st.text(st.characters(codec="utf-8"), max_size=20),
     lambda inner: st.builds(
         lambda items, fields: Table(tuple(items), fields),
-        st.lists(inner, max_size=4),
-        st.dictionaries(NAMES, inner, max_size=4),
+        st.lists(inner, max_size=3),
+        st.dictionaries(NAMES, inner, max_size=3),
     ),
-    max_leaves=20,
+    max_leaves=8,
 )
+
+TABLES = VALUES.filter(lambda value: isinstance(value, Table))
 
 
 def written(value: Value) -> str:
@@ -135,12 +137,14 @@ def written(value: Value) -> str:
             return "{ " + ", ".join(parts) + " }"
 
 
-@given(VALUES.filter(lambda value: isinstance(value, Table)))
+@settings(max_examples=40)
+@given(TABLES)
 def test_what_is_written_is_read_again(value: Table) -> None:
     assert read_table(f"s = {written(value)}\n") == value
 
 
-@given(VALUES.filter(lambda value: isinstance(value, Table)))
+@settings(max_examples=40)
+@given(TABLES)
 def test_lua_itself_reads_the_same(value: Table) -> None:
     runtime = lua51.LuaRuntime(encoding="utf-8", register_eval=False)
     found = runtime.execute(f"s = {written(value)}\nreturn s")

@@ -275,6 +275,16 @@ def test_a_link_leads_to_the_catalog_and_its_log(
     assert rating_of_first(link) == 2
 
 
+@pytest.mark.parametrize("name", ["Füße #1?&mode=rwc.lrcat", "100% 'a'.lrcat", "two\nlines.lrcat"])
+def test_any_file_name_is_fine(catalog: Path, name: str) -> None:
+    other = catalog.rename(catalog.with_name(name))
+    before = picture_of(other.parent)
+    assert rating_of_first(other) == 4
+    with opened(other, as_copy=True) as source:
+        assert source.connection.execute("SELECT count(*) FROM Adobe_images").fetchone() == (5,)
+    assert picture_of(other.parent) == before
+
+
 def test_a_full_disk_is_told_before_anything_is_copied(
     catalog: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

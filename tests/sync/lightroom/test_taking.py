@@ -360,7 +360,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(
     monkeypatch.setattr(taking, "PAGE_IMAGES", 100)
     monkeypatch.setattr(tables, "PAGE_ROWS", 50)
     peaks = []
-    for count in (300, 1500):
+    for count in (200, 800):
         made = LrCatalog(tmp_path / f"{count}.lrcat")
         folder, dog = made.folder(made.root("/p/")), made.keyword("Dog")
         for number in range(count):
