@@ -97,7 +97,7 @@ class Asked:
     @property
     def announced_bytes(self) -> int:
         """Of the body; 0 where it is not said. The protocol has checked that it is a number."""
-        lengths = self.values("content-length")
+        lengths = [] if self.values("transfer-encoding") else self.values("content-length")
         return int(lengths[0]) if lengths and lengths[0].isdecimal() else 0
 
     @property
@@ -142,7 +142,7 @@ class Gate:
         return None
 
     def _objections(self, asked: Asked) -> Iterator[Refusal]:
-        yield from _too_long(asked)
+        yield from _ill_formed(asked)
         yield from self._wrong_host(asked)
         yield from _wrong_origin(asked)
         if not (asked.path in OPEN_PATHS and asked.method in READING):
@@ -183,11 +183,13 @@ class Gate:
 # ── single checks ─────────────────────────────────────────────────────────────────────────────
 
 
-def _too_long(asked: Asked) -> Iterator[Refusal]:
+def _ill_formed(asked: Asked) -> Iterator[Refusal]:
     if asked.url_bytes > LONGEST_URL_BYTES:
         yield Refusal(
             414, "too_large", f"a URL has at most {LONGEST_URL_BYTES:,} bytes; long queries are POSTed"
         )
+    if asked.values("content-length") and asked.values("transfer-encoding"):
+        yield Refusal(400, "usage", "a body's length is said once: a proxy might read another one")
     if asked.header_bytes > LARGEST_HEADERS_BYTES or len(asked.scope["headers"]) > MOST_HEADERS:
         limit = f"{MOST_HEADERS} headers of {LARGEST_HEADERS_BYTES:,} bytes"
         yield Refusal(431, "too_large", f"a request has at most {limit}")

@@ -311,6 +311,13 @@ def test_bodies_have_limits_whether_their_length_is_said_or_not(gate: Gate, path
     assert (whole.status, whole.body) == (200, str(most).encode())
 
 
+def test_a_body_with_two_lengths_is_refused(gate: Gate, application: Application) -> None:
+    both = [("Content-Length", "1"), ("Transfer-Encoding", "chunked")]
+    answer = ask(gate, method="POST", headers=[RIGHT, *both], parts=[b"x"])
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert not application.reached
+
+
 def test_a_stranger_learns_nothing_of_limits(gate: Gate) -> None:
     length = ("Content-Length", str(1 << 40))
     answer = ask(gate, method="POST", headers=[length], parts=[b"x"])
