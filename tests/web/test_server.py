@@ -25,11 +25,12 @@ import pytest
 from click.testing import CliRunner
 
 from catalogd.cli import cli
+from catalogd.cli.run import _PlainReporter
 from catalogd.daemon import serving
 from catalogd.daemon.serving import ServerKeeper
 from catalogd.doctor import _api
 from catalogd.errors import ConflictError, SettingsError
-from catalogd.run_state import forget_server, read_server, tell_server
+from catalogd.run_state import Progress, forget_server, read_server, tell_server
 from catalogd.service import Remote
 from catalogd.settings import Settings
 from catalogd.web import connections, server
@@ -483,3 +484,30 @@ def test_token_shows_the_token_and_new_makes_another(tmp_path: Path) -> None:
     renewed = CliRunner().invoke(cli, [*command, "new"])
     assert (renewed.exit_code, first.strip() in renewed.output) == (0, False)
     assert CliRunner().invoke(cli, command).output not in (first, "")
+
+
+def test_status_and_a_run_say_once_where_the_api_is(
+    served: HttpServer, library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--catalog", str(library.settings.catalog), "status"]
+    assert f"api       {served.url}\n" in CliRunner().invoke(cli, command).output
+    assert json.loads(CliRunner().invoke(cli, [*command, "--json"]).output)["api"] == served.url
+    nothing = dict.fromkeys(
+        ("total", "done", "failed", "moved", "missing", "unchanged", "ring_used", "ring_slots"), 0
+    )
+    watching = Progress(
+        "watching",
+        False,
+        model_errors={},
+        rate=0,
+        eta_s=0,
+        limit="-",
+        elapsed_s=1,
+        offline=(),
+        notes=(),
+        **nothing,
+    )
+    report = _PlainReporter()
+    for progress in (watching, replace(watching, api=served.url), replace(watching, api=served.url)):
+        report(progress)
+    assert capsys.readouterr().out.count(f"API at {served.url}\n") == 1
