@@ -115,8 +115,8 @@ def plan_of(q: str) -> Plan:
     return parse(q) if q.strip() else Plan((Branch(),))
 
 
-def get_backend(request: Request) -> Backend:
-    """For `Depends`."""
+async def get_backend(request: Request) -> Backend:
+    """For `Depends`. Asynchronous, so that no thread is asked for what is at hand."""
     backend: Backend = request.app.state.backend
     return backend
 
