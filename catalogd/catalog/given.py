@@ -55,7 +55,7 @@ class Collection(msgspec.Struct, frozen=True, omit_defaults=True):
 
     name: str  # "Set/Collection"
     kind: str = "collection"  # "smart", "set": of collections
-    uuids: tuple[str, ...] = ()  # of its photos, in their order
+    uuids: tuple[str, ...] = ()  # of its photos, in their order; of a smart one, those that it found then
     query: str | None = None  # a smart one, in our query language; None: it can't be said in it
     origin: str = ""  # as of Given
     made_at: float = 0.0  # seconds since the epoch
@@ -292,25 +292,36 @@ def collection_key(source: str, name: str) -> bytes:
 def put_collections(
     tables: Tables, source: str, collections: Sequence[Collection], complete: bool, origin: str
 ) -> int:
-    """Keep collections; `complete`: others of the same origin are gone. Returns how many changed."""
+    """Keep collections; `complete`: others of the same origin are gone. Returns how many changed.
+
+    Without an origin they are of whichever catalog gave those of the same names before.
+    """
     wanted = {collection_key(source, collection.name): collection for collection in collections}
-    gone = []
-    if complete:
-        rows = tables.rows_with("collections", given_key(source, ""))
-        gone = [key for key, value in rows if key not in wanted and decode_collection(value).origin == origin]
+    rows = tables.rows_with("collections", given_key(source, ""))
+    before = {key: decode_collection(value) for key, value in rows}
+    origins = {origin} | {before[key].origin for key in wanted.keys() & before.keys() if not origin}
+    gone = [key for key in before.keys() - wanted.keys() if complete and before[key].origin in origins]
     for key in gone:
         tables.delete("collections", key)
     changed = 0
     for key, collection in wanted.items():
-        value = tables.get("collections", key)
-        before = None if value is None else decode_collection(value)
-        kept = msgspec.structs.replace(
-            collection, origin=origin, made_at=before.made_at if before else collection.made_at
-        )
-        if kept != before:
+        kept = _kept(collection, before.get(key), origin)
+        if kept != before.get(key):
             tables.put("collections", key, encode(kept))
             changed += 1
     return changed + len(gone)
+
+
+def _kept(collection: Collection, before: Collection | None, origin: str) -> Collection:
+    """With what a giver can't know who does not know the catalog either: where it is from, and its rules."""
+    if before is None:
+        return msgspec.structs.replace(collection, origin=origin)
+    query = collection.query
+    if not origin and query is None and collection.kind == before.kind:
+        query = before.query
+    return msgspec.structs.replace(
+        collection, query=query, origin=origin or before.origin, made_at=before.made_at
+    )
 
 
 def collection_named(tables: Tables, name: str) -> tuple[str, Collection] | None:
@@ -346,10 +357,10 @@ def drop_collections(tables: Tables, source: str, origin: str | None) -> None:
 
 def album_of(tables: Tables, source: str, collection: Collection) -> Album | None:
     """The album that a collection is; None: it has no photos that can be told from here."""
-    if collection.kind == "smart":
-        if collection.query is None:
-            return None
+    if collection.query is not None:
         return Album(collection.name, collection.query, made_at=collection.made_at, made_by=source)
+    if collection.kind == "smart" and not collection.uuids:
+        return None
     uuids = _of_set(tables, source, collection) if collection.kind == "set" else collection.uuids
     ids = dict.fromkeys(_photo_ids(tables, source, uuids))
     return Album(collection.name, None, tuple(ids), collection.made_at, source)
@@ -363,7 +374,6 @@ def _of_set(tables: Tables, source: str, collection: Collection) -> Iterator[str
 
 
 def _photo_ids(tables: Tables, source: str, uuids: Iterable[str]) -> Iterator[int]:
-    for uuid in uuids:
-        value = tables.get("given", given_key(source, uuid))
-        if value is not None and (photo_id := decode_head(value).photo_id):
+    for _, value in tables.many("given", [given_key(source, uuid) for uuid in uuids]):
+        if photo_id := decode_head(value).photo_id:
             yield photo_id

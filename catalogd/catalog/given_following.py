@@ -263,8 +263,8 @@ class _Binder:
             self._tables.delete("given_of", id_bytes(row.photo_id) + key)
             if row.photo_id:  # its record follows too, also when this page is done again
                 given.note_news(self._tables, key, row.photo_id)
-            if photo_id:
-                self._tables.put("given_of", id_bytes(photo_id) + key, b"")
+        if photo_id and self._tables.get("given_of", id_bytes(photo_id) + key) is None:
+            self._tables.put("given_of", id_bytes(photo_id) + key, b"")
         if (photo_id, seen_at) != (row.photo_id, row.seen_at):
             moved = msgspec.structs.replace(row, photo_id=photo_id, seen_at=seen_at)
             self._tables.put("given", key, encode(moved))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +12,26 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from catalogd.catalog import Catalog, given_following
 from catalogd.catalog.environment import id_bytes
-from catalogd.catalog.given import LONGEST_UUID, Collection, Given, GivenCounts, given_digest
+from catalogd.catalog.given import (
+    LONGEST_UUID,
+    Collection,
+    Given,
+    GivenCounts,
+    decode_row,
+    given_digest,
+    given_key,
+)
 from catalogd.catalog.store import Store
 from catalogd.catalog.user_data import UserData
+from catalogd.duplicates.judging import Photo
+from catalogd.duplicates.keeping import by_worth
+from catalogd.duplicates.keeping import reasons as keeping_reasons
 from catalogd.errors import UsageError
 from catalogd.query import reasons
 from catalogd.query.albums import Albums
@@ -28,6 +44,7 @@ from tests.catalog.photos import OTHER_PROFILE, PROFILE, photo, tagger
 
 SETTINGS = Settings(text_heap_bytes=15 << 20)
 LIGHTROOM = "lightroom"
+IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # nothing waits for a disk
 
 
 class Library(NamedTuple):
@@ -60,9 +77,12 @@ class Library(NamedTuple):
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
-    folder = tmp_path / "catalog"
-    with Catalog.open(folder, SETTINGS, write=True) as catalog, UserData(folder) as user:
+def library() -> Iterator[Library]:
+    with (
+        tempfile.TemporaryDirectory(dir=IN_MEMORY) as made,
+        Catalog.open(Path(made), SETTINGS, write=True) as catalog,
+        UserData(Path(made)) as user,
+    ):
         yield Library(catalog, user)
 
 
@@ -433,11 +453,17 @@ def test_a_set_holds_the_photos_of_its_collections(library: Library) -> None:
 
 def test_smart_collections_are_smart_albums_where_they_can_be_said(library: Library) -> None:
     library.user.put_collections(
-        LIGHTROOM, [Collection("Five", "smart", query="rating:5"), Collection("Odd", "smart")]
+        LIGHTROOM,
+        [
+            Collection("Five", "smart", uuids=("u1",), query="rating:5"),
+            Collection("Odd", "smart"),
+            Collection("Found", "smart", uuids=("u1",)),
+        ],
     )
     assert album(library, "Five").query == "rating:5"
+    assert album(library, "Found").query is None
     assert library.user.album("Odd") is None
-    assert [found.name for found in library.user.albums()] == ["Five"]
+    assert [found.name for found in library.user.albums()] == ["Five", "Found"]
 
 
 def test_complete_collections_replace_those_of_their_origin(library: Library) -> None:
@@ -448,6 +474,18 @@ def test_complete_collections_replace_those_of_their_origin(library: Library) ->
     assert put(LIGHTROOM, [Collection("A")], complete=True, origin="one") == 0
     assert [found.name for found in library.user.albums()] == ["A", "C"]
     assert library.user.given_counts(LIGHTROOM).collections == 2
+
+
+def test_a_giver_that_knows_no_origin_goes_on_with_the_catalog_s_collections(library: Library) -> None:
+    put = library.user.put_collections
+    put(
+        LIGHTROOM, [Collection("A"), Collection("B"), Collection("S", "smart", query="rating:5")], True, "one"
+    )
+    put(LIGHTROOM, [Collection("Z")], True, "two")
+    put(LIGHTROOM, [Collection("A", uuids=("u1",)), Collection("S", "smart")], complete=True)
+    assert [found.name for found in library.user.albums()] == ["A", "S", "Z"]
+    assert album(library, "S").query == "rating:5"
+    assert put(LIGHTROOM, [], complete=True, origin="one") == 2
 
 
 def test_an_album_that_was_made_here_goes_before_a_collection_of_its_name(library: Library) -> None:
@@ -668,3 +706,106 @@ def test_a_keyword_that_was_taken_out_does_not_come_back_from_the_file(user: Use
 def test_people_are_those_of_both() -> None:
     record = photo("/a", facts=Facts("jpeg", 4, 3, people=("Ida",)), user=UserFacts(people=("Bo", "Ida")))
     assert record.said.people == ("Ida", "Bo")
+
+
+# -- any order of events ---------------------------------------------------------------------------
+
+PATHS = (b"/a/1.jpg", b"/a/1.JPG", b"/a/2.jpg", b"/b/1.jpg")
+UUIDS = ("u1", "u2", "c1")
+
+
+class Events(RuleBasedStateMachine):
+    """Photos come, move and go while words are given and taken back, and the records follow now and then."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(dir=IN_MEMORY)
+        root = Path(self.folder.name)
+        self.store, self.user = Store(root, write=True), UserData(root)
+        self.follower = given_following.GivenFollower(self.store, root)
+
+    @rule(path=st.sampled_from(PATHS), content=st.sampled_from("xy"), follow=st.booleans())
+    def add(self, path: bytes, content: str, follow: bool) -> None:
+        self.store.commit([photo(path, of=content + path.decode(), outputs={})], PROFILE)
+        self.then(follow)
+
+    @rule(path=st.sampled_from(PATHS), to=st.sampled_from(PATHS), follow=st.booleans())
+    def move(self, path: bytes, to: bytes, follow: bool) -> None:
+        photo_id = self.store.photo_id_of(path)
+        if photo_id and path != to:
+            self.store.commit([Moved(photo_id, to, Stat(1000, 1))], PROFILE)
+        self.then(follow)
+
+    @rule(path=st.sampled_from(PATHS), is_forgotten=st.booleans(), follow=st.booleans())
+    def lose(self, path: bytes, is_forgotten: bool, follow: bool) -> None:
+        self.store.commit([Missing(path, 5.0)], PROFILE)
+        if is_forgotten:
+            self.store.purge_missing(10.0)
+        self.then(follow)
+
+    @rule(
+        uuid=st.sampled_from(UUIDS),
+        path=st.sampled_from(PATHS),
+        rating=st.integers(1, 5),
+        follow=st.booleans(),
+    )
+    def give(self, uuid: str, path: bytes, rating: int, follow: bool) -> None:
+        master = "u1" if uuid == "c1" else None
+        self.user.give(LIGHTROOM, [given(uuid, path, master=master, rating=rating, changed_at=rating)])
+        self.then(follow)
+
+    @rule(uuid=st.sampled_from(UUIDS), follow=st.booleans())
+    def take_away(self, uuid: str, follow: bool) -> None:
+        self.user.take_away(LIGHTROOM, [uuid])
+        self.then(follow)
+
+    def then(self, follow: bool) -> None:
+        if not follow:
+            return
+        self.follower.follow()
+        assert not self.user.has_given_news()
+        records = self.store.records_after(0, 100)
+        with self.store.snapshot() as reading:
+            assert self.user.read_given(lambda tables: given_following.differing_users(reading, tables)) == []
+        there = {record.path for record in records if not record.missing_since}
+        for path, head in self.rows():
+            assert head.photo_id in {0, *[record.photo_id for record in records]}
+            assert head.photo_id or path not in there, "what is there does not wait"
+
+    def rows(self) -> list[tuple[bytes, Any]]:
+        """The path and the head of each row."""
+        heads = self.user.given_heads(LIGHTROOM)
+        keys = [(given_key(LIGHTROOM, uuid), head) for uuid, head in heads]
+        return self.user.read_given(
+            lambda tables: [(decode_row(tables.get("given", key) or b"").path, head) for key, head in keys]
+        )
+
+    def teardown(self) -> None:
+        """Looking at everything again changes nothing."""
+        self.then(True)
+        before = self.store.records_after(0, 100), self.rows()
+        self.follower.rebuild()
+        assert (self.store.records_after(0, 100), self.rows()) == before
+        self.follower.close()
+        self.user.close()
+        self.store.close()
+        self.folder.cleanup()
+
+
+class TestEvents(Events.TestCase):
+    settings = hypothesis_settings(max_examples=150, stateful_step_count=12, deadline=None)
+
+
+def test_a_rebuild_finds_lost_rows_again(library: Library) -> None:
+    library.commit(photo("/a/1.jpg"))
+    library.give(given("u1", "/a/1.jpg", rating=4))
+    library.user.write_given(lambda tables: tables.clear("given_of"))
+    library.catalog._given_writer().rebuild()
+    assert library.rating("/a/1.jpg") == 4
+
+
+def test_the_keeper_of_duplicates_is_the_one_that_was_rated_in_lightroom(rated: Library) -> None:
+    photos = [Photo.of(rated.at(f"/a/{n}.jpg")) for n in (3, 2, 1)]
+    best, *_, worst = by_worth(photos)
+    assert (best.path, worst.path) == (b"/a/1.jpg", b"/a/2.jpg")
+    assert "rated 5" in keeping_reasons(best, [photos[0]])
