@@ -120,6 +120,20 @@ def test_an_upload_is_looked_at_and_forgotten(library: Library, monkeypatch: pyt
     assert not os.path.exists(looked[0])
 
 
+def test_a_large_upload_arrives_whole(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A RAW file has tens of megabytes; chunks are written as they come."""
+    sizes: list[int] = []
+
+    def look(path: bytes) -> Output:
+        sizes.append(os.path.getsize(path))
+        return Output(SPACE, embedding=picture(3))
+
+    monkeypatch.setattr(library.searcher, "_pictures", look)
+    chunks = (bytes(1 << 20) for _ in range(24))
+    assert library.client.post(f"{API}/similar/upload", content=chunks).status_code == 200
+    assert sizes == [24 << 20]
+
+
 def test_an_upload_that_is_no_picture_is_refused_without_naming_a_file(library: Library) -> None:
     answer = library.client.post(f"{API}/similar/upload", content=b"not a picture")
     assert answer.status_code == 400
