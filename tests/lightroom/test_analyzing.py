@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,10 @@ def test_selected_photos_are_analyzed_once_each_and_videos_are_left_out(library:
         assert "Videos left out: 1" in lightroom.messages[-1]
         assert "catalogd failures" in lightroom.messages[-1]
         assert len(jobs(lightroom)) == 1
+        names = ("a.jpg", "sub/b.jpg", "bad.jpg")
+        assert json.loads(lightroom.bodies[0] or b"") == {
+            "paths": [str(library.photos / name) for name in names]
+        }
         assert lightroom.scopes[-1]["finished"]
         assert "single_reads" not in lightroom.counts
 
@@ -81,7 +86,9 @@ def test_cancelling_drops_what_is_not_begun(library: Library) -> None:
         lightroom.cancel_at(0)
         lightroom.menu("Analyze.lua")
         assert "The analysis was cancelled." in lightroom.messages[-1]
-        assert any(method == "DELETE" and "/jobs/" in path for method, path, _ in lightroom.requests)
+        deleted = [path for method, path, _ in lightroom.requests if method == "DELETE"]
+        assert len(deleted) == 1
+        assert "/jobs/" in deleted[0]
 
 
 def test_without_a_run_it_says_what_to_start(lightroom: Lightroom) -> None:

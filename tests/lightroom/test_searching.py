@@ -66,7 +66,9 @@ def test_while_typing_the_number_of_photos_is_counted_once_the_typing_pauses(lig
         assert not any(text.startswith("Photos: ") for text in dialog.texts())
         dialog.set("query", "(")
         assert any("(" in text for text in dialog.texts()), dialog.texts()
+        assert "" not in dialog.texts()
         dialog.set("query", " ")
+        assert "" in dialog.texts(), "no query has no count"
         return "cancel"
 
     lightroom.menu("Search.lua", answer)
@@ -199,6 +201,25 @@ def test_many_hits_read_all_paths_at_once(tmp_path: Path) -> None:
         assert "finds" not in lightroom.counts
         assert lightroom.counts["gates"] == 3
         assert len([path for _, path, _ in lightroom.requests if "/search" in path]) == 1
+
+
+def test_many_hits_in_any_case_find_the_masters_once_each(tmp_path: Path) -> None:
+    """On Windows one file may be known by two spellings; a virtual copy has its master's path."""
+    records = [*others(300), shot("/lib/OTHER/P1000.jpg", seed=5000, camera="Nikon Z 6")]
+    mapped = {"path_map": "P:\\ = /lib"}
+    with (
+        Daemon(tmp_path, records) as served,
+        served.lightroom(preferences=mapped, windows=True) as lightroom,
+    ):
+        for record in records[:300]:
+            path = record.path.decode().upper().replace("/LIB", "P:").replace("/", "\\")
+            master = lightroom.add_photo(path, uuid=f"M{path}")
+            lightroom.add_photo(path, uuid=f"C{path}", master=master)
+        lightroom.menu("Search.lua", query("camera:nikon OR camera:sony", limit=1000))
+        [found] = lightroom.collections["catalogd"]["set"].values()
+        assert len(found["photos"]) == 300
+        assert all(uuid.startswith("M") for uuid in found["photos"])
+        assert lightroom.messages == ["catalogd: photos found: 300\n"]
 
 
 def test_similar_photos_of_the_selection_with_words(lightroom: Lightroom, daemon: Daemon) -> None:
