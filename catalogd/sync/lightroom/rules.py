@@ -280,11 +280,22 @@ def _label_colour(rule: Rule) -> str:
 
 
 def _keywords(rule: Rule) -> str:
-    if rule.operation in ("empty", "notEmpty"):
-        return "has:keywords" if rule.operation == "notEmpty" else "-has:keywords"
-    if rule.operation != "words":
-        return _whole_text(rule, "keyword", "keywords")
-    return _all([_any([f'keyword:"{form}"' for form in _word_forms(word)]) for word in _words(rule)])
+    """In Lightroom people are keywords; here they are people."""
+    match rule.operation:
+        case "empty":
+            return "(-has:keywords -has:people)"
+        case "notEmpty":
+            return "(has:keywords OR has:people)"
+        case "any" | "all" | "noneOf":
+            return _text(rule, ("keyword", "person"), None)
+        case "words":
+            return _all([_keyword_with(word) for word in _words(rule)])
+    return _whole_text(rule, "keyword", None)
+
+
+def _keyword_with(word: str) -> str:
+    forms = [f'keyword:"{form}"' for form in _word_forms(word)]
+    return _any([*forms, f"person:{_quoted(word)}"])
 
 
 def _word_forms(word: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from catalogd.query.language import parse
 from catalogd.records import Condition, Group
 from catalogd.sync.lightroom.rules import Rule, Rules, Translation, read_rules, translate
 
+KEYWORD_DOG = "(keyword:*dog* OR person:*dog*)"
 ALBUMS = ("Norway/West", "Norway/East", "Best")
 
 
@@ -51,13 +52,13 @@ def query_of(text: str) -> str | None:
         ("labelText", "==", {"value": "To print"}, 'label:"To print"'),
         ("labelText", "empty", {}, "-has:label"),
         ("labelColor", "==", {"value": "none"}, "-has:label"),
-        ("keywords", "any", {"value": "dog, cat"}, "keyword:*dog* OR keyword:*cat*"),
-        ("keywords", "all", {"value": "dog cat"}, "keyword:*dog* keyword:*cat*"),
-        ("keywords", "noneOf", {"value": "dog"}, "-keyword:*dog*"),
+        ("keywords", "any", {"value": "dog, cat"}, f"{KEYWORD_DOG} OR {KEYWORD_DOG.replace('dog', 'cat')}"),
+        ("keywords", "all", {"value": "dog cat"}, f"{KEYWORD_DOG} {KEYWORD_DOG.replace('dog', 'cat')}"),
+        ("keywords", "noneOf", {"value": "dog"}, f"-{KEYWORD_DOG}"),
         ("keywords", "beginsWith", {"value": "golden g"}, 'keyword:"golden g*"'),
         ("keywords", "endsWith", {"value": "gate"}, 'keyword:"*gate"'),
-        ("keywords", "empty", {}, "-has:keywords"),
-        ("keywords", "notEmpty", {}, "has:keywords"),
+        ("keywords", "empty", {}, "-has:keywords -has:people"),
+        ("keywords", "notEmpty", {}, "has:keywords OR has:people"),
         ("title", "any", {"value": "sun"}, "title:*sun*"),
         ("title", "words", {"value": "sun set"}, "title:sun title:set"),
         ("title", "empty", {}, "-has:title"),
@@ -121,17 +122,17 @@ def test_a_colour_is_the_label_in_the_languages_that_lightroom_has() -> None:
 def test_rules_are_combined_as_in_lightroom() -> None:
     stars, dog, red = (
         rule("rating", ">=", value=4),
-        rule("keywords", "any", value="dog"),
+        rule("title", "any", value="dog"),
         rule("pick", "==", value=-1),
     )
-    assert translate(rules(stars, dog), albums_with).query == "rating:>=4 keyword:*dog*"
-    assert translate(rules(stars, dog, combine="union"), albums_with).query == "rating:>=4 OR keyword:*dog*"
+    assert translate(rules(stars, dog), albums_with).query == "rating:>=4 title:*dog*"
+    assert translate(rules(stars, dog, combine="union"), albums_with).query == "rating:>=4 OR title:*dog*"
     assert (
-        translate(rules(stars, dog, combine="exclude"), albums_with).query == "-(rating:>=4 OR keyword:*dog*)"
+        translate(rules(stars, dog, combine="exclude"), albums_with).query == "-(rating:>=4 OR title:*dog*)"
     )
     nested = rules(stars, f'{{ {dog}, {red}, combine = "union" }}')
-    assert translate(nested, albums_with).query == "rating:>=4 (keyword:*dog* OR is:rejected)"
-    (clause,) = parse("-(rating:>=4 OR keyword:*dog*)").branches[0].filters
+    assert translate(nested, albums_with).query == "rating:>=4 (title:*dog* OR is:rejected)"
+    (clause,) = parse("-(rating:>=4 OR title:*dog*)").branches[0].filters
     assert isinstance(clause, Group)
     assert clause.negated
     assert all(isinstance(part, Condition) for part in clause.parts)
