@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -90,8 +91,9 @@ def _everything(
 
 
 def _nearest(ids: npt.NDArray[np.int64], vectors: Floats, query: Floats, k: int) -> list[tuple[int, float]]:
-    best = sorted(zip((-(vectors @ query)).tolist(), ids.tolist(), strict=True))[:k]
-    return [(photo_id, -score) for score, photo_id in best]
+    scores = vectors @ query
+    best = np.lexsort((ids, -scores))[:k]  # of equal scores the older photo first
+    return list(zip(ids[best].tolist(), scores[best].tolist(), strict=True))
 
 
 def _recall(
@@ -117,7 +119,7 @@ def _engines_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faiss_engine, "EXACT_ROWS", 500)
 
 
-@pytest.fixture(scope="module", params=sorted(ENGINES))
+@pytest.fixture(params=sorted(ENGINES))
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine in turn."""
     name: str = request.param
@@ -130,19 +132,31 @@ def settings(engine: str) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def sealed_catalog(engine: str) -> Iterator[Path]:
-    """A catalog with one generation, of enough photos for the engine to be asked. Copy it to write."""
-    with tempfile.TemporaryDirectory() as folder:
-        catalog = Path(folder)
-        with Store(catalog, write=True) as store:
-            _fill(store, _clustered(PHOTOS, seed=1))
+def filled_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of enough photos for an engine to be asked, before anything was sealed of them."""
+    catalog = tmp_path_factory.mktemp("filled")
+    with Store(catalog, write=True) as store:
+        _fill(store, _clustered(PHOTOS, seed=1))
+    return catalog
+
+
+@pytest.fixture(scope="module")
+def sealed_catalogs(filled_catalog: Path) -> Callable[[str], Path]:
+    """Its copies with one generation, by engine, each sealed once. Copy them to write."""
+
+    @functools.cache
+    def sealed(engine: str) -> Path:
+        catalog = filled_catalog.with_name(f"{filled_catalog.name}-{engine}")
+        shutil.copytree(filled_catalog, catalog)
         seal_generation(catalog, SPACE, Settings(vector_engine=engine))
-        yield catalog
+        return catalog
+
+    return sealed
 
 
 @pytest.fixture
-def catalog(sealed_catalog: Path, tmp_path: Path) -> Path:
-    shutil.copytree(sealed_catalog, tmp_path / "catalog")
+def catalog(sealed_catalogs: Callable[[str], Path], engine: str, tmp_path: Path) -> Path:
+    shutil.copytree(sealed_catalogs(engine), tmp_path / "catalog")
     return tmp_path / "catalog"
 
 
@@ -658,12 +672,13 @@ from catalogd.catalog.embedding_index import EmbeddingIndex, space_folder
 from catalogd.catalog.store import Store
 from catalogd.settings import Settings
 annoy_engine.INSPECTION_VALUES, faiss_engine.EXACT_ROWS = 1, 1000
-catalog = Path(sys.argv[1])
-with Store(catalog) as store:
-    index = EmbeddingIndex(space_folder(catalog, "{SPACE}"), store, "{SPACE}", Settings(exact_below=500))
-    for query in np.random.default_rng(1).standard_normal((20, {DIMENSION})).astype(np.float32):
-        assert len(index.search(query, 10)) == 10
-    print(index.check())
+for catalog in map(Path, sys.argv[1:]):
+    with Store(catalog) as store:
+        index = EmbeddingIndex(space_folder(catalog, "{SPACE}"), store, "{SPACE}", Settings(exact_below=500))
+        for query in np.random.default_rng(1).standard_normal((20, {DIMENSION})).astype(np.float32):
+            assert len(index.search(query, 10)) == 10
+        print(index.check(), flush=True)
+        index.close()
 """
 
 
@@ -678,15 +693,20 @@ def _damage_generation(catalog: Path, name: str, damage: Callable[[Path], None])
     return generation
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_never_reaches_the_engine(
-    catalog: Path, engine: str, damage: Callable[[Path], None]
+    sealed_catalogs: Callable[[str], Path], tmp_path: Path, engine: str
 ) -> None:
-    generation = _damage_generation(catalog, ENGINE_FILES[engine], damage)
-    done = _in_process(SEARCH, catalog)
-    assert done.returncode == 0, done.stderr
-    assert "is damaged and is not used" in done.stdout
-    assert str(generation / ENGINE_FILES[engine]) in done.stdout
+    """However it is damaged; one process searches the catalogs in turn and would end at the first mapped."""
+    catalogs = [tmp_path / damage.__name__ for damage in DAMAGES]
+    damaged = []
+    for catalog, damage in zip(catalogs, DAMAGES, strict=True):
+        shutil.copytree(sealed_catalogs(engine), catalog)
+        damaged.append(_damage_generation(catalog, ENGINE_FILES[engine], damage) / ENGINE_FILES[engine])
+    done = _in_process(SEARCH, *catalogs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for path, told in zip(damaged, done.stdout.splitlines(), strict=True):
+        assert "is damaged and is not used" in told
+        assert str(path) in told
 
 
 def test_a_damaged_file_would_end_the_process_if_it_were_mapped(catalog: Path, engine: str) -> None:
