@@ -30,10 +30,8 @@ Api.ENDPOINTS = {
     search = { "POST", "/search" },
     count = { "GET", "/count" },
     similar = { "POST", "/similar" },
-    photo = { "GET", "/photos/{photo_id}" },
     lookup = { "POST", "/photos/lookup" },
     face_image = { "GET", "/photos/{photo_id}/faces/{face}/image" },
-    thumbnail = { "GET", "/photos/{photo_id}/thumbnail" },
     people = { "GET", "/people" },
     person = { "GET", "/people/{number}" },
     person_photos = { "GET", "/people/{number}/photos" },
@@ -46,8 +44,6 @@ Api.ENDPOINTS = {
     cancel_job = { "DELETE", "/jobs/{job_id}" },
     give_photos = { "PUT", "/user-data/{source}/photos" },
     give_collections = { "PUT", "/user-data/{source}/collections" },
-    take_away_photos = { "DELETE", "/user-data/{source}/photos" },
-    given = { "GET", "/user-data/{source}" },
 }
 
 -- ── a request ────────────────────────────────────────────────────────────────────────────────────

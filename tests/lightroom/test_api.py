@@ -9,7 +9,7 @@ import pytest
 
 from catalogd.web.api import PREFIX, create_app
 from tests.lightroom.daemon import Daemon
-from tests.lightroom.sdk import Lightroom, to_python
+from tests.lightroom.sdk import PLUGIN, Lightroom, to_python
 
 CALL = "local Api = require 'Api' local answer, failure = Api.call(...) return answer, failure"
 
@@ -34,6 +34,12 @@ def test_every_endpoint_of_the_plugin_is_a_route_of_the_api(lightroom: Lightroom
         name: pair for name, pair in endpoints.items() if (pair[0], _shape(PREFIX + pair[1])) not in shapes
     }
     assert not missing
+
+
+def test_every_endpoint_is_used_by_the_plugin(lightroom: Lightroom) -> None:
+    code = "".join(file.read_text("utf-8") for file in PLUGIN.glob("*.lua"))
+    names = to_python(lightroom.require("Api")[b"ENDPOINTS"])
+    assert [name for name in names if f'"{name}"' not in code and f"ENDPOINTS.{name}" not in code] == []
 
 
 def _shape(path: str) -> str:
