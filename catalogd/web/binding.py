@@ -14,6 +14,8 @@ from catalogd.errors import ConflictError, SettingsError
 from catalogd.settings import Settings
 
 BACKLOG = 1024  # connections that wait to be accepted
+# What is made ahead of a client that does not read. Left to Linux it is 4 MB: 10,000 photos, 3 s of CPU.
+SEND_BUFFER_BYTES = 256 << 10
 _ANY = ("0.0.0.0", "::")
 
 
@@ -44,6 +46,7 @@ class Binding:
             # Each connection inherits it; asyncio sets it only where the socket names its protocol. Without
             # it the body of an answer waits 40 ms for the client to acknowledge its head.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             return listener
         except OSError as error:
             where = f"{self.name}:{self.port}"

@@ -194,7 +194,7 @@ def test_work_that_takes_long_holds_up_nobody_else(library: Library, monkeypatch
 
     def preview(record: Any) -> bytes:
         begun.release()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return b"\xff\xd8"
 
     backend = Backend(library.settings, library.searcher)
@@ -209,7 +209,7 @@ def test_work_that_takes_long_holds_up_nobody_else(library: Library, monkeypatch
                     group.start_soon(client.get, path)
                 while not begun.acquire(blocking=False):
                     await anyio.sleep(0.01)
-                with anyio.fail_after(10):
+                with anyio.fail_after(50):
                     status = (await client.get(f"{API}/search?q=dog")).status_code
                 waiting = 1
                 while begun.acquire(blocking=False):
