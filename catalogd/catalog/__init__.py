@@ -137,6 +137,8 @@ class Catalog:
             self._finish_sealing(self._sealing)
         if self._follower is not None:
             self._follower.close()
+        if self._text is not None:
+            self._text.close()
         if self._given_follower is not None:
             self._given_follower.close()
         with self._searching:

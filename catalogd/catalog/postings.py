@@ -8,8 +8,11 @@ read once, a part's photos answer all of them, and they are kept, since people u
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -25,7 +28,12 @@ from catalogd.catalog.vectors import among, union
 # use it, from the second one on (bench/bench_search.py).
 READ_AT_ONCE = 20_000
 MOST_HITS = 300_000  # of a part that is read at all: what more photos have tells little, and takes 0.2 s
-KEPT_HITS = 4_000_000  # of all parts together: 80 MB
+# Hits that are read beside searches at a time, which then wait for the interpreter 3 ms at most; slices of
+# half as many take one and a half times the CPU. Then a rest, times what reading took.
+SLICE_HITS = 10_000
+REST = 3.0
+KEPT_HITS = 2_500_000  # of all parts together: 80 MB, 32 bytes a hit
+MOST_WANTED = 1000  # parts whose searches are counted: then counting starts again
 
 Scores = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -49,6 +57,14 @@ class Postings:
         places[order] = np.arange(len(order))
         return cls(ids[order], scores[order], fields[order], places)
 
+    @classmethod
+    def joined(cls, slices: Sequence[Postings]) -> Postings:
+        """Of slices by ascending id."""
+        scores = np.concatenate([part.scores for part in slices])
+        ids = np.concatenate([part.ids for part in slices])
+        fields = np.concatenate([part.fields for part in slices])
+        return cls(ids, scores, fields, np.argsort(-scores, kind="stable"))
+
     def within(self, selection: Selection | None) -> Postings:
         """Those that are selected; None: all."""
         if selection is None or selection.is_all:
@@ -62,8 +78,8 @@ class Postings:
     def _rows_in(self, columns: Columns) -> Rows:
         """Where the photos are in the columns: worked out once for as long as these have the same rows."""
         known = self.__dict__.get("_rows")
-        if known is None or known[0] is not columns.ids:
-            known = columns.ids, columns.former_rows_of(self.ids)
+        if known is None or known[0]() is not columns.ids:
+            known = weakref.ref(columns.ids), columns.former_rows_of(self.ids)
             self.__dict__["_rows"] = known
         rows: Rows = known[1]
         return rows
@@ -178,43 +194,63 @@ def _sums(parts: Sequence[Postings], ids: Ids) -> Scores:
 class KeptPostings(Generic[Part]):
     """The postings of parts, read when they are asked for, of one commit of the index. Safe from any thread.
 
-    `count` says how many photos hold a part at most, None where nobody knows; `read` reads them.
+    `count` says how many photos hold a part at most, None where nobody knows. `read` reads those photos, or a
+    slice of them: `read(part, number, of)`, the slices by ascending id. Common parts are read by a thread of
+    their own, slice by slice; `close` stops it, and what is kept can still be asked for.
     """
 
-    def __init__(self, count: Callable[[Part], int | None], read: Callable[[Part], Postings]) -> None:
+    def __init__(
+        self, count: Callable[[Part], int | None], read: Callable[[Part, int, int], Postings]
+    ) -> None:
         self._count = count
         self._read = read
         self._kept: OrderedDict[Part, Postings] = OrderedDict()
-        self._asked: Counter[Part] = Counter()  # of common parts that are not kept
+        self._wanted: Counter[Part] = Counter()  # parts that are not kept
         self._lock = threading.Lock()
+        self._is_closed = threading.Event()
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="postings")  # starts with its first work
 
-    def get(self, part: Part) -> Postings | None:
-        """The photos of a part. None: too many to be read just now."""
+    def close(self) -> None:
+        self._is_closed.set()
+        self._beside.shutdown(wait=False, cancel_futures=True)
+
+    def get(self, part: Part, most: int = READ_AT_ONCE) -> Postings | None:
+        """The photos of a part. None: more than `most` are to be read first."""
         with self._lock:
             if (known := self._kept.get(part)) is not None:
                 self._kept.move_to_end(part)
                 return known
         count = self._count(part)
+        if count is None or count > min(most, READ_AT_ONCE):
+            return None
+        return self._keep(part, self._read(part, 0, 1))
+
+    def want(self, part: Part) -> None:
+        """Read a part for those who ask next, once two searches wanted it: no search waits for that."""
+        count = self._count(part)
         if count is None or count > MOST_HITS:
-            return None
-        if count > READ_AT_ONCE:
-            self._read_beside(part)
-            return None
-        return self._keep(part)
-
-    def _read_beside(self, part: Part) -> None:
-        """Read a common part for those who ask next, once it was asked for twice: no search waits for it."""
+            return
         with self._lock:
-            self._asked[part] += 1
-            is_second = self._asked[part] == 2
-        if is_second:
-            threading.Thread(target=self._keep, args=(part,), name="postings").start()
+            if len(self._wanted) >= MOST_WANTED:
+                self._wanted.clear()
+            self._wanted[part] += 1
+            if self._wanted[part] == 2 and part not in self._kept and not self._is_closed.is_set():
+                self._beside.submit(self._read_beside, part, count)
 
-    def _keep(self, part: Part) -> Postings:
-        found = self._read(part)
+    def _read_beside(self, part: Part, count: int) -> None:
+        of = -(-count // SLICE_HITS)
+        slices: list[Postings] = []
+        for number in range(of):
+            started = time.perf_counter()
+            slices.append(self._read(part, number, of))
+            if self._is_closed.wait(REST * (time.perf_counter() - started)):
+                return
+        self._keep(part, Postings.joined(slices))
+
+    def _keep(self, part: Part, found: Postings) -> Postings:
         with self._lock:
             self._kept[part] = found
-            del self._asked[part]
+            del self._wanted[part]
             while len(self._kept) > 1 and sum(len(kept.ids) for kept in self._kept.values()) > KEPT_HITS:
                 self._kept.popitem(last=False)
         return found

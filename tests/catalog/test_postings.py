@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogd.catalog import postings
+from catalogd.catalog.columns import Columns, Terms
 from catalogd.catalog.postings import KeptPostings, Postings, rank
+from catalogd.catalog.selection import Selection
 
 PARTS = st.lists(st.dictionaries(st.integers(1, 30), st.integers(1, 9), max_size=20), min_size=1, max_size=4)
 
@@ -59,22 +61,51 @@ def test_a_part_tells_the_score_and_the_fields_of_those_who_hold_it() -> None:
     assert fields.tolist() == [1, 0, 1]
 
 
+@given(PARTS, st.integers(1, 25))
+def test_slices_joined_rank_as_the_whole(parts: list[dict[int, int]], limit: int) -> None:
+    sliced = [
+        Postings.joined(
+            [made({i: score for i, score in part.items() if low <= i < low + 10}) for low in (1, 11, 21)]
+        )
+        for part in parts
+    ]
+    found, expected = rank(sliced, limit), rank([made(part) for part in parts], limit)
+    assert found.scores.tolist() == expected.scores.tolist()
+    assert found.of_whole.tolist() == expected.of_whole.tolist()
+    assert found.equals.tolist() == expected.equals.tolist()
+
+
 class Reader:
-    """Counts how often each part is read; `size` photos hold it."""
+    """Counts how often each part is read, and of which slices; `sizes`: how many photos hold it."""
 
     def __init__(self) -> None:
         self.read: list[str] = []
-        self.sizes = {"rare": 2, "common": postings.READ_AT_ONCE + 1, "all": postings.MOST_HITS + 1}
+        self.slices: list[tuple[int, int]] = []
+        self.may_read = threading.Event()
+        self.may_read.set()
+        self.has_begun = threading.Event()
+        self.sizes = {
+            "rare": 2,
+            "common": postings.READ_AT_ONCE + 1,
+            "too": postings.READ_AT_ONCE + 1,
+            "all": postings.MOST_HITS + 1,
+        }
         self.kept = KeptPostings[str](self.sizes.get, self._read)
 
-    def _read(self, part: str) -> Postings:
-        self.read.append(part)
-        return made({1: 1, 2: 2})
+    def _read(self, part: str, number: int, of: int) -> Postings:
+        self.has_begun.set()
+        assert self.may_read.wait(5)
+        self.slices.append((number, of))
+        if number == 0:
+            self.read.append(part)
+        return made({2 * number + 1: 1, 2 * number + 2: 2})
 
-    def wait(self) -> None:
-        for thread in threading.enumerate():
-            if thread.name == "postings":
-                thread.join()
+    def wait_for(self, part: str) -> Postings:
+        for _ in range(2000):
+            if (found := self.kept.get(part)) is not None:
+                return found
+            time.sleep(0.001)
+        raise AssertionError(f"{part} was never read")
 
 
 def test_a_rare_part_is_read_once() -> None:
@@ -83,15 +114,86 @@ def test_a_rare_part_is_read_once() -> None:
     assert reader.read == ["rare"]
 
 
-def test_a_common_part_is_read_beside_when_it_is_asked_for_again() -> None:
+def test_a_part_is_read_only_where_that_is_worth_it() -> None:
     reader = Reader()
+    assert reader.kept.get("rare", 1) is None
+    assert reader.kept.get("rare", 2) is not None
+    assert reader.kept.get("rare", 1) is not None
+
+
+def test_a_common_part_is_read_beside_slice_by_slice_once_two_searches_wanted_it() -> None:
+    reader = Reader()
+    reader.kept.want("common")
+    time.sleep(0.01)
     assert reader.kept.get("common") is None
-    reader.wait()
     assert reader.read == []
+    for _ in range(3):
+        reader.kept.want("common")
+    assert reader.wait_for("common").ids.tolist() == [1, 2, 3, 4, 5, 6]
+    assert reader.slices == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_common_parts_are_read_one_after_the_other() -> None:
+    reader = Reader()
+    for part in ("common", "too", "common", "too"):
+        reader.kept.want(part)
+    reader.wait_for("too")
+    assert reader.slices == [(0, 3), (1, 3), (2, 3)] * 2
+
+
+def test_nobody_waits_for_a_part_that_is_read_beside() -> None:
+    reader = Reader()
+    reader.may_read.clear()
+    for _ in range(2):
+        reader.kept.want("common")
+    assert reader.has_begun.wait(5)
     assert reader.kept.get("common") is None
-    reader.wait()
-    assert reader.kept.get("common") is not None
-    assert reader.read == ["common"]
+    reader.may_read.set()
+    reader.wait_for("common")
+
+
+def test_closing_ends_a_read_after_its_slice_and_what_is_kept_stays() -> None:
+    """A process that searched for a common word waited for its end before it could exit."""
+    reader = Reader()
+    reader.kept.get("rare")
+    reader.slices.clear()
+    reader.may_read.clear()
+    for part in ("common", "too", "common", "too"):
+        reader.kept.want(part)
+    assert reader.has_begun.wait(5)
+    reader.kept.close()
+    reader.may_read.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("postings"):
+            thread.join(5)
+    assert len(reader.slices) <= 1
+    assert reader.kept.get("common") is None
+    assert reader.kept.get("rare") is not None
+    for _ in range(2):
+        reader.kept.want("all")
+        reader.kept.want("too")
+
+
+def test_searches_at_once_find_the_same_photos() -> None:
+    reader = Reader()
+    found: list[Postings | None] = []
+
+    def search() -> None:
+        for part in ("rare", "common") * 20:
+            found.append(reader.kept.get(part))
+            reader.kept.want(part)
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {tuple(some.ids.tolist()) for some in found[::2] if some is not None} <= {
+        (1, 2),
+        (1, 2, 3, 4, 5, 6),
+    }
+    assert reader.wait_for("common").ids.tolist() == [1, 2, 3, 4, 5, 6]
+    assert reader.read.count("common") == 1
 
 
 @pytest.mark.parametrize("part", ["all", "unknown"])
@@ -99,6 +201,7 @@ def test_what_nearly_all_photos_hold_is_never_read(part: str) -> None:
     reader = Reader()
     for _ in range(4):
         assert reader.kept.get(part) is None
+        reader.kept.want(part)
     time.sleep(0.01)
     assert reader.read == []
 
@@ -110,3 +213,13 @@ def test_what_was_not_asked_for_lately_is_let_go(monkeypatch: pytest.MonkeyPatch
     for part in ("rare", "other", "rare"):
         reader.kept.get(part)
     assert reader.read == ["rare", "other", "rare"]
+
+
+def test_a_hit_takes_32_bytes() -> None:
+    """What `KEPT_HITS` bounds: with the rows that a selection asks for."""
+    ids = np.arange(1, 1001)
+    part = Postings.of(ids, np.ones(1000, np.float32), np.ones(1000, np.int32))
+    columns = Columns({"photo_id": ids}, np.ones(1000, np.bool_), 1000, 1, 1, Terms())
+    part.within(Selection(columns, ids > 500))
+    arrays = [part.ids, part.scores, part.fields, part.best_first, part.__dict__["_rows"][1]]
+    assert sum(array.nbytes for array in arrays) == 32 * 1000

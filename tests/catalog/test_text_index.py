@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from catalogd.catalog import postings
 from catalogd.catalog.columns import ColumnsReader
+from catalogd.catalog.postings import Postings
 from catalogd.catalog.selection import Selection, Selector, Sources
 from catalogd.catalog.store import Store
 from catalogd.catalog.text_index import (
@@ -20,6 +23,7 @@ from catalogd.catalog.text_index import (
     VERSION_FILE,
     TextFollower,
     TextIndex,
+    _parts_of,
     decode_indexed,
     document_of,
 )
@@ -310,6 +314,7 @@ def test_words_are_found_inside_the_selection_however_much_of_the_library_it_is(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A filter after the search left nothing where the best hits were all filtered away."""
+    monkeypatch.setattr("catalogd.catalog.postings.READ_AT_ONCE", 0)
     monkeypatch.setattr("catalogd.catalog.text_index._FEW_PHOTOS", 5)
     monkeypatch.setattr("catalogd.catalog.text_index._FIRST_HITS", 2)
     library.add(*[taken(f"/cat/{n}.jpg", iso=n, keywords=("cat",) * (n < 60)) for n in range(80)])
@@ -324,6 +329,7 @@ def test_among_the_selected_those_with_all_words_come_first_however_many_of_the_
     library: Library, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     """Of few photos it is looked up who has all of the words, and that list may be cut."""
+    monkeypatch.setattr("catalogd.catalog.postings.READ_AT_ONCE", 0)
     monkeypatch.setattr("catalogd.catalog.text_index._FEW_PHOTOS", few)
     monkeypatch.setattr("catalogd.catalog.text_index._FIRST_HITS", 3)
     library.add(*[taken(f"/cat/{n}.jpg", iso=n, keywords=("cat", "dog")[: 1 + n % 2]) for n in range(20)])
@@ -499,3 +505,47 @@ def test_a_document_depends_on_nothing_but_its_record() -> None:
     other = photo("/a/1.jpg", outputs={"tagger": tagger("cat", "dog")}, photo_id=7)
     assert document(one) == document(one)
     assert document(one)["digest"] != document(other)["digest"]
+
+
+def test_words_that_are_kept_find_what_came_and_went_since(library: Library) -> None:
+    library.add(tagged("/a/1.jpg", "cat"), tagged("/a/2.jpg", "cat"))
+    assert set(library.find("cat")) == {"1.jpg", "2.jpg"}
+    library.add(tagged("/a/1.jpg", "dog"), tagged("/a/3.jpg", "cat"))
+    assert set(library.find("cat")) == {"2.jpg", "3.jpg"}
+    assert library.find("dog") == ["1.jpg"]
+
+
+def test_slices_of_a_word_are_together_all_its_photos(library: Library) -> None:
+    library.add(*[tagged(f"/a/{number}.jpg", "cat", "tabby") for number in range(40)])
+    index = library.follower.index
+    (part,) = _parts_of("cat", None)
+    slices = [index._read_slice(part, number, 7) for number in range(7)]
+    whole, joined = index._read_slice(part, 0, 1), Postings.joined(slices)
+    assert joined.ids.tolist() == whole.ids.tolist() == index.ids().tolist()
+    assert joined.scores.tolist() == whole.scores.tolist()
+    assert joined.fields.tolist() == whole.fields.tolist()
+    assert sum(len(some.ids) > 0 for some in slices) > 1
+
+
+def test_a_common_word_is_read_while_others_search_and_closing_ends_that(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postings, "READ_AT_ONCE", 0)
+    monkeypatch.setattr(postings, "SLICE_HITS", 1)
+    monkeypatch.setattr(postings, "REST", 1e6)  # until it is closed
+    library.add(*[tagged(f"/a/{number}.jpg", "cat") for number in range(5)])
+    for _ in range(3):
+        assert len(library.find("cat")) == 5
+    library.add(tagged("/a/9.jpg", "cat"))  # another commit: what is read of the former one is given up
+    _join_readers()
+    assert len(library.find("cat")) == 6
+    library.find("cat")
+    library.follower.close()
+    _join_readers()
+
+
+def _join_readers() -> None:
+    for thread in threading.enumerate():
+        if thread.name.startswith("postings"):
+            thread.join(5)
+            assert not thread.is_alive()
