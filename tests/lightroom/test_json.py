@@ -82,13 +82,13 @@ CODEC = Codec()
 
 
 @given(values)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_lua_writes_python_reads(value: Any) -> None:
     assert json.loads(CODEC.encode(value)) == value
 
 
 @given(values, st.booleans(), st.sampled_from([None, 1]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_python_writes_lua_reads(value: Any, ascii_only: bool, indent: int | None) -> None:
     assert CODEC.decode(json.dumps(value, ensure_ascii=ascii_only, indent=indent)) == value
 
@@ -107,7 +107,7 @@ def test_bytes_that_are_no_text_are_replaced_and_never_break_the_json(raw: bytes
 
 
 @given(st.text('[]{}",:truefalsn0123456789.eE+-\\u \n', max_size=30))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_it_takes_and_refuses_what_python_does(text: str) -> None:
     def constant(name: str) -> Any:
         raise ValueError(name)
