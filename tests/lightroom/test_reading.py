@@ -194,6 +194,15 @@ def test_calls_are_few(lightroom: Lightroom) -> None:
     assert lightroom.counts["batch_reads"] <= 3 * 3 + 1
 
 
+def test_ten_thousand_photos_are_read_in_fifty_requests(lightroom: Lightroom) -> None:
+    for number in range(10_000):
+        lightroom.add_photo(f"/lib/p/{number:05d}.jpg", rating=1, keywords=[("Animals", "Dog")])
+    lightroom.menu("Read.lua", read_all)
+    assert "10,000 photos were read" in lightroom.messages[-1]
+    assert lightroom.counts["requests"] == 50 + 1
+    assert lightroom.counts["batch_reads"] <= 50 * 3 + 2
+
+
 def test_a_daemon_that_is_down_is_one_clear_dialog() -> None:
     with Lightroom(preferences={"address": "http://127.0.0.1:9"}) as lightroom:
         lightroom.select(lightroom.add_photo("/lib/p/00001.jpg"))

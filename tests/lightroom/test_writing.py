@@ -285,6 +285,21 @@ def test_calls_are_few_and_a_part_is_one_step_of_undo(lightroom: Lightroom) -> N
     assert state(lightroom, photos) == before
 
 
+def test_ten_thousand_photos_take_fifty_requests_and_a_gate_for_each_part_with_changes(
+    lightroom: Lightroom,
+) -> None:
+    """Most of them are not analyzed, which keeps the test quick; bench_lightroom_plugin.py has all."""
+    photos = add(lightroom, 10_000)
+    lightroom.reset_counts()
+    message = write(lightroom)
+    assert "450 photos were written" in message
+    assert "9,550 photos are not analyzed yet" in message
+    assert lightroom.counts["requests"] == 50
+    assert lightroom.counts["gates"] == 3
+    assert lightroom.counts.get("single_reads", 0) == 0
+    assert lightroom.photo(photos[449])["properties"]
+
+
 def test_cancelled_in_the_middle_whole_parts_are_written(lightroom: Lightroom) -> None:
     photos = add(lightroom, 450)
 
