@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 
@@ -69,7 +70,7 @@ def test_the_live_view_ends_with_the_notes_as_they_are() -> None:
     with Live(console=Console(file=stream, width=1000), transient=True) as live:
         show = run._LiveReporter(live)
         for api in ("", "http://[::1]:8766", "http://[::1]:8766"):
-            show(progress(state="watching", api=api))
+            show(dataclasses.replace(progress(), state="watching", api=api))
         show(progress(notes=(f"can't read /x/a[/b]: {ESC}[2J no",), offline=("/disk [old]",)))
     assert stream.getvalue().count("API at http://[::1]:8766") == 1
     assert "can't read /x/a[/b]: \\x1b[2J no" in stream.getvalue()
