@@ -25,13 +25,14 @@ from catalogd.catalog.selection import Selection
 from catalogd.catalog.vectors import among, union
 
 # Hits that are read while somebody waits: 0.6 us each, 12 ms. A word of more is read beside the searches that
-# use it, from the second one on (bench/bench_search.py).
+# use it (bench/bench_search.py).
 READ_AT_ONCE = 20_000
 MOST_HITS = 300_000  # of a part that is read at all: what more photos have tells little, and takes 0.2 s
 # Hits that are read beside searches at a time, which then wait for the interpreter 3 ms at most; slices of
-# half as many take one and a half times the CPU. Then a rest, times what reading took.
+# half as many take one and a half times the CPU. Then a rest, times the CPU that reading took; not longer,
+# since until a word is kept each search that uses it takes longer.
 SLICE_HITS = 10_000
-REST = 3.0
+REST = 1.0
 KEPT_HITS = 2_500_000  # of all parts together: 80 MB, 32 bytes a hit
 MOST_WANTED = 1000  # parts whose searches are counted: then counting starts again
 
@@ -226,7 +227,10 @@ class KeptPostings(Generic[Part]):
         return self._keep(part, self._read(part, 0, 1))
 
     def want(self, part: Part) -> None:
-        """Read a part for those who ask next, once two searches wanted it: no search waits for that."""
+        """Read a part for those who ask next, once it was wanted twice: no search waits for that.
+
+        A search that also asks about what others found wants its words twice by itself.
+        """
         count = self._count(part)
         if count is None or count > MOST_HITS:
             return
@@ -241,9 +245,9 @@ class KeptPostings(Generic[Part]):
         of = -(-count // SLICE_HITS)
         slices: list[Postings] = []
         for number in range(of):
-            started = time.perf_counter()
+            started = time.thread_time()
             slices.append(self._read(part, number, of))
-            if self._is_closed.wait(REST * (time.perf_counter() - started)):
+            if self._is_closed.wait(REST * (time.thread_time() - started)):
                 return
         self._keep(part, Postings.joined(slices))
 
