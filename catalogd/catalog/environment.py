@@ -214,7 +214,7 @@ class Environment:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Transaction]:
-        """One transaction; 12 us, and a search needs twenty."""
+        """One transaction: 12 us of CPU; a search needs 21 (measured, bench/bench_search.py's library)."""
         transaction = self._begun()
         try:
             with transaction:

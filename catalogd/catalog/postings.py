@@ -85,12 +85,12 @@ class Postings:
         rows: Rows = known[1]
         return rows
 
-    def told(self, ids: Ids) -> tuple[Scores, npt.NDArray[np.int32]]:
+    def told(self, ids: Ids) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
         """Of each of these photos its score, NaN where it does not hold the part, and its fields."""
         places = find(self.ids, ids)
         held = places >= 0
         if not len(self.ids):
-            return np.full(len(ids), np.nan), np.zeros(len(ids), np.int32)
+            return np.full(len(ids), np.nan, np.float32), np.zeros(len(ids), np.int32)
         return np.where(held, self.scores[places], np.nan), np.where(held, self.fields[places], 0)
 
     def without(self, ids: Ids) -> npt.NDArray[np.bool_]:

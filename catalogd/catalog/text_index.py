@@ -223,6 +223,7 @@ class _User(msgspec.Struct, gc=False):
     place: _Place | None = None
     copies: tuple[_User, ...] = ()
     copy_name: str | None = None
+    emptied: tuple[str, ...] = ()
 
 
 class Indexed(msgspec.Struct, gc=False):
@@ -498,7 +499,7 @@ class TextIndex:
         matched = zip(map(_fields_of_bits, fields.tolist()), shares.tolist(), strict=True)
         return dict(zip(photo_ids, matched, strict=True))
 
-    def _told(self, part: _Part, ids: Ids) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+    def _told(self, part: _Part, ids: Ids) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
         """Of each of these photos the score of a part, NaN where it does not hold it, and its fields."""
         known = self._postings.get(part, _worth_reading(len(ids)))
         return (known if known is not None else self._read_of(part, ids)).told(ids)

@@ -515,6 +515,18 @@ def test_words_that_are_kept_find_what_came_and_went_since(library: Library) -> 
     assert library.find("dog") == ["1.jpg"]
 
 
+def test_few_selected_photos_score_to_the_last_bit_what_they_score_among_all(library: Library) -> None:
+    """What was asked about a few photos came as float32: they ranked beside those that score as well."""
+    library.add(*[tagged(f"/a/{n}.jpg", *("cat", "dog")[: 1 + n % 2]) for n in range(20)])
+    index = library.follower.index
+    for words in ("cat", "cat dog"):
+        some = index.ranked(words, library.select(Condition("tag", "dog")), limit=10)
+        assert len(some.ids) == 10
+        everyone = index.ranked(words, None, limit=100)
+        scores = dict(zip(everyone.ids.tolist(), (everyone.scores + 10_000).tolist(), strict=True))
+        assert (some.scores + 10_000).tolist() == [scores[photo_id] for photo_id in some.ids.tolist()]
+
+
 def test_slices_of_a_word_are_together_all_its_photos(library: Library) -> None:
     library.add(*[tagged(f"/a/{number}.jpg", "cat", "tabby") for number in range(40)])
     index = library.follower.index
