@@ -271,7 +271,7 @@ class Engine:
             )
         elif isinstance(reply, ReadFailed):
             self._slots.free(item.slot)
-            self._fail(item, "read", _reason_error(reply.reason, reply.message), reply.exception)
+            self._fail(item, "read", reason_error(reply.reason, reply.message), reply.exception)
         else:
             item.reading, item.since = reply.reading, time.monotonic()
             if reply.thumbnail_error:
@@ -551,7 +551,7 @@ def _named(failure: Failure, exception: str, tries: int) -> Failure:
     return msgspec.structs.replace(failure, exception=exception or failure.exception, tries=tries)
 
 
-def _reason_error(reason: str, message: str) -> PhotoError:
+def reason_error(reason: str, message: str) -> PhotoError:
     """The PhotoError of a stable reason word, as a reader reported it."""
     for kind in PhotoError.__subclasses__():
         if kind.reason == reason:
@@ -560,7 +560,7 @@ def _reason_error(reason: str, message: str) -> PhotoError:
 
 
 def _as_photo_error(error: Exception) -> Exception:
-    return error if isinstance(error, CatalogdError) else _reason_error("unreadable", str(error))
+    return error if isinstance(error, CatalogdError) else reason_error("unreadable", str(error))
 
 
 def _stat_of(path: bytes) -> Stat | None:

@@ -13,13 +13,15 @@ from catalogd.settings import Settings
 
 if TYPE_CHECKING:
     from catalogd.models import Model
+    from catalogd.pipeline.stages import Read
 
 
 class PictureEncoder:
     """The profile's embedding model, loaded when the first file is asked for. Safe from any thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read: Read | None = None) -> None:
         self._settings = settings
+        self._read = read
         self._model: Model | None = None
         self._loading = threading.Lock()
 
@@ -31,7 +33,7 @@ class PictureEncoder:
 
         slot = np.empty(self._settings.frame_edge_px**2 * 3, np.uint8)
         try:
-            reading = read_frame(path, slot, self._settings)
+            reading = (self._read or read_frame)(path, slot, self._settings)
         except PhotoError as error:
             raise UsageError(f"{os.fsdecode(path)}: {error}") from None
         shape = (reading.height, reading.width, 3)

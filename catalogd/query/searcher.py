@@ -28,6 +28,8 @@ from catalogd.settings import Settings
 if TYPE_CHECKING:
     from typing import Self
 
+    from catalogd.pipeline.stages import Read
+
 KEPT_WORDS = 1024  # queries whose vectors are remembered: 1.5 MB; a text takes 6 ms to encode
 
 WORDS_ALONE = "searching by words only; `catalogd doctor` says what search by meaning needs"
@@ -43,12 +45,17 @@ class Searcher:
     It sees what a run commits meanwhile. Raises CatalogMissingError when there is no catalog.
     """
 
-    def __init__(self, settings: Settings, encoder: TextEncoder | None = None) -> None:
-        """`encoder` stands for the profile's own text model, which is loaded by the first words."""
+    def __init__(
+        self, settings: Settings, encoder: TextEncoder | None = None, read: Read | None = None
+    ) -> None:
+        """`encoder` stands for the profile's own text model, which is loaded by the first words.
+
+        `read` stands for `read_frame`, by which files that are no photos of the catalog are looked at.
+        """
         self._settings = settings
         self._catalog = Catalog.open(settings.catalog, settings)
         self._backgrounds = Backgrounds(self._catalog)
-        self._pictures = PictureEncoder(settings)
+        self._pictures = PictureEncoder(settings, read)
         self._encoder = encoder
         self._looked_for_encoder = encoder is not None
         self._loading = threading.Lock()

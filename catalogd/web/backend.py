@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -22,13 +23,14 @@ from catalogd.records import Branch, Plan, Record
 from catalogd.settings import Settings
 from catalogd.thumbnails import ThumbnailStore
 from catalogd.web.pictures import Pictures
+from catalogd.web.reader import Reader
 from catalogd.web.records_following import RecordsFollow
 from catalogd.web.sidecar_jobs import SidecarJobs
 
 if TYPE_CHECKING:
     from typing import Self
 
-SLOW_AT_ONCE = 2  # photos decoded, shoots culled: each takes a core and up to some 100 MB
+SLOW_AT_ONCE = 2  # pictures looked at, shoots culled: each takes a core
 
 T = TypeVar("T")
 
@@ -39,14 +41,17 @@ class Backend:
     Raises CatalogMissingError when there is no catalog.
     """
 
-    def __init__(self, settings: Settings, searcher: Searcher | None = None) -> None:
-        """`searcher` stays the caller's to close."""
+    def __init__(
+        self, settings: Settings, searcher: Searcher | None = None, reader: Reader | None = None
+    ) -> None:
+        """`searcher` and `reader` stay the caller's to close; a searcher that is given reads on its own."""
         self.settings = settings
-        self.searcher = searcher or Searcher(settings)
-        self._owns_searcher = searcher is None
+        self._owned = contextlib.ExitStack()
+        self._reader = reader or self._owned.enter_context(Reader(settings))
+        self.searcher = searcher or self._owned.enter_context(Searcher(settings, read=self._reader))
         self.catalog = Catalog.open(settings.catalog, settings)
         self.thumbnails = ThumbnailStore(settings)
-        self.pictures = Pictures(settings, self.thumbnails)
+        self.pictures = Pictures(settings, self.thumbnails, self._reader)
         self.sidecar_jobs = SidecarJobs(settings, self.catalog)
         self.records_follow = RecordsFollow(settings)
         self._user: UserData | None = None
@@ -106,8 +111,7 @@ class Backend:
                 self._user.close()
                 self._user = None
         self.catalog.close()
-        if self._owns_searcher:
-            self.searcher.close()
+        self._owned.close()
 
 
 def plan_of(q: str) -> Plan:

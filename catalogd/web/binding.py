@@ -14,7 +14,7 @@ from catalogd.errors import ConflictError, SettingsError
 from catalogd.settings import Settings
 
 BACKLOG = 1024  # connections that wait to be accepted
-# What is made ahead of a client that does not read. Linux allows up to 4 MB otherwise (an estimate: some 10,000 photos).
+# What is made ahead of a client that does not read: Linux would let it grow to 4 MB (net.ipv4.tcp_wmem).
 SEND_BUFFER_BYTES = 256 << 10
 _ANY = ("0.0.0.0", "::")
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from catalogd.errors import ChangedError, ConflictError, NotFoundError
-from catalogd.images import read_frame
 from catalogd.images.source import Source, explained
+from catalogd.pipeline.stages import Read
 from catalogd.records import Box, Record
 from catalogd.settings import Settings
 from catalogd.thumbnails import ThumbnailStore, cut_out, encode_jpeg
@@ -47,8 +47,9 @@ class Original(NamedTuple):
 class Pictures:
     """See above. Safe from any thread."""
 
-    def __init__(self, settings: Settings, thumbnails: ThumbnailStore) -> None:
+    def __init__(self, settings: Settings, thumbnails: ThumbnailStore, read: Read) -> None:
         self._settings = settings
+        self._read_frame = read
         self._thumbnails = thumbnails
         self._kept: collections.OrderedDict[bytes, bytes] = collections.OrderedDict()
         self._kept_bytes = 0
@@ -120,7 +121,7 @@ class Pictures:
 
     def _read(self, record: Record) -> bytes:
         slot = np.empty(self._settings.frame_edge_px**2 * 3, np.uint8)
-        reading = read_frame(record.path, slot, self._settings)
+        reading = self._read_frame(record.path, slot, self._settings)
         if reading.content != record.content:
             raise _another()
         shape = (reading.height, reading.width, 3)

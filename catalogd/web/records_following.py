@@ -55,7 +55,7 @@ class RecordsFollow:
 
     def _once(self) -> None:
         """Nothing where a run is alive: it follows by itself, also when this process is one of its own."""
-        if multiprocessing.process.current_process().daemon or is_running(self._settings.catalog):
+        if multiprocessing.parent_process() is not None or is_running(self._settings.catalog):
             return
         process = _context.Process(target=follow_user_data, args=(self._settings,), daemon=True)
         process.start()

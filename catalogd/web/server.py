@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import resource
 import socket
 import threading
@@ -59,12 +60,14 @@ class Answering:
     def __init__(self, settings: Settings, replace_socket: bool) -> None:
         """Raises CatalogMissingError. `replace_socket`: another process' search.sock is taken over."""
         from catalogd.query.searcher import Searcher
+        from catalogd.web.reader import Reader
 
         self._settings = settings
         self.http: HttpServer | None = None
         with contextlib.ExitStack() as stack:
             listener = _search_socket(settings, replace_socket, stack)
-            self.searcher: Searcher = stack.enter_context(Searcher(settings))
+            self._reader = stack.enter_context(Reader(settings))
+            self.searcher: Searcher = stack.enter_context(Searcher(settings, read=self._reader))
             if listener is not None:
                 thread = threading.Thread(target=service.serve, args=(listener, self.searcher), daemon=True)
                 thread.start()
@@ -82,7 +85,7 @@ class Answering:
         from catalogd.web.http_server import HttpServer
 
         with contextlib.ExitStack() as stack:
-            backend = stack.enter_context(Backend(self._settings, self.searcher))
+            backend = stack.enter_context(Backend(self._settings, self.searcher, self._reader))
             self.http = stack.enter_context(HttpServer(backend))
             self._stack.push(stack.pop_all())
         return self.http.url
@@ -106,6 +109,7 @@ def _search_socket(settings: Settings, replace: bool, stack: contextlib.ExitStac
 def server_main(connection: multiprocessing.connection.Connection, settings: Settings) -> None:
     """A child of the run: answers until the run is gone."""
     _allow_files()
+    multiprocessing.current_process().daemon = False  # else it could have no reader of its own
     with Answering(settings, replace_socket=True) as answering:
         wait_s = _try_http(answering, connection) if settings.http else None
         answering.warm()

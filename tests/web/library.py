@@ -14,13 +14,15 @@ from starlette.testclient import TestClient
 
 from catalogd.catalog import Catalog
 from catalogd.catalog.user_data import UserData
-from catalogd.images import fingerprint_file
+from catalogd.images import fingerprint_file, read_frame
+from catalogd.pipeline.stages import Read
 from catalogd.query.searcher import Searcher
 from catalogd.records import Change, Facts, Missing, Proposal, Record, Stat
 from catalogd.settings import Settings
 from catalogd.thumbnails import ThumbnailStore
 from catalogd.web.api import create_app
 from catalogd.web.backend import Backend
+from catalogd.web.reader import Reader
 from tests.catalog import family
 from tests.catalog.photos import PROFILE, failure
 from tests.factory import scene, write_plain_jpeg
@@ -37,20 +39,22 @@ ALBUM = "Trips/Norway"
 class Library:
     """A catalog, its backend, and a client of its API."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, read: Read = read_frame, **settings: Any) -> None:
         self.folder = folder
         self.settings = replace(Settings(catalog=folder / "catalog", text_heap_bytes=15 << 20), **settings)
         self.real = folder / "photos" / "real.jpg"
         self.other = folder / "photos" / "other.jpg"
         self._fill()
-        self.searcher = Searcher(self.settings, Encoder())
-        self.backend = Backend(self.settings, self.searcher)
+        self.reader = Reader(self.settings, read)
+        self.searcher = Searcher(self.settings, Encoder(), self.reader)
+        self.backend = Backend(self.settings, self.searcher, self.reader)
         self.client = TestClient(create_app(self.backend), raise_server_exceptions=False)
 
     def close(self) -> None:
         self.client.close()
         self.backend.close()
         self.searcher.close()
+        self.reader.close()
 
     def id_of(self, path: str | bytes | Path) -> int:
         return self.backend.catalog.photo_id_of(os.fsencode(path)) or 0
@@ -108,8 +112,8 @@ def _with_faces() -> list[Record]:
 
 
 @contextmanager
-def opened(folder: Path, **settings: Any) -> Iterator[Library]:
-    library = Library(folder, **settings)
+def opened(folder: Path, read: Read = read_frame, **settings: Any) -> Iterator[Library]:
+    library = Library(folder, read, **settings)
     try:
         yield library
     finally:

@@ -25,6 +25,7 @@ from catalogd.web.backend import Backend, UsedBackend, plan_of
 router = APIRouter(tags=["search"])
 
 DEFAULT_FACETS = ("camera", "year")
+UPLOAD_PREFIX = "catalogd-"  # of its file, which is there while it is looked at
 _PICTURE = "\0picture"  # the example that stands for an upload: no query can spell it
 _PICTURE_BODY = {
     "requestBody": {
@@ -130,7 +131,7 @@ async def similar_to_upload(
     min_score: MinScore = None,
 ) -> Json:
     """The body is the picture's bytes. It is looked at and forgotten."""
-    with tempfile.NamedTemporaryFile(prefix="catalogd-") as file:  # mode 600
+    with tempfile.NamedTemporaryFile(prefix=UPLOAD_PREFIX) as file:  # mode 600
         size, most = 0, backend.settings.http_upload_bytes
         async for chunk in request.stream():
             size += len(chunk)

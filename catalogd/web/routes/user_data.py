@@ -26,7 +26,8 @@ router = APIRouter(tags=["user data"])
 MOST_PHOTOS = 500  # of one request: one transaction of some 10 ms
 MOST_COLLECTIONS = 2000
 MOST_UUIDS = 1_000_000  # of all collections of one request: 40 MB, within what a body may have
-_UNSAID = ("synonyms", "stack", "develop", "regions")  # what this route does not take: an import of the catalog knows it
+# What this route does not take: an import of the catalog knows it.
+_UNSAID = ("synonyms", "stack", "develop", "regions")
 
 Source = Annotated[
     str, Path(max_length=LONGEST_SOURCE, pattern=r"^[A-Za-z0-9_.-]+$", description="e.g. lightroom")
@@ -37,7 +38,10 @@ Words = Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length
 
 
 class UserPhoto(Asked):
-    """What was set on one photo, or on one virtual copy; null where nothing was: the file's word counts."""
+    """What was set on one photo, or on one virtual copy; null where nothing is.
+
+    The file's word counts there, unless something was given before: then it was taken out since.
+    """
 
     uuid: Uuid = Field(description="of the photo in that program")
     path: Annotated[str, Field(min_length=1, max_length=8192)] = Field(
