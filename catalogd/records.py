@@ -11,7 +11,7 @@ they hold at any size. Embeddings travel as little-endian float16 bytes of unit 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -211,6 +211,7 @@ class UserFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     copies: tuple[UserFacts, ...] = ()  # of its virtual copies, which are the same file
     copy_name: str | None = None  # of a virtual copy
     changed_at: float | None = None  # seconds since the epoch
+    emptied: tuple[str, ...] = ()  # fields that were set there once and are not now: the file's word is out
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
@@ -240,22 +241,26 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
 _Words = TypeVar("_Words", bound=msgspec.Struct)
 _OUTRANKED = ("rating", "label", "title", "caption", "place")
 _KEYWORDS = ("keywords", "keyword_paths")  # one statement: both are of one source
+_WITH = {"keywords": _KEYWORDS, "latitude": ("longitude", "place")}
 _SAME_PLACE_DEGREES = 0.01  # 1 km: a position that was only copied out of the file has its place's names
 
 
 def said_over(facts: _Words, user: Any) -> _Words:
     """The facts with what a person set over them: the user's word where there is one.
 
+    What a person emptied is empty, whatever the file says: often that is what was written into it before.
     Keywords are the user's where there are any, so that one that was taken out does not come back from
     the file; people are those of both. A photo that is flagged as rejected is rated -1. Both may be
     structs with some of the fields of Facts and UserFacts.
     """
     fields = facts.__struct_fields__
-    said = {
+    said: dict[str, Any] = {
         name: value
         for name in _OUTRANKED
         if name in fields and (value := getattr(user, name, None)) is not None
     }
+    if user.emptied:
+        said = _emptied(fields, user.emptied) | said
     if "keywords" in fields and any(getattr(user, name) for name in _KEYWORDS):
         said |= {name: tuple(getattr(user, name)) for name in _KEYWORDS}
     if "people" in fields and user.people:
@@ -269,6 +274,12 @@ def said_over(facts: _Words, user: Any) -> _Words:
     return msgspec.structs.replace(facts, **said) if said else facts
 
 
+def _emptied(fields: Sequence[str], emptied: Sequence[str]) -> dict[str, Any]:
+    """Nothing in what a person emptied, and in what is one statement with it."""
+    names = {*emptied}.union(*[_WITH[name] for name in emptied if name in _WITH])
+    return {name: () if name in _KEYWORDS else None for name in fields if name in names}
+
+
 def is_elsewhere(facts: Any, user: Any) -> bool:
     """Whether a person set another position than the file has."""
     if facts.latitude is None or facts.longitude is None:
@@ -278,10 +289,11 @@ def is_elsewhere(facts: Any, user: Any) -> bool:
 
 
 def _flagged(facts: Any, user: Any) -> dict[str, int | None]:
-    """What a flag makes of the rating: a picked photo is not rejected, whatever its file says."""
+    """What a flag makes of the rating: picked, or rejected no more, it is not, whatever its file says."""
     if user.pick == -1:
         return {"rating": -1}
-    return {"rating": None} if user.pick == 1 and user.rating is None and facts.rating == -1 else {}
+    is_not = user.pick == 1 or "pick" in user.emptied
+    return {"rating": None} if is_not and user.rating is None and facts.rating == -1 else {}
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):

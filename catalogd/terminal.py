@@ -383,6 +383,9 @@ def _program(user: UserFacts) -> str:
     return user.source[:1].upper() + user.source[1:]
 
 
+_EMPTIED = {"rating": "stars", "pick": "flag", "latitude": "position"}
+
+
 def _user_lines(user: UserFacts) -> Iterator[tuple[str, str]]:
     """What else was set in another program."""
     flag = {1: "picked", -1: "rejected"}.get(user.pick or 0, "")
@@ -394,6 +397,7 @@ def _user_lines(user: UserFacts) -> Iterator[tuple[str, str]]:
         "collections": ", ".join(user.collections),
         "stacked": stack,
         "developed": ", ".join(user.develop).replace("_", " "),
+        "taken out": ", ".join(_EMPTIED.get(name, name) for name in user.emptied),
     }
     for label, value in words.items():
         if value:

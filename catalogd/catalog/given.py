@@ -33,7 +33,8 @@ LONGEST_UUID = 200  # bytes; Lightroom's have 36
 LONGEST_PATH = 8192  # bytes: twice what systems open
 MOST_WORDS = 2000  # keywords, people or collections of one photo
 LONGEST_TEXT = 100_000  # characters of a title or caption
-_FIELDS = frozenset(UserFacts.__struct_fields__) - {"source", "uuid", "copies"}
+_FIELDS = frozenset(UserFacts.__struct_fields__) - {"source", "uuid", "copies", "emptied"}
+_EMPTIED = ("rating", "pick", "label", "title", "caption", "keywords", "latitude")
 _LONGEST_KEY = 500  # bytes; LMDB takes 511
 _LISTS = ("keywords", "keyword_paths", "synonyms", "people", "collections", "develop")
 _TEXTS = ("label", "title", "caption", "copy_name")
@@ -171,10 +172,31 @@ def give(tables: Tables, source: str, photos: Sequence[Given], find: Find) -> Ta
 
 def _row_of(source: str, given: Given, before: Row | None) -> Row:
     kept = {name: getattr(before.facts, name) for name in given.unsaid} if before is not None else {}
-    facts = msgspec.structs.replace(given.facts, source=source, uuid=given.uuid, copies=(), **kept)
+    facts = msgspec.structs.replace(
+        given.facts, source=source, uuid=given.uuid, copies=(), emptied=(), **kept
+    )
+    if before is not None:
+        facts = msgspec.structs.replace(facts, emptied=_emptied(facts, before.facts))
     origin = given.origin or (before.origin if before is not None else "")
     photo_id, seen_at = (0, b"") if before is None else (before.photo_id, before.seen_at)
     return Row(given_digest(given), photo_id, given.path, seen_at, given.master, origin, facts)
+
+
+def _emptied(facts: UserFacts, before: UserFacts) -> tuple[str, ...]:
+    """What was set before, or was emptied before, and is not set now."""
+    return tuple(
+        name
+        for name in _EMPTIED
+        if not is_set(facts, name) and (name in before.emptied or is_set(before, name))
+    )
+
+
+def is_set(facts: UserFacts, name: str) -> bool:
+    """Whether a field says something: no stars do, no flag and no words don't."""
+    if name == "keywords":
+        return bool(facts.keywords or facts.keyword_paths)
+    value = getattr(facts, name)
+    return bool(value) or (value == 0 and name != "pick")
 
 
 def _put(tables: Tables, key: bytes, row: Row, before: Row | None) -> None:

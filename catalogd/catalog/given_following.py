@@ -207,6 +207,7 @@ class _Binder:
         self._tables = tables
         self._reading = reading
         self._lookup = PathLookup(reading)
+        self._photos: dict[int, _Photo | None] = {}  # of this page; each is asked about three times
         self.photo_ids: set[int] = set()  # of which something else may be said now
 
     def look_at_photo(self, photo_id: int) -> None:
@@ -286,6 +287,11 @@ class _Binder:
         return self._tables.get("given_seek", place + key) is not None
 
     def _photo(self, photo_id: int) -> _Photo | None:
+        if photo_id not in self._photos:
+            self._photos[photo_id] = self._read_photo(photo_id)
+        return self._photos[photo_id]
+
+    def _read_photo(self, photo_id: int) -> _Photo | None:
         value = self._reading.get("photos", id_bytes(photo_id)) if photo_id else None
         try:
             return None if value is None else _decode_photo(value)
@@ -336,10 +342,16 @@ def _by_name(facts: UserFacts) -> tuple[str, str, str]:
 
 
 def _filled(newer: UserFacts, older: UserFacts) -> UserFacts:
-    """What both say; where only one counts, the newer one's word."""
+    """What both say; where only one counts, the newer one's word, also that there is nothing any more."""
     filled: dict[str, object] = {
-        name: getattr(older, name) for name in _FILLED if getattr(newer, name) is None
+        name: getattr(older, name)
+        for name in _FILLED
+        if getattr(newer, name) is None and name not in newer.emptied
     }
     for name in _MERGED:
         filled[name] = tuple(dict.fromkeys((*getattr(newer, name), *getattr(older, name))))
-    return msgspec.structs.replace(newer, **filled)
+    both = msgspec.structs.replace(newer, **filled)
+    emptied = dict.fromkeys((*newer.emptied, *older.emptied))
+    return msgspec.structs.replace(
+        both, emptied=tuple(name for name in emptied if not given.is_set(both, name))
+    )

@@ -139,6 +139,7 @@ class _User(msgspec.Struct, gc=False):
     latitude: float | None = None
     longitude: float | None = None
     place: _Place | None = None
+    emptied: tuple[str, ...] = ()
 
 
 class _Photo(msgspec.Struct, gc=False):

@@ -703,6 +703,106 @@ def test_a_keyword_that_was_taken_out_does_not_come_back_from_the_file(user: Use
     assert (record.said.keywords, record.said.keyword_paths) == said
 
 
+IN_FILE = Facts(
+    *("jpeg", 4, 3),
+    rating=4,
+    label="Red",
+    title="Old",
+    caption="old",
+    keywords=("a", "b"),
+    keyword_paths=("A|a",),
+    latitude=60.39,
+    longitude=5.32,
+    place=BERGEN,
+)
+ALL_SET: dict[str, Any] = {
+    "rating": 4,
+    "pick": 1,
+    "label": "Red",
+    "title": "Old",
+    "caption": "old",
+    "keywords": ("a",),
+    "latitude": 60.39,
+    "longitude": 5.32,
+}
+
+
+def test_what_was_taken_out_there_does_not_come_back_from_the_file(library: Library) -> None:
+    """The file's word did: stars that were taken off in Lightroom stood in the file, which it had written."""
+    library.commit(photo("/a/1.jpg", facts=IN_FILE))
+    library.give(given("u1", "/a/1.jpg", **ALL_SET))
+    for pick in (0, None):
+        library.give(given("u1", "/a/1.jpg", pick=pick))
+        said = library.at("/a/1.jpg").said
+        assert (said.rating, said.label, said.title, said.caption, said.keywords) == (
+            None,
+            None,
+            None,
+            None,
+            (),
+        )
+        assert (said.keyword_paths, said.latitude, said.longitude, said.place) == ((), None, None, None)
+    library.give(given("u1", "/a/1.jpg", rating=3, caption="new"))
+    said = library.at("/a/1.jpg").said
+    assert (said.rating, said.caption, said.title) == (3, "new", None)
+    library.catalog.follow(force=True)
+    assert found(library, "keyword:a") == found(library, "title:old") == found(library, "has:gps") == []
+    assert found(library, "caption:new") == found(library, "rating:3") == ["/a/1.jpg"]
+    assert library.catalog.check(deep=True) == []
+    library.take_away("u1")
+    assert library.at("/a/1.jpg").said == IN_FILE
+
+
+def test_what_was_never_set_there_is_not_taken_out(library: Library) -> None:
+    library.commit(photo("/a/1.jpg", facts=IN_FILE))
+    library.give(given("u1", "/a/1.jpg", pick=0))
+    library.give(given("u1", "/a/1.jpg", people=("Bo",)))
+    assert library.at("/a/1.jpg").said == msgspec.structs.replace(IN_FILE, people=("Bo",))
+
+
+def test_a_giver_takes_nothing_out_of_what_it_cannot_know(library: Library) -> None:
+    library.commit(photo("/a/1.jpg", facts=IN_FILE))
+    library.give(given("u1", "/a/1.jpg", rating=2, caption="c"))
+    library.give(msgspec.structs.replace(given("u1", "/a/1.jpg"), unsaid=("rating",)))
+    said = library.at("/a/1.jpg").said
+    assert (said.rating, said.caption) == (2, None)
+    library.give(msgspec.structs.replace(given("u1", "/a/1.jpg"), unsaid=("caption",)))
+    said = library.at("/a/1.jpg").said
+    assert (said.rating, said.caption) == (None, None), "it stays taken out"
+
+
+def test_a_rejected_photo_may_be_taken_back(library: Library) -> None:
+    library.commit(photo("/a/1.jpg", facts=Facts("jpeg", 4, 3, rating=-1)))
+    ratings = []
+    for pick in (0, -1, 0, 1, -1):
+        library.give(given("u1", "/a/1.jpg", pick=pick))
+        ratings.append(library.rating("/a/1.jpg"))
+    assert ratings == [-1, -1, None, None, -1]
+
+
+def test_what_one_of_two_masters_took_out_the_other_does_not_bring_back(library: Library) -> None:
+    library.commit(photo("/a/1.jpg", facts=IN_FILE))
+    library.give(given("new", "/a/1.jpg", caption="n", title="n", changed_at=2.0))
+    library.give(
+        given("new", "/a/1.jpg", title="n", changed_at=3.0),
+        given("old", "/a/1.jpg", caption="o", rating=1, changed_at=1.0),
+    )
+    said = library.at("/a/1.jpg").said
+    assert (said.caption, said.title, said.rating) == (None, "n", 1)
+    library.give(given("old", "/a/1.jpg", caption="o", changed_at=4.0))
+    said = library.at("/a/1.jpg").said
+    assert (said.caption, said.title, said.rating) == ("o", "n", None)
+
+
+def test_a_position_on_the_equator_is_one(library: Library) -> None:
+    library.commit(photo("/a/1.jpg", facts=IN_FILE))
+    library.give(given("u1", "/a/1.jpg", latitude=1.0, longitude=5.0))
+    library.give(given("u1", "/a/1.jpg", latitude=0.0, longitude=5.0))
+    user = library.at("/a/1.jpg").user
+    assert user is not None
+    assert (user.emptied, library.at("/a/1.jpg").said.latitude) == ((), 0.0)
+
+
 def test_people_are_those_of_both() -> None:
     record = photo("/a", facts=Facts("jpeg", 4, 3, people=("Ida",)), user=UserFacts(people=("Bo", "Ida")))
     assert record.said.people == ("Ida", "Bo")
