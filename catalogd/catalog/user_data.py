@@ -375,7 +375,7 @@ class UserData:
         """Keep what a person set on photos in another program, the `source`, in one transaction.
 
         A photo that is given again replaces what was given before. The records follow within seconds
-        where a run is alive, else by `catalogd.catalog.given_following.follow_user_data`.
+        where a run is alive, else by `catalogd.sync.following.follow_user_data`.
         """
         checked_source(source)
         with self._finding() as find:

@@ -17,10 +17,9 @@ from catalogd.cli.base import (
     cli,
     complain,
     echo,
-    locked_catalog,
     print_json,
 )
-from catalogd.errors import CatalogLockedError, CatalogMissingError, LightroomError, UsageError
+from catalogd.errors import CatalogMissingError, LightroomError, UsageError
 
 if TYPE_CHECKING:
     from catalogd.settings import Settings
@@ -110,17 +109,15 @@ def _import(settings: Settings, file: Path, paths: PathMap, dry_run: bool, as_js
 def _let_records_follow(settings: Settings) -> None:
     """A run does so by itself within seconds; without one this process does."""
     from catalogd.run_state import is_running
+    from catalogd.sync.following import follow_user_data
 
-    if is_running(settings.catalog):
-        click.echo("the run that is alive takes it into its records now", err=True)
-        return
     try:
-        with locked_catalog(settings) as catalog:
-            catalog.follow(force=True)
+        if is_running(settings.catalog):
+            click.echo("the run that is alive takes it into its records now", err=True)
+        elif not follow_user_data(settings, everything=True):
+            complain("another catalogd command holds the catalog: the next run takes it into its records")
     except CatalogMissingError:
         click.echo("no photo is indexed yet: what was taken in waits for `catalogd run`", err=True)
-    except CatalogLockedError as error:
-        complain(f"{error}; what was taken in is searched once the next run follows it")
 
 
 def _forget(settings: Settings, file: Path, dry_run: bool, as_json: bool) -> None:
