@@ -19,10 +19,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from catalogd.errors import QueryError
 from catalogd.query.language import parse
-from catalogd.sync.lightroom.labels import COLOUR_NAMES, COLOURS
+from catalogd.sync.lightroom.labels import COLOUR_NAMES, COLOURS, standard_label
 from catalogd.sync.lightroom.lua_table import LuaError, Table, Value, read_table
 
 MOST_ALTERNATIVES = 60  # collections that one rule may name
+LONGEST_WILD = 28  # letters of a word with wildcards; the search refuses those above 32
 _TYPES = {
     "DNG": "type:dng",
     "RAW": "(type:raw -type:dng)",
@@ -42,11 +43,14 @@ _SPANS = {
     "thisMonth": "this-month",
     "thisYear": "this-year",
 }
-_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ].*)?", re.ASCII | re.DOTALL)
-_SPECIAL = re.compile(r"[\s\"“”()|]")  # what ends a word of the query language
+_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ]00:00(?::00)?)?", re.ASCII)
+_SPECIAL = re.compile(r"[\s\"“”()|*]")  # what ends a word of the query language, or is no letter in it
 _NEEDS_QUOTES = re.compile(r"[^\w.-]|^-|^(?:OR|AND|NOT)$")
 
-# Fields that are looked through by "any searchable text" and its parts.
+_WHOLE = ("keyword", "name", "in", "label")  # keys whose values are compared as a whole, not by words
+
+# Fields that are looked through by "any searchable text" and "searchable metadata". Of what IPTC and EXIF
+# hold catalogd looks through too little.
 _TEXTS = {
     "all": (
         "keyword",
@@ -62,8 +66,6 @@ _TEXTS = {
         "label",
     ),
     "metadata": ("keyword", "title", "caption", "person", "camera", "lens", "place", "creator", "label"),
-    "iptc": ("title", "caption", "keyword", "place", "creator"),
-    "exif": ("camera", "lens"),
 }
 
 
@@ -203,7 +205,7 @@ def _rule(rule: Rule, albums_with: Names) -> str:
         "rating": lambda: _rating(rule),
         "pick": lambda: _pick(rule),
         "labelColor": lambda: _label_colour(rule),
-        "labelText": lambda: _whole_text(rule, "label", "label"),
+        "labelText": lambda: _label_text(rule),
         "keywords": lambda: _keywords(rule),
         "title": lambda: _text(rule, ("title",), "title"),
         "caption": lambda: _text(rule, ("caption",), "caption"),
@@ -213,22 +215,18 @@ def _rule(rule: Rule, albums_with: Names) -> str:
         "fileFormat": lambda: _equal(rule, _looked_up(_TYPES, rule.value)),
         "captureTime": lambda: _date(rule),
         "isoSpeedRating": lambda: _number(rule, "iso"),
-        "aperture": lambda: _number(rule, "f"),
         "focalLength": lambda: _number(rule, "focal"),
         "hasGPSData": lambda: _truth(rule, "has:gps"),
-        "flashFired": lambda: _truth(rule, "is:flash"),
+        "flashFired": lambda: _only_true(rule, "is:flash"),
         "hasAdjustments": lambda: _truth(rule, "is:developed"),
         "aspectRatio": lambda: _equal(
             rule, _looked_up({name: f"is:{name}" for name in ("portrait", "landscape", "square")}, rule.value)
         ),
-        "camera": lambda: _whole_text(rule, "camera", "camera"),
-        "lens": lambda: _whole_text(rule, "lens", "lens"),
-        "creator": lambda: _whole_text(rule, "creator", "creator"),
-        **{
-            name: lambda: _whole_text(rule, "place", None)
-            for name in ("country", "state", "city", "location")
-        },
-        **{name: lambda fields=fields: _text(rule, fields, None) for name, fields in _TEXTS.items()},  # type: ignore[misc]
+        "camera": lambda: _text(rule, ("camera",), "camera"),
+        "lens": lambda: _text(rule, ("lens",), "lens"),
+        "creator": lambda: _text(rule, ("creator",), "creator"),
+        "all": lambda: _any_text(rule, _TEXTS["all"]),
+        "metadata": lambda: _any_text(rule, _TEXTS["metadata"]),
     }
     if rule.criterion not in special:
         raise UntranslatedError
@@ -253,11 +251,14 @@ def _rating(rule: Rule) -> str:
             return f"-rating:>={stars:g}"
         case "in":
             low, high = sorted((stars, _as_number(rule.value2)))
-            return f"-rating:>={high + 1:g}" if low <= 0 and high < 5 else f"rating:{low:g}..{high:g}"
+            if low <= 0:  # as far as 5 that is every photo
+                return f"-rating:>={high + 1:g}" if high < 5 else _never()
+            return f"rating:{low:g}..{high:g}"
     raise UntranslatedError
 
 
 def _never() -> str:
+    """Raises UntranslatedError."""
     raise UntranslatedError
 
 
@@ -279,6 +280,14 @@ def _label_colour(rule: Rule) -> str:
     return _equal(rule, _any([f"label:{_quoted(name)}" for name in names]))
 
 
+def _label_text(rule: Rule) -> str:
+    """Names of colours were taken in by their English ones."""
+    if rule.operation == "words":
+        raise UntranslatedError
+    value = standard_label(rule.value) if isinstance(rule.value, str) else rule.value
+    return _whole_text(rule._replace(value=value), "label", "label")
+
+
 def _keywords(rule: Rule) -> str:
     """In Lightroom people are keywords; here they are people."""
     match rule.operation:
@@ -290,7 +299,17 @@ def _keywords(rule: Rule) -> str:
             return _text(rule, ("keyword", "person"), None)
         case "words":
             return _all([_keyword_with(word) for word in _words(rule)])
-    return _whole_text(rule, "keyword", None)
+        case "beginsWith" | "endsWith":
+            return _any([_whole_text(rule, "keyword", None), _name_part(rule)])
+    raise UntranslatedError
+
+
+def _name_part(rule: Rule) -> str:
+    """People whose name begins or ends so: by its words."""
+    words = _words(rule)
+    cut = -1 if rule.operation == "beginsWith" else 0
+    words[cut] = f"{_plain(words[cut])}*" if cut else f"*{_plain(words[cut])}"
+    return _all([f"person:{_quoted(word)}" for word in words])
 
 
 def _keyword_with(word: str) -> str:
@@ -300,19 +319,24 @@ def _keyword_with(word: str) -> str:
 
 def _word_forms(word: str) -> tuple[str, ...]:
     """A keyword that has a word, alone or among others."""
-    plain = _SPECIAL.sub("?", word)
+    plain = _plain(word)
     return plain, f"{plain} *", f"* {plain}", f"* {plain} *"
 
 
 def _file_name(rule: Rule) -> str:
-    return _whole_text(rule, "name", None) if rule.operation not in ("==", "!=") else _never()
+    return _whole_text(rule, "name", None) if rule.operation not in ("==", "!=", "words") else _never()
+
+
+def _any_text(rule: Rule, fields: Sequence[str]) -> str:
+    """Lightroom has texts that catalogd does not look through: without a word in ours is not without it."""
+    return _text(rule, fields, None) if rule.operation in ("any", "all") else _never()
 
 
 def _text(rule: Rule, fields: Sequence[str], has: str | None, has_words: bool = True) -> str:
     """Words in texts: each is in one of the fields; as a part of a word, or ("words") as a whole one."""
     if rule.operation in ("empty", "notEmpty") and has is not None:
         return f"has:{has}" if rule.operation == "notEmpty" else f"-has:{has}"
-    wild = [_any([f"{field}:{_wild(word)}" for field in fields]) for word in _words(rule)]
+    wild = [_any([_part_of(field, word) for field in fields]) for word in _words(rule)]
     match rule.operation:
         case "any":
             return _any(wild)
@@ -332,7 +356,9 @@ def _whole_text(rule: Rule, field: str, has: str | None) -> str:
         case "==" | "!=" if value.strip():
             return _equal(rule, f"{field}:{_quoted(value.strip())}")
         case "beginsWith" | "endsWith" if field in ("keyword", "name", "label") and value.strip():
-            plain = re.sub(r"[\"“”]", "?", value.strip())
+            plain = re.sub(r"[\"“”*]", "?", value.strip())
+            if len(plain) > LONGEST_WILD:
+                raise UntranslatedError
             return f'{field}:"{plain}*"' if rule.operation == "beginsWith" else f'{field}:"*{plain}"'
     return _text(rule, (field,), has)
 
@@ -403,6 +429,12 @@ def _truth(rule: Rule, query: str) -> str:
     return query if is_true else _not(query)
 
 
+def _only_true(rule: Rule, query: str) -> str:
+    """Of what is not known of every photo, whose opposite is not all the others."""
+    found = _truth(rule, query)
+    return found if found == query else _never()
+
+
 def _equal(rule: Rule, query: str) -> str:
     if rule.operation not in ("==", "!="):
         raise UntranslatedError
@@ -438,9 +470,20 @@ def _words(rule: Rule) -> list[str]:
     return found
 
 
-def _wild(word: str) -> str:
-    """A word with anything before and behind it; what the language would cut at may be any one character."""
-    return f"*{_SPECIAL.sub('?', word)}*"
+def _part_of(field: str, word: str) -> str:
+    """A word with anything before and behind it. Texts are kept by words, without the marks between them."""
+    if field == "person" and not word.isalnum():
+        return f"person:{_quoted(word)}"
+    if field not in _WHOLE and not word.isalnum():
+        raise UntranslatedError
+    return f"{field}:*{_plain(word)}*"
+
+
+def _plain(word: str) -> str:
+    """What the language would cut at, or take for a wildcard, may be any one character."""
+    if len(word) > LONGEST_WILD:
+        raise UntranslatedError
+    return _SPECIAL.sub("?", word)
 
 
 def _quoted(value: str) -> str:
