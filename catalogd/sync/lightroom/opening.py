@@ -61,7 +61,8 @@ class Source:
 
     def check(self) -> None:
         """Raises ChangedMeanwhileError when what was read since it was opened can't be trusted."""
-        if not self.is_copy and (_stats(self.file) != self.stats or lock_file(self.file).exists()):
+        has_log = any(self.stats[1:])  # it came just before the file was opened
+        if not self.is_copy and (has_log or _stats(self.file) != self.stats or lock_file(self.file).exists()):
             raise ChangedMeanwhileError
 
 

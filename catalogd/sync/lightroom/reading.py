@@ -63,6 +63,7 @@ class Keyword(NamedTuple):
     synonyms: tuple[str, ...]  # its own, and of those above it
     is_person: bool
     is_own: bool  # catalogd put it there
+    is_private: bool = False  # not to be exported: nobody is named by it, as names get into sidecars
 
     @property
     def name(self) -> str:
@@ -112,13 +113,16 @@ class Reader:
     def _read_folders(self) -> Iterator[tuple[int, Folder]]:
         columns = self.tables.pick("AgLibraryFolder", "f", "id_local", "rootFolder", "pathFromRoot")
         for folder_id, root_id, path in self.tables.rows(f"SELECT {columns} FROM AgLibraryFolder f"):
-            if root_id is not None:
-                yield int(folder_id), Folder(int(root_id), _folder_path(path))
+            root_number = _id(root_id)
+            if root_number is not None:
+                yield int(folder_id), Folder(root_number, _folder_path(path))
 
     def _read_keywords(self) -> dict[int, Keyword]:
         if not self.tables.has("AgLibraryKeyword", "id_local", "name"):
             return {}
-        columns = self.tables.pick("AgLibraryKeyword", "k", "id_local", "name", "parent", "keywordType")
+        columns = self.tables.pick(
+            "AgLibraryKeyword", "k", "id_local", "name", "parent", "keywordType", "includeOnExport"
+        )
         rows = {int(row[0]): row for row in self.tables.rows(f"SELECT {columns} FROM AgLibraryKeyword k")}
         synonyms = self._read_synonyms()
         return {number: _keyword(number, rows, synonyms) for number in rows}
@@ -130,9 +134,9 @@ class Reader:
                 "SELECT keyword, name FROM AgLibraryKeywordSynonym ORDER BY keyword, name"
             )
             for keyword, name in rows:
-                word = clean_word(str(name or ""))
-                if keyword is not None and word:
-                    found.setdefault(int(keyword), []).append(word)
+                number, word = _id(keyword), clean_word(str(name or ""))
+                if number is not None and word:
+                    found.setdefault(number, []).append(word)
         return found
 
     def _read_collections(self) -> Iterator[CollectionEntry]:
@@ -165,11 +169,9 @@ class Reader:
             _RULES_OWNER,
         )
         for number, content in rows:
-            if number in self.collections and content is not None:
-                yield (
-                    int(number),
-                    content if isinstance(content, str) else bytes(content).decode("utf-8", "replace"),
-                )
+            if number in self.collections and isinstance(content, str | bytes):
+                text = content if isinstance(content, str) else content.decode("utf-8", "replace")
+                yield int(number), text
 
     def members(self) -> Iterator[tuple[int, Iterator[str]]]:
         """The uuids of each collection's images in their order; read each before the next collection."""
@@ -293,7 +295,7 @@ class Reader:
         for _, keyword, *corners in rows:
             box = _box(corners)
             named = self.keywords.get(keyword)
-            if box is not None and named is not None and named.name:
+            if box is not None and named is not None and named.name and not named.is_private:
                 yield Region(box, named.name)
 
     def _collections_of(self, rows: list[Row]) -> tuple[str, ...]:
@@ -381,7 +383,7 @@ class _Beside:
         picked = "t.rowid" if columns == ("rowid",) else self._tables.pick(table, "t", *columns)
         return _Ordered(
             self._tables.rows(
-                f"SELECT t.image, {picked} FROM {table} t WHERE t.image IS NOT NULL ORDER BY t.image"
+                f"SELECT t.image, {picked} FROM {table} t WHERE {_is_id('t.image')} ORDER BY t.image"
             )
         )
 
@@ -407,7 +409,7 @@ def _note_rows(tables: Tables) -> Iterator[Row]:
         return iter(())
     return tables.rows(
         "SELECT p.photo, p.internalValue FROM AgPhotoProperty p JOIN AgPhotoPropertySpec s "
-        "ON s.id_local = p.propertySpec WHERE s.sourcePlugin = ? AND s.key = ? AND p.photo IS NOT NULL "
+        f"ON s.id_local = p.propertySpec WHERE s.sourcePlugin = ? AND s.key = ? AND {_is_id('p.photo')} "
         "ORDER BY p.photo",
         PLUGIN,
         FIELD,
@@ -423,7 +425,7 @@ def _stack_rows(tables: Tables) -> Iterator[Row]:
     return tables.rows(
         f"SELECT s.image, {'k.id_global' if named else 'NULL'}, s.stack, "
         "row_number() OVER (PARTITION BY s.stack ORDER BY s.position, s.image) "
-        f"FROM AgLibraryFolderStackImage s {join} WHERE s.image IS NOT NULL ORDER BY s.image"
+        f"FROM AgLibraryFolderStackImage s {join} WHERE {_is_id('s.image')} ORDER BY s.image"
     )
 
 
@@ -438,12 +440,23 @@ def _face_rows(tables: Tables) -> Iterator[Row]:
     return tables.rows(
         f"SELECT f.image, k.tag, {tables.pick('AgLibraryFace', 'f', *corners)} "
         "FROM AgLibraryKeywordFace k JOIN AgLibraryFace f ON f.id_local = k.face "
-        f"WHERE CAST(k.userPick AS INTEGER) = 1 AND f.image IS NOT NULL {ignored} "
+        f"WHERE CAST(k.userPick AS INTEGER) = 1 AND {_is_id('f.image')} {ignored} "
         "ORDER BY f.image, f.id_local"
     )
 
 
 # -- values ----------------------------------------------------------------------------------------
+
+
+def _is_id(column: str) -> str:
+    """The SQL condition that a column names a row; in a damaged catalog anything may stand there."""
+    return f"typeof({column}) IN ('integer', 'real')"
+
+
+def _id(value: object) -> int | None:
+    """The row that a value names; None where it names none."""
+    number = _number(value)
+    return None if number is None else int(number)
 
 
 def _number(value: object) -> float | None:
@@ -496,10 +509,12 @@ def _keyword(number: int, rows: dict[int, Row], synonyms: dict[int, list[str]]) 
         if word:
             levels.insert(0, word)
             words.update(dict.fromkeys(synonyms.get(int(row[0]), ())))
-        at = None if row[2] is None else int(row[2])
+        at = _id(row[2])
     is_own = bool(levels) and levels[0].casefold() == OWN_KEYWORD
     has_name = clean_word(str(rows[number][1] or "")) is not None
-    return Keyword("|".join(levels) if has_name else "", tuple(words), rows[number][3] == "person", is_own)
+    is_private = _number(rows[number][4]) == 0
+    is_person = rows[number][3] == "person" and not is_private
+    return Keyword("|".join(levels) if has_name else "", tuple(words), is_person, is_own, is_private)
 
 
 def _collection_name(number: int, rows: dict[int, Row]) -> str:
@@ -514,7 +529,7 @@ def _collection_name(number: int, rows: dict[int, Row]) -> str:
         if word is None or str(row[3] or "").endswith(".unsaved"):
             return ""
         levels.insert(0, word)
-        at = None if row[2] is None else int(row[2])
+        at = _id(row[2])
     return "/".join(levels)
 
 

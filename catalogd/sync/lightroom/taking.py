@@ -28,7 +28,7 @@ from catalogd.catalog.given import Collection, Given, Head, given_digest
 from catalogd.catalog.path_lookup import PathLookup
 from catalogd.catalog.store import Store
 from catalogd.catalog.user_data import UserData
-from catalogd.errors import CatalogMissingError, LightroomError
+from catalogd.errors import CatalogMissingError, LightroomError, UsageError
 from catalogd.records import UserFacts
 from catalogd.sync.lightroom.opening import ChangedMeanwhileError, Source, opened
 from catalogd.sync.lightroom.paths import PROBES, PathMap, place_of, suggested
@@ -145,7 +145,7 @@ def _read_safely(file: Path, work: Callable[[Source], Read]) -> Read:
         with opened(file) as source:
             try:
                 found = work(source)
-            except LightroomError:
+            except (LightroomError, UsageError):
                 source.check()  # damaged, or only written just now?
                 raise
             source.check()
@@ -277,7 +277,7 @@ class _Import:
         for counted in (root, self._report):
             setattr(counted, kind, getattr(counted, kind) + 1)
         root.photos += 1
-        if not is_there and image.root_id is not None:
+        if not is_there and image.root_id in self._places:
             missing = self._missing.setdefault(image.root_id, [])
             if len(missing) < PROBES:
                 missing.append(image.path)

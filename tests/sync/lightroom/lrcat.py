@@ -296,7 +296,12 @@ class LrCatalog:
         self.add("AgHarvestedIptcMetadata", image=image, **refs)
 
     def keyword(
-        self, name: str, parent: int | None = None, synonyms: tuple[str, ...] = (), person: bool = False
+        self,
+        name: str,
+        parent: int | None = None,
+        synonyms: tuple[str, ...] = (),
+        person: bool = False,
+        exported: bool = True,
     ) -> int:
         number = self.add(
             "AgLibraryKeyword",
@@ -305,6 +310,7 @@ class LrCatalog:
             lc_name=name.lower(),
             parent=self.root_keyword if parent is None else parent,
             keywordType="person" if person else None,
+            includeOnExport=1.0 if exported else 0.0,
         )
         for synonym in synonyms:
             self.add("AgLibraryKeywordSynonym", keyword=number, name=synonym, lc_name=synonym.lower())

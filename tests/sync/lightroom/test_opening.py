@@ -227,6 +227,15 @@ def test_a_catalog_that_is_written_while_it_is_read_is_noticed(catalog: Path) ->
             source.check()
 
 
+def test_a_log_that_came_just_before_the_file_was_opened_is_noticed(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.with_name(catalog.name + "-wal").write_bytes(b"pages")
+    monkeypatch.setattr(opening, "is_in_use", lambda file: False)
+    with opened(catalog) as source, pytest.raises(ChangedMeanwhileError):
+        source.check()
+
+
 def test_a_copy_does_not_mind_what_happens_to_the_original(catalog: Path) -> None:
     with opened(catalog, as_copy=True) as source:
         catalog.unlink()

@@ -250,6 +250,38 @@ def test_a_page_that_can_not_be_read_ends_with_what_to_do(made: LrCatalog, tmp_p
         list(reader.tables.rows("SELECT nothing FROM Adobe_images"))
 
 
+def test_whoever_is_not_to_be_exported_is_a_keyword_and_names_nobody(made: LrCatalog) -> None:
+    """Names of people get into sidecars; keywords of other programs do not."""
+    anna, ben = made.keyword("Anna", person=True, exported=False), made.keyword("Ben", person=True)
+    number = made.photo(made.folder(made.root("/p/")), "a.jpg", keywords=(anna, ben))
+    made.face(number, anna, (0.1, 0.1, 0.2, 0.2))
+    made.face(number, ben, (0.5, 0.5, 0.2, 0.2))
+    (image,) = images_of(made)
+    assert (image.facts.people, image.facts.keywords) == (("Ben",), ("Anna",))
+    assert [region.name for region in image.facts.regions] == ["Ben"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("AgLibraryFolder.rootFolder", "x"),
+        ("AgLibraryKeyword.parent", "x"),
+        ("AgLibraryKeywordImage.image", "x"),
+        ("AgLibraryKeywordSynonym.keyword", "x"),
+        ("AgLibraryCollection.parent", "x"),
+        ("AgLibraryCollectionContent.content", 1e300),
+        ("AgLibraryFace.image", b"x"),
+    ],
+)
+def test_words_where_a_row_is_to_be_named_do_no_harm(tmp_path: Path, column: str, value: object) -> None:
+    made = family_catalog(tmp_path / "x.lrcat", "/photos/")
+    table, _, name = column.partition(".")
+    made.db.execute(f"UPDATE {table} SET {name} = ?", (value,))
+    with reader_of(made) as reader:
+        assert len(list(reader.images())) == reader.count() == 5
+        assert isinstance(dict(reader.smart_rules()), dict)
+
+
 def test_labels_are_in_english_whatever_lightroom_speaks(made: LrCatalog) -> None:
     folder = made.folder(made.root("/p/"))
     for number, label in enumerate(("Rot", "GELB", "Lila", "To print", " ", "Rouge")):

@@ -321,6 +321,14 @@ def test_every_smart_collection_that_is_translated_can_be_run(library: Library, 
     }
 
 
+def test_a_folder_whose_root_is_gone_is_counted_as_not_found(library: Library, tmp_path: Path) -> None:
+    made = LrCatalog(tmp_path / "orphan.lrcat", name="ORPHAN")
+    made.photo(made.folder(12345), "a.jpg", rating=5.0)
+    report = library.take(file=made.close())
+    assert (report.photos, report.taken, report.not_found) == (1, 0, 1)
+    assert [root.path for root in report.roots] == ["(no folder)"]
+
+
 def test_an_empty_catalog_of_lightroom_is_fine(library: Library, tmp_path: Path) -> None:
     report = library.take(file=LrCatalog(tmp_path / "empty.lrcat", name="EMPTY").close())
     assert (report.photos, report.taken, report.smart, report.roots) == (0, 0, [], [])
