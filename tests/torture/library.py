@@ -22,6 +22,7 @@ from catalogd.pipeline.ring import slot_bytes
 from catalogd.records import Record
 from catalogd.settings import Settings
 from tests import stubs
+from tests.torture import warm
 from tests.torture.runner import Spec
 
 REPOSITORY = Path(__file__).parents[2]
@@ -89,12 +90,17 @@ class Library:
         return [stubs.write_photo(self.photos, name, colour(have + i)) for i, name in enumerate(names)]
 
     def start(self, **spec: Any) -> Run:
-        roots = spec.pop("roots", None) or [str(self.photos)]
-        return Run(Spec(self.settings, roots, str(self.journal), **spec))
+        return Run(self._spec(**spec))
+
+    def _spec(self, roots: list[str] | None = None, **spec: Any) -> Spec:
+        return Spec(self.settings, roots or [str(self.photos)], str(self.journal), **spec)
 
     def run(self, **spec: Any) -> int:
         """A whole run; its exit code."""
-        with self.start(**{"inline": self._inline, **spec}) as run:
+        spec = {"inline": self._inline, **spec}
+        if spec["inline"]:
+            return warm.exit_code(self._spec(**spec))
+        with self.start(**spec) as run:
             return run.wait()
 
     def open(self) -> Catalog:

@@ -2,6 +2,8 @@
 
 Writes down, line by line and before it goes on, what it read and inferred, which commits it was told
 of, and the pids of its children, so that a test knows what was promised when the run was killed.
+
+Its children import this module too, so what only the daemon needs is imported where it is used.
 """
 
 from __future__ import annotations
@@ -17,15 +19,12 @@ from typing import Any
 
 import numpy as np
 
-import catalogd.daemon.writing
-from catalogd.daemon import Daemon
 from catalogd.errors import CatalogdError
 from catalogd.images import Reading, read_frame
 from catalogd.pipeline.workers import Child
 from catalogd.records import Output
 from catalogd.settings import Settings
 from tests import stubs
-from tests.torture.points import writer_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +80,8 @@ def _note_children(journal: str) -> None:
 
 
 def _note_commits(journal: str) -> None:
+    from catalogd.daemon import Daemon
+
     take = Daemon._notice_commits
 
     def noting(self: Daemon) -> None:
@@ -92,6 +93,10 @@ def _note_commits(journal: str) -> None:
 
 
 def main(spec: Spec) -> int:
+    import catalogd.daemon.writing
+    from catalogd.daemon import Daemon
+    from tests.torture.points import writer_at
+
     settings = Settings(**{**spec.settings, "catalog": Path(spec.settings["catalog"])})
     _note_children(spec.journal)
     _note_commits(spec.journal)

@@ -91,7 +91,7 @@ def test_the_next_run_goes_on_when_the_daemon_or_everything_is_killed(tmp_path: 
 
 @pytest.mark.parametrize("point", WRITER_POINTS)
 def test_a_writer_that_dies_at_a_named_point_is_replaced(tmp_path: Path, point: str) -> None:
-    library = Library(tmp_path)
+    library = Library(tmp_path, readers=1)
     library.add(*[f"good-{number}.jpg" for number in range(60)])
     before = library.hashes()
     die_at(library, point)
@@ -102,7 +102,7 @@ def test_a_writer_that_dies_at_a_named_point_is_replaced(tmp_path: Path, point: 
 def test_a_sealing_that_dies_at_a_named_point_is_made_good_by_a_later_one(
     tmp_path: Path, point: str, engine: str
 ) -> None:
-    library = Library(tmp_path, vector_engine=engine)
+    library = Library(tmp_path, readers=1, vector_engine=engine)
     library.add(*[f"good-{number}.jpg" for number in range(40)])
     die_at(library, point)
     library.add(*[f"good-more-{number}.jpg" for number in range(30)])
@@ -113,7 +113,7 @@ def test_a_sealing_that_dies_at_a_named_point_is_made_good_by_a_later_one(
 
 
 def test_everything_may_die_between_a_commit_and_its_answer(tmp_path: Path) -> None:
-    library = Library(tmp_path)
+    library = Library(tmp_path, readers=1)
     library.add(*[f"good-{number}.jpg" for number in range(60)])
     before = library.hashes()
     die_at(library, WRITER_POINTS[0] + OF_ALL)
