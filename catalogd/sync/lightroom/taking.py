@@ -39,6 +39,18 @@ from catalogd.sync.lightroom.tables import Tables
 PAGE_IMAGES = 1000  # given in one transaction: 0.1 s, some MB
 MOST_REASONS = 20  # of refused photos that are told one by one
 
+# Where alone Lightroom keeps what a person set; without it nothing is known of that.
+_ONLY_IN = {
+    "rating": {"Adobe_images.rating"},
+    "pick": {"Adobe_images.pick"},
+    "label": {"Adobe_images.colorLabels"},
+    "title": {"Adobe_AdditionalMetadata", "Adobe_AdditionalMetadata.xmp", "Adobe_AdditionalMetadata.image"},
+    "latitude": {"AgHarvestedExifMetadata", "AgHarvestedExifMetadata.gpsLatitude"},
+    "longitude": {"AgHarvestedExifMetadata", "AgHarvestedExifMetadata.gpsLongitude"},
+    "keywords": {"AgLibraryKeyword", "AgLibraryKeywordImage", "AgLibraryKeywordImage.tag"},
+    "keyword_paths": {"AgLibraryKeyword", "AgLibraryKeywordImage", "AgLibraryKeywordImage.tag"},
+}
+
 Tell = Callable[[int, int], None]  # images done, of how many
 Read = TypeVar("Read")
 
@@ -245,7 +257,13 @@ class _Import:
         """None where its folder can't be on this machine."""
         place = self._places.get(image.root_id) if image.root_id is not None else None
         path = place.path_of(image.path) if place is not None else None
-        return None if path is None else Given(image.uuid, path, image.facts, image.master, self._origin)
+        if path is None:
+            return None
+        return Given(image.uuid, path, image.facts, image.master, self._origin, self._unsaid())
+
+    def _unsaid(self) -> tuple[str, ...]:
+        """What can't be read in this version of Lightroom: nobody took it out."""
+        return tuple(field for field, places in _ONLY_IN.items() if places & self._tables.missing.keys())
 
     def _heads(self, uuids: Sequence[str]) -> Iterable[tuple[str, Head]]:
         return self._user.given_heads(SOURCE, uuids) if self._user is not None else ()

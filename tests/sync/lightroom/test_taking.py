@@ -127,6 +127,17 @@ def test_faces_come_with_their_boxes(library: Library) -> None:
     assert Seed("Ben Holm") in seeds
 
 
+def test_what_a_newer_lightroom_keeps_elsewhere_was_not_taken_out(library: Library) -> None:
+    library.take()
+    library.edit("ALTER TABLE Adobe_images RENAME COLUMN rating TO stars")
+    library.edit("ALTER TABLE AgLibraryKeywordImage RENAME TO AgLibraryTags")
+    library.edit("UPDATE Adobe_images SET colorLabels = ''")
+    library.take()
+    said = library.at("2023/Norway/a.jpg").said
+    assert (said.rating, said.label) == (4, None)
+    assert "Dog" in said.keywords
+
+
 def test_a_second_import_takes_nothing(library: Library) -> None:
     library.take()
     with library.catalog._store.snapshot() as reading:
