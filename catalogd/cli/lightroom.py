@@ -212,7 +212,10 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     """The summary: label and value."""
     yield "catalog", f"{report.file}{' (dry run: nothing was changed)' if report.dry_run else ''}"
     videos = f"; {_counted(report.videos, 'video')} left out" if report.videos else ""
-    yield "photos", f"{report.photos:,}, and {_counted(report.copies, 'virtual copy')}{videos}"
+    yield (
+        "photos",
+        f"{report.photos:,}, and {_counted(report.copies, 'virtual copy', 'virtual copies')}{videos}",
+    )
     yield (
         "taken in",
         f"{report.taken:,} new or changed, {report.unchanged:,} as before"
@@ -237,7 +240,7 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
         "",
         ", ".join(
             (
-                f"{report.people:,} people",
+                _counted(report.people, "person", "people"),
                 _counted(report.faces, "face"),
                 _counted(report.positions, "position"),
                 _counted(report.places, "place"),
@@ -254,10 +257,9 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "", f"{report.took_s:.1f} s"
 
 
-def _counted(count: int, noun: str) -> str:
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count:,} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{count:,} {noun}s"
+def _counted(count: int, noun: str, plural: str = "") -> str:
+    """`plural`: where it is not the noun with an s."""
+    return f"1 {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
 
 
 def _collection_lines(report: Report) -> Iterator[tuple[str, str]]:
