@@ -158,7 +158,7 @@ def give(tables: Tables, source: str, photos: Sequence[Given], find: Find) -> Ta
         value = tables.get("given", key)
         before = None if value is None else decode_row(value)
         row = _row_of(source, given, before)
-        if row == before:
+        if row == before or (before is not None and _is_older(row, before)):
             unchanged += 1
         elif before is not None and msgspec.structs.replace(row, digest=before.digest) == before:
             tables.put("given", key, encode(row))
@@ -175,11 +175,21 @@ def _row_of(source: str, given: Given, before: Row | None) -> Row:
     facts = msgspec.structs.replace(
         given.facts, source=source, uuid=given.uuid, copies=(), emptied=(), **kept
     )
-    if before is not None:
+    if before is not None and not _is_of_another(given.origin, before):
         facts = msgspec.structs.replace(facts, emptied=_emptied(facts, before.facts))
     origin = given.origin or (before.origin if before is not None else "")
     photo_id, seen_at = (0, b"") if before is None else (before.photo_id, before.seen_at)
     return Row(given_digest(given), photo_id, given.path, seen_at, given.master, origin, facts)
+
+
+def _is_of_another(origin: str, before: Row) -> bool:
+    """Whether another catalog gave it before: one that was exported from another has the same uuids."""
+    return bool(origin and before.origin and origin != before.origin)
+
+
+def _is_older(row: Row, before: Row) -> bool:
+    changed_at, changed_before = row.facts.changed_at or 0.0, before.facts.changed_at or 0.0
+    return _is_of_another(row.origin, before) and changed_at < changed_before
 
 
 def _emptied(facts: UserFacts, before: UserFacts) -> tuple[str, ...]:

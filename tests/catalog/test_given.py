@@ -297,6 +297,22 @@ def test_of_two_masters_the_newer_word_counts(library: Library) -> None:
     assert (said.rating, said.label, said.keywords) == (4, "Red", ("b", "a"))
 
 
+def test_of_two_catalogs_that_share_a_photo_s_uuid_the_newer_word_counts(library: Library) -> None:
+    """One was exported from the other, and both go on."""
+
+    def of(origin: str, changed_at: float, **facts: Any) -> Given:
+        return msgspec.structs.replace(given("u1", "/a/1.jpg", changed_at=changed_at, **facts), origin=origin)
+
+    library.commit(photo("/a/1.jpg", facts=Facts("jpeg", 40, 30, title="in the file")))
+    library.give(of("main", 5.0, rating=4, title="t"))
+    assert library.give(of("exported", 3.0, rating=1))[:2] == (0, 1)
+    assert library.rating("/a/1.jpg") == 4
+    assert library.give(of("exported", 6.0, rating=2))[:2] == (1, 0)
+    said = library.at("/a/1.jpg").said
+    assert (said.rating, said.title) == (2, "in the file"), "nobody took the title out"
+    assert library.user.take_away(LIGHTROOM, origin="main") == 0
+
+
 def test_two_sources_do_not_know_of_each_other(library: Library) -> None:
     library.commit(photo("/a/1.jpg"))
     library.give(given("u1", "/a/1.jpg", rating=4))
