@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from catalogd.catalog.words import plain_words
 from catalogd.errors import QueryError
 from catalogd.query.language import parse
 from catalogd.sync.lightroom.labels import COLOUR_NAMES, COLOURS, standard_label
@@ -47,6 +48,7 @@ _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ]00:00(?::00)?)?", re.ASCI
 _SPECIAL = re.compile(r"[\s\"“”()|*]")  # what ends a word of the query language, or is no letter in it
 _NEEDS_QUOTES = re.compile(r"[^\w.-]|^-|^(?:OR|AND|NOT)$")
 
+_NAMES = ("person", "camera", "lens")  # whose words stand in a row: "Jean-Luc", "70-200mm"
 _WHOLE = ("keyword", "name", "in", "label")  # keys whose values are compared as a whole, not by words
 
 # Fields that are looked through by "any searchable text" and "searchable metadata". Of what IPTC and EXIF
@@ -471,12 +473,16 @@ def _words(rule: Rule) -> list[str]:
 
 
 def _part_of(field: str, word: str) -> str:
-    """A word with anything before and behind it. Texts are kept by words, without the marks between them."""
-    if field == "person" and not word.isalnum():
-        return f"person:{_quoted(word)}"
-    if field not in _WHOLE and not word.isalnum():
-        raise UntranslatedError
-    return f"{field}:*{_plain(word)}*"
+    """A word with anything before and behind it; of what is kept as several words, these in a row."""
+    if field in _WHOLE:
+        return f"{field}:*{_plain(word)}*"
+    parts = plain_words(word)
+    if len(parts) == 1 and word.isalnum():
+        return f"{field}:*{_plain(word)}*"
+    is_row = word.isalnum() and all(len(part) == 1 for part in parts)  # Chinese, Japanese, Thai
+    if parts and (is_row or field in _NAMES):
+        return f'{field}:"{_plain(word)}"'
+    raise UntranslatedError
 
 
 def _plain(word: str) -> str:
