@@ -157,6 +157,14 @@ def test_show_says_what_was_set_in_lightroom() -> None:
     assert lines["virtual copy"] == "Sepia, 2 of 5, toned"
 
 
+def test_show_says_what_was_taken_out_in_lightroom() -> None:
+    user = UserFacts(source="lightroom", emptied=("rating", "caption", "latitude"))
+    lines = lines_of(Facts("jpeg", 4, 3, rating=2, caption="c", title="t"), user)
+    assert lines["taken out"] == "stars, caption, position  (Lightroom)"
+    assert lines["title"] == "t"
+    assert lines.keys() & {"rating", "caption"} == set()
+
+
 def test_show_says_that_a_photo_with_stars_was_rejected() -> None:
     lines = lines_of(Facts("jpeg", 4, 3), UserFacts(source="lightroom", rating=4, pick=-1))
     assert lines["rating"] == "rejected  (Lightroom)"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from catalogd.catalog.given import Given
+from catalogd.catalog.user_data import UserData
 from catalogd.errors import CatalogMissingError
-from catalogd.records import Place, Record
+from catalogd.records import Place, Record, UserFacts
 from catalogd.run_state import Lock
 from catalogd.settings import Settings
 from catalogd.sync.following import follow_user_data
@@ -161,9 +163,26 @@ def test_whoever_holds_the_catalog_sees_to_it(own_library: Library) -> None:
     lock = Lock(own_library.settings.catalog)
     try:
         assert not follow_user_data(own_library.settings)
+        assert record_at(own_library, DOG).said.rating != 1
     finally:
         lock.release()
-    assert record_at(own_library, DOG).said.rating != 1
+
+
+def test_records_follow_once_another_command_lets_go_of_the_catalog(own_library: Library) -> None:
+    follows = RecordsFollow(own_library.settings, quiet_s=0.01, held_s=0.01)
+    lock = Lock(own_library.settings.catalog)
+    try:
+        with UserData(own_library.settings.catalog) as user:
+            user.give("lightroom", [Given("D", DOG.encode(), UserFacts(rating=1))])
+        assert not follows._once()
+    finally:
+        lock.release()
+    follows.soon()
+    until = time.monotonic() + 30
+    while record_at(own_library, DOG).said.rating != 1:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    follows.close()
 
 
 def test_nothing_is_started_beside_a_run_or_after_closing(
