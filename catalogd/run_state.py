@@ -66,7 +66,7 @@ class Lock:
     def __init__(self, catalog: Path, patience_s: float = _LOCK_PATIENCE_S) -> None:
         self._lock = filelock.FileLock(catalog / "run.lock")
         try:
-            catalog.mkdir(parents=True, exist_ok=True)
+            catalog.mkdir(mode=0o700, parents=True, exist_ok=True)  # all of it is for its owner
             self._lock.acquire(timeout=patience_s)
         except filelock.Timeout:
             raise CatalogLockedError(_held(catalog)) from None

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from catalogd.cli import cli
-from catalogd.errors import NotFoundError
-from catalogd.jobs import Job, JobBook, new_job
+from catalogd.daemon.orders import Orders
+from catalogd.errors import CatalogError, NotFoundError
+from catalogd.jobs import KEPT_S, Job, JobBook, Order, new_job
+from catalogd.pipeline.scan import Rules
+from catalogd.run_state import Lock
 from tests import stubs
 from tests.torture.library import Library
 
@@ -166,6 +170,113 @@ def test_an_order_that_can_not_be_read_is_left_alone(library: Library) -> None:
     assert broken.exists()
 
 
+# ── without a run: the files, and the daemon's side of them ───────────────────────────────────
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> JobBook:
+    (tmp_path / "catalog").mkdir()
+    return JobBook(tmp_path / "catalog")
+
+
+def orders_of(tmp_path: Path) -> Orders:
+    return Orders(tmp_path / "catalog", [os.fsencode(tmp_path)], Rules(frozenset((b"jpg",))))
+
+
+def photos_of(tmp_path: Path, count: int) -> list[bytes]:
+    return [os.fsencode(tmp_path / f"{number}.jpg") for number in range(count)]
+
+
+def full_disk(self: JobBook, name: str, content: bytes) -> None:
+    raise CatalogError("no space left on device")
+
+
+def test_what_is_done_on_a_full_disk_is_told_later_and_not_done_again(
+    tmp_path: Path, book: JobBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order whose end could not be told was begun anew every second."""
+    job, other = (book.order(photos_of(tmp_path, 2)) for _ in range(2))
+    book.cancel(other.job_id)
+    with monkeypatch.context() as disk:
+        disk.setattr(JobBook, "_write", full_disk)
+        orders = orders_of(tmp_path)
+        orders.turn()
+        while (ordered := orders.take()) is not None:
+            orders.settled(ordered.path)
+        orders.look()
+        orders.look()
+        assert (orders.take(), orders.waiting) == (None, 0)
+        assert len(book.orders()) == 1
+    orders.look()
+    assert (book.job(job.job_id).state, book.job(job.job_id).done) == ("done", 2)
+    assert book.orders() == []
+
+
+def test_an_end_that_was_told_before_the_run_was_killed_is_one(tmp_path: Path, book: JobBook) -> None:
+    job = book.order(photos_of(tmp_path, 3), force=True)
+    order = (tmp_path / "catalog/jobs" / f"{job.job_id}.order").read_bytes()
+    book.tell(Job(job.job_id, "analyze", "cancelled", 3, finished_at=time.time()))
+    (tmp_path / "catalog/jobs" / f"{job.job_id}.order").write_bytes(order)
+    orders = orders_of(tmp_path)
+    orders.turn()
+    assert (orders.take(), book.orders()) == (None, [])
+
+
+def test_a_run_reads_an_order_once_however_long_it_is(
+    tmp_path: Path, book: JobBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    order = JobBook._order
+
+    def noting(self: JobBook, job_id: str) -> Order | None:
+        reads.append(job_id)
+        return order(self, job_id)
+
+    monkeypatch.setattr(JobBook, "_order", noting)
+    job = book.order(photos_of(tmp_path, 100))
+    orders = orders_of(tmp_path)
+    for _ in range(3):
+        orders.look()
+        assert book.jobs()[0].job_id == job.job_id
+    assert reads == [job.job_id]
+
+
+def test_a_job_that_ends_while_it_is_looked_for_is_found(
+    book: JobBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told after the jobs were read, and its order was gone when the orders were."""
+    job = book.order([b"/lib/a.jpg"])
+
+    def ends(self: JobBook, job_id: str) -> None:
+        book.tell(Job(job.job_id, "analyze", "done", 1, 1, finished_at=time.time()))
+
+    monkeypatch.setattr(JobBook, "_order", ends)
+    assert [found.state for found in book.jobs()] == ["done"]
+
+
+def test_only_the_lock_of_a_run_keeps_an_order_that_is_cancelled(tmp_path: Path, book: JobBook) -> None:
+    job = book.order([b"/lib/a.jpg"])
+    lock = Lock(tmp_path / "catalog")
+    assert book.cancel(job.job_id).state == "waiting"
+    assert (book.cancelled(), len(book.orders())) == ({job.job_id}, 1)
+    lock.release()
+    assert book.cancel(job.job_id).state == "cancelled"
+    assert (book.cancelled(), book.orders()) == (set(), [])
+
+
+def test_what_processes_that_were_killed_left_is_forgotten(tmp_path: Path, book: JobBook) -> None:
+    long_ago = time.time() - KEPT_S - 60
+    book.tell(Job("1" * 32, "sync", "running", created_at=long_ago, pid=2**22 + 1))
+    book.tell(Job("2" * 32, "sync", "running", created_at=time.time(), pid=2**22 + 1))
+    half, fresh = (tmp_path / "catalog/jobs" / f".{name}.order.x" for name in ("old", "new"))
+    half.touch()
+    os.utime(half, (long_ago, long_ago))
+    fresh.touch()
+    book.prune()
+    assert [job.job_id for job in book.jobs()] == ["2" * 32]
+    assert (half.exists(), fresh.exists()) == (False, True)
+
+
 # ── the command ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -193,7 +304,9 @@ def test_without_a_run_the_order_waits_and_is_listed_and_cancelled(library: Libr
     assert (code, "the next `catalogd run` does it" in output) == (0, True)
     [job] = JobBook(library.catalog).jobs()
     assert job.job_id in command(library, "--list")[1]
-    assert command(library, "--cancel", job.job_id)[0] == 0
+    code, output = command(library, "--cancel", job.job_id)
+    assert (code, "cancelled" in output) == (0, True)
+    assert JobBook(library.catalog).orders() == []  # at once: nobody works on it
     library.forget_notes()
     assert library.run() == 0
     assert not library.reads()

@@ -19,11 +19,11 @@ from typing import NamedTuple
 import msgspec
 
 from catalogd.daemon.watch import is_within
-from catalogd.jobs import Job, JobBook, Order
+from catalogd.jobs import Job, JobBook, Order, cancelled
 from catalogd.pipeline.scan import FolderScan, Rules, is_wanted, scan
 
 LOOK_EVERY_S = 1.0
-LIST_S = 0.05  # of listing ordered folders at a time: the run goes on meanwhile
+LIST_S = 0.05  # of listing ordered folders at a time, for all orders: the run goes on meanwhile
 
 
 class Ordered(NamedTuple):
@@ -79,17 +79,17 @@ class Orders:
 
     def turn(self) -> None:
         """Take in what is new, list folders, tell; called often."""
+        until = time.monotonic() + LIST_S
         for one in self._open.values():
-            self._list(one)
+            self._list(one, until)
         if time.monotonic() >= self._look_at:
             self.look()
 
     def look(self) -> None:
         """The same, now."""
         self._look_at = time.monotonic() + LOOK_EVERY_S
-        for order in self._book.orders():
-            if order.job_id not in self._open:
-                self._take_in(order)
+        for order in self._book.orders(known=self._open.keys()):
+            self._take_in(order)
         for job_id in self._book.cancelled() & self._open.keys():
             self._cancel(self._open[job_id])
         for one in list(self._open.values()):
@@ -98,7 +98,7 @@ class Orders:
     def close(self) -> None:
         """The run ends: what is not done waits for the next one."""
         for one in list(self._open.values()):
-            if not one.is_over:
+            if not one.is_over and not one.job.has_ended:
                 one.job = msgspec.structs.replace(one.job, state="waiting")
                 one.changed = True
             self._tell(one)
@@ -149,6 +149,9 @@ class Orders:
 
     def _take_in(self, order: Order) -> None:
         before = self._book.told(order.job_id)
+        if before is not None and before.has_ended:  # told when its run was killed, and still here
+            self._book.tell(before)
+            return
         job = Job(order.job_id, "analyze", "running", created_at=order.created_at, pid=os.getpid())
         if before is not None:
             failed = min(before.failed, before.reached)
@@ -173,8 +176,7 @@ class Orders:
     def _folders(self, root: bytes, start: bytes) -> Iterator[FolderScan]:
         return scan(root, lambda folder: {}, bytes(8), self._rules, True, start)
 
-    def _list(self, one: _Open) -> None:
-        until = time.monotonic() + LIST_S
+    def _list(self, one: _Open, until: float) -> None:
         while one.listing is not None and time.monotonic() < until:
             path = next(one.listing, None)
             if path is None:
@@ -192,27 +194,21 @@ class Orders:
 
     def _cancel(self, one: _Open) -> None:
         """What is begun is finished; nobody waits for the rest."""
-        if one.is_over:
+        if one.is_over or one.job.has_ended:
             return
         one.waiting.clear()
         one.listing = None
         for path in list(self._blocked):
             self._blocked[path] = [entry for entry in self._blocked[path] if entry[0] is not one]
-        one.job = msgspec.structs.replace(
-            one.job, state="cancelled", finished_at=time.time(), message="cancelled"
-        )
-        self._end(one)
+        one.job, one.changed = cancelled(one.job), True
 
     def _tell(self, one: _Open) -> None:
         if one.is_over and not one.job.has_ended and one.job.state != "waiting":
             nothing = "no photo of this run's libraries was named" if not one.job.total else ""
             one.job = msgspec.structs.replace(one.job, state="done", finished_at=time.time(), message=nothing)
-            self._end(one)
-        elif one.changed:
-            self._book.tell(one.job)
+            one.changed = True
+        if one.changed and self._book.tell(one.job):  # on a full disk it is told later, and not done again
             one.changed = False
-
-    def _end(self, one: _Open) -> None:
-        self._book.tell(one.job)
-        self._book.prune()
-        del self._open[one.order.job_id]
+            if one.job.has_ended:
+                del self._open[one.order.job_id]
+                self._book.prune()

@@ -16,6 +16,7 @@ from catalogd.catalog.acting import Actor
 from catalogd.catalog.given import seek_key
 from catalogd.catalog.user_data import UserData
 from catalogd.errors import NotFoundError
+from catalogd.jobs import JobBook
 from catalogd.json_forms import summary_json
 from catalogd.query import parse
 from catalogd.query.searcher import Searcher
@@ -50,6 +51,7 @@ class Backend:
         self._reader = reader or self._owned.enter_context(Reader(settings))
         self.searcher = searcher or self._owned.enter_context(Searcher(settings, read=self._reader))
         self.catalog = Catalog.open(settings.catalog, settings)
+        self.jobs = JobBook(settings.catalog)
         self.thumbnails = ThumbnailStore(settings)
         self.pictures = Pictures(settings, self.thumbnails, self._reader)
         self.sidecar_jobs = SidecarJobs(settings, self.catalog)

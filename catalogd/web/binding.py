@@ -52,7 +52,7 @@ class Binding:
             where = f"{self.name}:{self.port}"
             if error.errno == errno.EADDRINUSE:
                 raise ConflictError(
-                    f"{where} is in use by another program; choose another with http_port or --port"
+                    f"{where} is in use by another program: set another http_port, or `catalogd serve --port`"
                 ) from None
             raise SettingsError(
                 f"the HTTP API can't listen at {where}: {error.strerror}; see http_host and http_port"

@@ -15,6 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEAD_PATIENCE_S = 10.0  # for the head of a request, from its first byte or from connecting
 STALL_S = 15.0  # in this time a client must take
 LEAST_TAKEN_BYTES = 16 << 10  # so many bytes of its answer, or the rest
+MOST_ANSWERED = 1000  # connections; a request of one more is answered 503
+MOST_OPEN = MOST_ANSWERED + 100  # more end at once: the process needs descriptors for the catalog and photos
 
 
 class PatientProtocol(H11Protocol):
@@ -30,6 +32,9 @@ class PatientProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > MOST_OPEN:
+            transport.abort()
+            return
         transport.set_write_buffer_limits(high=0)  # `pause_writing` as soon as the kernel takes no more
         self._expect_head()
 

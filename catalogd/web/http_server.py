@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
 import socket
 import threading
@@ -11,14 +13,14 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from catalogd.errors import ResourceError
-from catalogd.run_state import forget_server, tell_server
+from catalogd.run_state import forget_server, read_server, tell_server
 from catalogd.web.api import create_app
 from catalogd.web.backend import Backend
 from catalogd.web.binding import Binding, chosen_binding
-from catalogd.web.connections import PatientProtocol
+from catalogd.web.connections import HEAD_PATIENCE_S, MOST_ANSWERED, PatientProtocol
 from catalogd.web.metrics import Counted, Metrics
 from catalogd.web.pulse import Pulse, look
-from catalogd.web.security import Gate, Rules
+from catalogd.web.security import Gate, Rules, allowed_hosts
 from catalogd.web.tokens import Token, token_path
 
 if TYPE_CHECKING:
@@ -29,16 +31,25 @@ log = logging.getLogger(__name__)
 START_S = 20.0  # a loaded machine needs one
 GRACE_S = 5  # for what is being answered when the server stops
 KEEP_ALIVE_S = 30  # of a connection between two requests: a plugin asks in bursts
-MOST_CONNECTIONS = 1000
 LARGEST_HEAD_BYTES = 48 << 10  # of an unfinished head; security.py then asks for less
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's server, that lets those go who listen to events before it waits for the others."""
+    """uvicorn's server, that lets those go who listen to events before it waits for the others.
+
+    And those that begin no TLS, as it does those that send no request.
+    """
 
     def __init__(self, config: uvicorn.Config, pulse: Pulse) -> None:
         super().__init__(config)
         self._pulse = pulse
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.config.ssl is not None:
+            loop = asyncio.get_running_loop()
+            patient = functools.partial(loop.create_server, ssl_handshake_timeout=HEAD_PATIENCE_S)
+            loop.create_server = patient  # type: ignore[method-assign]  # uvicorn has no setting for it
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._pulse.stop()
@@ -72,6 +83,15 @@ class HttpServer:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
+    @property
+    def open_connections(self) -> int:
+        return len(self._server.server_state.connections)
+
+    def stay_known(self) -> None:
+        """Say where it is when nobody does: of two servers of a catalog, the one that ends takes it along."""
+        if self.is_alive and read_server(self._catalog) is None:
+            tell_server(self._catalog, self.url)
+
     def close(self) -> None:
         """Answer what was asked, for a while, and end. Twice is fine."""
         self._server.should_exit = True
@@ -100,8 +120,7 @@ def _configured(backend: Backend, binding: Binding, token: Token) -> tuple[uvico
     app = create_app(backend)
     pulse = app.state.pulse = Pulse(lambda: look(backend))
     metrics = app.state.metrics = Metrics()
-    hosts = {name.strip().lower() for name in settings.http_allowed_hosts.split(",") if name.strip()}
-    rules = Rules(token, settings.http_upload_bytes, frozenset({*hosts, binding.name.lower()}))
+    rules = Rules(token, settings.http_upload_bytes, allowed_hosts(settings.http_allowed_hosts, binding.name))
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what matters the Gate logs itself
     certificate, key = binding.tls or (None, None)
     config = uvicorn.Config(
@@ -116,7 +135,7 @@ def _configured(backend: Backend, binding: Binding, token: Token) -> tuple[uvico
         proxy_headers=False,  # a client may not say who it is
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=MOST_ANSWERED,
         h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
         ssl_certfile=certificate,
         ssl_keyfile=key,

@@ -15,7 +15,7 @@ import anyio.to_thread
 from fastapi import Request
 
 from catalogd.catalog import Counts
-from catalogd.jobs import Job, JobBook
+from catalogd.jobs import Job
 from catalogd.run_state import is_running, read_status
 from catalogd.web.backend import Backend
 
@@ -35,7 +35,7 @@ def look(backend: Backend) -> Moment:
     """How things are now."""
     catalog = backend.settings.catalog
     run = read_status(catalog) if is_running(catalog) else None
-    return Moment(run, backend.catalog.counts(), tuple(JobBook(catalog).jobs()))
+    return Moment(run, backend.catalog.counts(), tuple(backend.jobs.jobs()))
 
 
 class Pulse:

@@ -233,6 +233,12 @@ def host_name(host: str) -> str | None:
     return _plain_address(found["six"] or found["name"].lower().rstrip("."))
 
 
+def allowed_hosts(names: str, bound: str) -> frozenset[str]:
+    """What `host_name` finds for the names of a list with commas, and for the address that is listened at."""
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    return frozenset(host_name(name) or _plain_address(name.lower()) for name in (*given, bound))
+
+
 def is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(_plain_address(address)).is_loopback
@@ -241,9 +247,12 @@ def is_loopback(address: str) -> bool:
 
 
 def _plain_address(text: str) -> str:
-    """An address in the one way it is written: `::ffff:127.0.0.1` is 127.0.0.1. A name as it is."""
+    """An address in the one way it is written: `::ffff:127.0.0.1` is 127.0.0.1. A name as it is.
+
+    Without a zone (`fe80::1%eth0`): that is what this machine calls its interface, and no client sends it.
+    """
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return text
     return str(getattr(address, "ipv4_mapped", None) or address)

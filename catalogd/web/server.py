@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 30.0  # for a port that another program has
+LOOK_EVERY_S = 5.0  # whether others are told where the API is
 STOP_S = 10.0  # in which it ends when it is told to, or is not waited for any longer
 FILES = 4096  # descriptors: connections, the catalog's maps, photos that are read
 
@@ -111,21 +112,29 @@ def server_main(connection: multiprocessing.connection.Connection, settings: Set
     _allow_files()
     multiprocessing.current_process().daemon = False  # else it could have no reader of its own
     with Answering(settings, replace_socket=True) as answering:
-        wait_s = _try_http(answering, connection) if settings.http else None
+        wait_s: float | None = _try_http(answering, connection) if settings.http else None
         answering.warm()
         while not connection.poll(wait_s):  # until the run closes its end
-            wait_s = _try_http(answering, connection)
+            wait_s = _look_after(answering.http) if answering.http else _try_http(answering, connection)
+
+
+def _look_after(http: HttpServer) -> float:
+    """Returns in how many seconds to look again. Raises ResourceError when it ended by itself."""
+    if not http.is_alive:
+        raise ResourceError("the HTTP API ended; `catalogd -v` says more")
+    http.stay_known()
+    return LOOK_EVERY_S
 
 
 def _try_http(answering: Answering, connection: multiprocessing.connection.Connection) -> float | None:
-    """Start the API and tell the run of it. Returns in how many seconds to try again; None for never."""
+    """Start the API and tell the run of it. Returns in how many seconds to look again; None for never."""
     try:
-        said, again_s = Said(url=answering.start_http()), None
+        said = Said(url=answering.start_http())
     except CatalogdError as error:
-        again_s = TRY_AGAIN_S if isinstance(error, ConflictError) else None
-        said = Said(trouble=f"no HTTP API: {error}")
+        connection.send_bytes(_encode(Said(trouble=f"no HTTP API: {error}")))
+        return TRY_AGAIN_S if isinstance(error, ConflictError) else None
     connection.send_bytes(_encode(said))
-    return again_s
+    return LOOK_EVERY_S
 
 
 def serve_here(settings: Settings, tell: Callable[[str], None], stop: threading.Event) -> None:
@@ -139,8 +148,7 @@ def serve_here(settings: Settings, tell: Callable[[str], None], stop: threading.
         assert answering.http is not None
         threading.Thread(target=answering.warm, daemon=True).start()
         while not stop.wait(1.0):
-            if not answering.http.is_alive:
-                raise ResourceError("the HTTP API ended; `catalogd -v serve` says more")
+            _look_after(answering.http)
 
 
 def _started(answering: Answering, settings: Settings) -> str:

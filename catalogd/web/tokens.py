@@ -72,7 +72,7 @@ def _written_aside(file: Path) -> Path:
     """A new token in a file of its own beside `file`, mode 600."""
     aside = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise SettingsError(f"http_token_file: {file}: {error.strerror}") from None

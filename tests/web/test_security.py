@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogd.errors import SettingsError
+from catalogd.run_state import Lock
 from catalogd.web import security, tokens
-from catalogd.web.security import FailedTokens, Gate, Rules, host_name, is_loopback
+from catalogd.web.security import FailedTokens, Gate, Rules, allowed_hosts, host_name, is_loopback
 from catalogd.web.tokens import Token, ensure_token, read_token, renew_token
 from tests.web.asgi import Answered, ask
 
@@ -167,6 +169,19 @@ def test_a_name_that_was_made_to_lead_here_is_refused(
         answer = ask(gate, path, headers=[("Host", host), RIGHT], server="192.0.2.7")
         assert (answer.status, answer.kind) == (status, "host")
     assert not application.reached
+
+
+def test_names_in_the_settings_are_taken_as_clients_send_them() -> None:
+    """With a port, a dot at the end or another spelling they were names that nobody could have."""
+    names = allowed_hosts(
+        " NAS.example:8766, photos.example., [2001:DB8::0:7], 2001:db8::8 ,,", "fe80::1%eth0"
+    )
+    assert names == {"nas.example", "photos.example", "2001:db8::7", "2001:db8::8", "fe80::1"}
+
+
+def test_an_interface_is_no_part_of_the_address_that_was_reached(gate: Gate) -> None:
+    assert ask(gate, headers=[("Host", "[fe80::1]:8766"), RIGHT], server="fe80::1%eth0").status == 200
+    assert ask(gate, headers=[("Host", "[fe80::2]:8766"), RIGHT], server="fe80::1%eth0").status == 421
 
 
 def test_two_hosts_are_none(gate: Gate) -> None:
@@ -397,6 +412,18 @@ def test_a_file_without_a_token_is_an_error(tmp_path: Path, text: str) -> None:
     file.chmod(0o600)
     with pytest.raises(SettingsError, match="holds no token"):
         ensure_token(file)
+
+
+def test_the_folder_of_a_new_catalog_is_for_its_owner(tmp_path: Path) -> None:
+    """Whoever could read it needed no token for what it holds."""
+    before = os.umask(0o022)
+    try:
+        Lock(tmp_path / "one" / "catalog").release()
+        ensure_token(tmp_path / "two" / "api.token")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "one" / "catalog").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "two").stat().st_mode & 0o077 == 0
 
 
 def test_a_folder_where_none_can_be_made_is_named(tmp_path: Path) -> None:

@@ -29,11 +29,11 @@ from catalogd.cli.run import _PlainReporter
 from catalogd.daemon import serving
 from catalogd.daemon.serving import ServerKeeper
 from catalogd.doctor import _api
-from catalogd.errors import ConflictError, SettingsError
+from catalogd.errors import ConflictError, ResourceError, SettingsError
 from catalogd.run_state import Progress, forget_server, read_server, tell_server
 from catalogd.service import Remote
 from catalogd.settings import Settings
-from catalogd.web import connections, server
+from catalogd.web import connections, http_server, server
 from catalogd.web.backend import Backend
 from catalogd.web.binding import chosen_binding
 from catalogd.web.http_server import HttpServer
@@ -127,6 +127,21 @@ def test_others_find_the_address_in_a_file_for_the_owner_alone(library: Library)
     assert read_server(library.settings.catalog) is None
 
 
+def test_who_ends_does_not_take_along_where_another_is(library: Library) -> None:
+    """`catalogd serve --port` beside a run left the run's API unknown when it ended."""
+    catalog = library.settings.catalog
+    with HttpServer(library.backend) as first:
+        with HttpServer(library.backend) as second:
+            assert (read_server(catalog) or {})["url"] == second.url
+            first.stay_known()
+            assert (read_server(catalog) or {})["url"] == second.url
+        assert read_server(catalog) is None
+        first.stay_known()
+        assert (read_server(catalog) or {})["url"] == first.url
+    first.stay_known()
+    assert read_server(catalog) is None
+
+
 def test_a_file_that_a_killed_server_left_is_no_server(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -217,6 +232,19 @@ def test_tls_is_spoken_and_nothing_else(library: Library, certificate: tuple[Pat
                 assert not plain.recv(100).startswith(b"HTTP/1.1 200")
 
 
+def test_a_client_that_begins_no_tls_is_let_go(
+    library: Library, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could stay for a minute, and counted as no connection."""
+    monkeypatch.setattr(http_server, "HEAD_PATIENCE_S", 0.3)
+    cert, key = certificate
+    settings = replace(library.settings, http_tls_cert=cert, http_tls_key=key)
+    with Backend(settings, library.searcher) as backend, HttpServer(backend) as http, raw(http) as silent:
+        start = time.monotonic()
+        assert ends(silent)
+        assert time.monotonic() - start < PATIENCE_S / 2
+
+
 # ── slow clients, and many ────────────────────────────────────────────────────────────────────
 
 
@@ -286,6 +314,30 @@ def test_a_client_that_reads_slowly_gets_all_of_it(
             found += part
             time.sleep(0.01)
     assert found.count(b"HTTP/1.1 200 OK") == 61
+
+
+def test_more_connections_than_there_may_be_cost_no_descriptors(
+    served: HttpServer, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was kept until its head was due, so that none were left to read the catalog with."""
+    monkeypatch.setattr(connections, "MOST_OPEN", 20)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(raw(served)) for _ in range(60)]
+        until(lambda: sum(is_ended(client) for client in clients) >= 40, "they were kept")
+        assert not all(is_ended(client) for client in clients)
+    until(lambda: not served.open_connections, "connections that are left")
+    assert get(served, library)[0] == 200
+
+
+def is_ended(client: socket.socket) -> bool:
+    """Without waiting."""
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def test_bodies_that_do_not_come_hold_up_nobody(served: HttpServer, library: Library) -> None:
@@ -409,6 +461,14 @@ def test_a_port_that_becomes_free_is_taken_later(library: Library, monkeypatch: 
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert not (settings.catalog / "search.sock").exists()
+
+
+def test_an_api_that_ended_by_itself_is_no_secret(library: Library) -> None:
+    """The run then starts another server process."""
+    with HttpServer(library.backend) as http:
+        assert server._look_after(http) > 0
+    with pytest.raises(ResourceError, match="ended"):
+        server._look_after(http)
 
 
 def test_without_http_only_commands_are_answered(library: Library) -> None:

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from catalogd.errors import ConflictError
-from catalogd.jobs import JobBook
 from catalogd.json_forms import job_json
 from catalogd.run_state import is_running, read_status, roots_of
 from catalogd.web.answers import Json
@@ -77,25 +76,28 @@ def analyze(backend: UsedBackend, asked: AnalyzeAsked) -> Json:
         raise ConflictError(_NO_RUN)
     roots = roots_of(read_status(settings.catalog))
     paths = [inside(path, roots, settings.follow_symlinks) for path in asked.paths]
-    job = JobBook(settings.catalog).order(list(dict.fromkeys(paths)), asked.force)
+    job = backend.jobs.order(list(dict.fromkeys(paths)), asked.force)
     return Json({"job": job_json(job)}, status_code=202)
 
 
 @router.get("/jobs", response_model=JobsAnswer, summary="Ordered work")
 def jobs(backend: UsedBackend) -> Json:
     """Photos that are analysed, sidecars that are written or taken back."""
-    return Json({"jobs": [job_json(job) for job in JobBook(backend.settings.catalog).jobs()]})
+    return Json({"jobs": [job_json(job) for job in backend.jobs.jobs()]})
 
 
 @router.get("/jobs/{job_id}", response_model=JobAnswer, summary="How far a job is", responses=MISSING)
 def job(backend: UsedBackend, job_id: JobId) -> Json:
     """Told anew once a second."""
-    return Json({"job": job_json(JobBook(backend.settings.catalog).job(job_id))})
+    return Json({"job": job_json(backend.jobs.job(job_id))})
 
 
 @router.delete(
     "/jobs/{job_id}", response_model=JobAnswer, status_code=202, summary="Cancel a job", responses=MISSING
 )
 def cancel(backend: UsedBackend, job_id: JobId) -> Json:
-    """What is begun is finished, the rest is left; the answer is the job as it was just before."""
-    return Json({"job": job_json(JobBook(backend.settings.catalog).cancel(job_id))}, status_code=202)
+    """What is begun is finished, the rest is left; without a run all of it is, at once.
+
+    The answer is the job as it is then.
+    """
+    return Json({"job": job_json(backend.jobs.cancel(job_id))}, status_code=202)
