@@ -19,7 +19,10 @@ from catalogd.catalog.user_data import UserData
 from catalogd.errors import LightroomError
 from catalogd.records import Facts, Record, Region
 from catalogd.settings import Settings
+from catalogd.sync.fields import changes_for
 from catalogd.sync.lightroom import PathMap, Report, forget_catalog, import_catalog, tables, taking
+from catalogd.sync.policy import Policy
+from catalogd.sync.telling import own_words
 from tests.catalog.photos import PROFILE, photo
 from tests.sync.lightroom.family import family_catalog
 from tests.sync.lightroom.lrcat import LrCatalog
@@ -136,6 +139,19 @@ def test_what_a_newer_lightroom_keeps_elsewhere_was_not_taken_out(library: Libra
     said = library.at("2023/Norway/a.jpg").said
     assert (said.rating, said.label) == (4, None)
     assert "Dog" in said.keywords
+
+
+def test_what_is_not_to_be_exported_does_not_get_into_sidecars(library: Library) -> None:
+    """People do, keywords of Lightroom's do not: a person who is not to be exported stays a keyword."""
+    library.edit("UPDATE AgLibraryKeyword SET includeOnExport = 0 WHERE name IN ('Anna Núñez', 'Dog')")
+    library.take()
+    record = library.at("2023/Norway/a.jpg")
+    own = own_words(library.catalog.people, record, None)
+    changes = changes_for(record, None, Policy(), own=own)
+    written = " ".join(text for value in changes.values() if value for text in value.all())
+    assert "Ben Holm" in written
+    assert not any(word in written for word in ("Anna", "Dog"))
+    assert library.found("keyword:dog") == library.found('keyword:"Anna Núñez"') == ["a.jpg"]
 
 
 def test_a_second_import_takes_nothing(library: Library) -> None:
