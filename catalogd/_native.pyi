@@ -132,11 +132,11 @@ def best_correlations(
     sizes: NDArray[np.int64],
     out: NDArray[np.float64],
 ) -> None:
-    """Look for `part: uint8[h, w, 3]`, made as large as each of `sizes: int64[n, 2]`, in `whole: uint8[H, W, 3]`.
+    """Look for `part: uint8[h, w, 3]`, made as large as each of `sizes: int64[n, 2]`, in `whole`.
 
-    `out: float64[n]` gets the highest correlation, 0…1, of a window of `whole`, which is made `size`
-    (height, width), with the part; of both the luma without its mean over `2 * reach + 1` squared is
-    compared. Left out are windows with less than `flat_share` of the variance of the whole, and those whose sum
-    of squares about their mean is at most `least_spread`; 0 is said when none is left. Raises ValueError for
-    sizes that do not fit in.
+    `whole` is uint8[H, W, 3]; `out: float64[n]` gets the highest correlation, 0…1, of a window of it,
+    which is made `size` (height, width), with the part; of both the luma without its mean over
+    `2 * reach + 1` squared is compared. Left out are windows with less than `flat_share` of the variance
+    of the whole, and those whose sum of squares about their mean is at most `least_spread`; 0 is said when
+    none is left. Raises ValueError for sizes that do not fit in.
     """

@@ -421,9 +421,7 @@ class UserData:
     def given_uuids(self, source: str, origin: str, after: str = "") -> list[str]:
         """The next page of the uuids of one origin behind `after`, in order; [] at their end."""
         with self._read() as tables:
-            keys = (
-                given_rows.keys_of(tables, source, origin, after, AWAY_PAGE) if tables.has("given") else []
-            )
+            keys = given_rows.keys_of(tables, source, origin, after, AWAY_PAGE) if tables.has("given") else []
         return [key.partition(b"\0")[2].decode() for key in keys]
 
     def given_counts(self, source: str) -> GivenCounts:

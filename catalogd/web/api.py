@@ -17,6 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from catalogd import __version__
 from catalogd.errors import CatalogdError
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
 OPENAPI = f"{PREFIX}/openapi.json"
+ENDLESS = f"{PREFIX}/events"
 GZIP_LEVEL = 1  # over loopback bytes are cheaper than CPU; a choice, not a measurement
 GZIP_BYTES = 1400  # a smaller answer travels in one packet anyway
 
@@ -85,6 +87,7 @@ def create_app(backend: Backend | None, middleware: Sequence[Middleware] = ()) -
         responses=_ERRORS,
         middleware=[
             *middleware,
+            Middleware(_Heads),
             Middleware(GZipMiddleware, minimum_size=GZIP_BYTES, compresslevel=GZIP_LEVEL),
         ],
     )
@@ -99,6 +102,18 @@ def create_app(backend: Backend | None, middleware: Sequence[Middleware] = ()) -
     return app
 
 
+class _Heads:
+    """Answers HEAD as GET; the server sends no body then. What never ends has no such answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD" and scope["path"] != ENDLESS:
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
 # ── errors ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -111,7 +126,11 @@ async def _on_catalogd_error(request: Request, error: Exception) -> Refusal:
 
 async def _on_invalid(request: Request, error: Exception) -> Refusal:
     assert isinstance(error, RequestValidationError)
-    return Refusal(422, "validation", "; ".join(_problem(one) for one in error.errors()))
+    said = "; ".join(_problem(one) for one in error.errors())
+    is_json = request.headers.get("content-type", "").partition(";")[0].strip().lower().endswith("json")
+    if error.body is not None and not is_json:  # it was not read as JSON then
+        said = "send the body as JSON, with the header Content-Type: application/json"
+    return Refusal(422, "validation", said)
 
 
 def _problem(one: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -15,7 +16,7 @@ from catalogd.catalog import Catalog
 from catalogd.catalog.acting import Actor
 from catalogd.catalog.given import seek_key
 from catalogd.catalog.user_data import UserData
-from catalogd.errors import NotFoundError
+from catalogd.errors import CatalogMissingError, NotFoundError
 from catalogd.jobs import JobBook
 from catalogd.json_forms import summary_json
 from catalogd.query import parse
@@ -57,6 +58,7 @@ class Backend:
         self.sidecar_jobs = SidecarJobs(settings, self.catalog)
         self.records_follow = RecordsFollow(settings)
         self._user: UserData | None = None
+        self._user_to_read: UserData | None = None
         self._missing: tuple[int, dict[bytes, int]] = (-1, {})  # as of a commit: by the key of their path
         self._lock = threading.Lock()
         self._slow = anyio.CapacityLimiter(SLOW_AT_ONCE)
@@ -72,8 +74,21 @@ class Backend:
         """What people said, for reading and writing; made when it is first asked for."""
         with self._lock:
             if self._user is None:
-                self._user = UserData(self.settings.catalog)
+                self._user = self._opened(write=True)
             return self._user
+
+    @property
+    def user_so_far(self) -> UserData | None:
+        """The same for reading alone; None while nobody has said anything, and none is made for that."""
+        with self._lock:
+            if self._user is None and self._user_to_read is None:
+                with contextlib.suppress(CatalogMissingError):
+                    writable = os.access(self.settings.catalog / "user", os.W_OK)
+                    self._user_to_read = self._opened(writable)
+            return self._user or self._user_to_read
+
+    def _opened(self, write: bool) -> UserData:
+        return self._owned.enter_context(UserData(self.settings.catalog, write))
 
     @property
     def actor(self) -> Actor:
@@ -108,12 +123,9 @@ class Backend:
         """Let go of all of it. Twice is fine."""
         self.records_follow.close()
         self.sidecar_jobs.close()
-        with self._lock:
-            if self._user is not None:
-                self._user.close()
-                self._user = None
         self.catalog.close()
-        self._owned.close()
+        with self._lock:
+            self._owned.close()
 
 
 def plan_of(q: str) -> Plan:

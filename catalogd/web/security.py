@@ -230,7 +230,7 @@ def host_name(host: str) -> str | None:
     found = _HOST.fullmatch(host)
     if found is None:
         return None
-    return _plain_address(found["six"] or found["name"].lower().rstrip("."))
+    return _plain_address(found["six"] or found["name"].lower().rstrip(".")) or None
 
 
 def allowed_hosts(names: str, bound: str) -> frozenset[str]:

@@ -61,7 +61,7 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd analyze", function(context)
         if job.state == "failed" then return nil, { kind = "answer", message = job.message or "" } end
         return true
     end, MOST_PATHS)
-    if failure then return Batches.report(failure) end
+    if failure then return Batches.report(failure, total.done + total.failed > 0 and summary(total, videos) or nil) end
     local title = (is_cancelled or progress:isCanceled()) and LOC "$$$/Catalogd/Analyze/Cancelled=The analysis was cancelled."
         or LOC "$$$/Catalogd/Analyze/Ready=The analysis is done."
     Dialogs.say(title, summary(total, videos))

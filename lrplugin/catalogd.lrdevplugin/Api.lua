@@ -16,6 +16,7 @@ local LrDialogs = import "LrDialogs"
 local LrHttp = import "LrHttp"
 
 local Json = require "Json"
+local Log = require "Log"
 local Preferences = require "Preferences"
 
 local Api = {}
@@ -179,6 +180,7 @@ end
 
 function Api.report(failure)
     local text, how = Api.problem(failure)
+    Log.failure(failure)
     LrDialogs.message(text, how, "critical")
 end
 

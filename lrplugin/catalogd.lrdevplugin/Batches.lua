@@ -12,7 +12,8 @@
         f() inside a write gate, which is one step of Undo called `name`. Whoever holds the catalog is waited
         for, then {kind = "busy", message =}; an error inside f takes its changes back: {kind = "failed", message =}.
         `private`: a gate for custom fields alone, without a step of Undo.
-    Batches.report(failure)          one dialog, for failures from here and from Api
+    Batches.report(failure, done)    one dialog, for failures from here and from Api; `done`: a sentence on what
+                                     was done before, or nil
 
   The order in a part is always: read Lightroom, ask catalogd, then write. Nothing inside a gate may wait.
 ]]
@@ -22,6 +23,7 @@ local LrProgressScope = import "LrProgressScope"
 local LrTasks = import "LrTasks"
 
 local Api = require "Api"
+local Log = require "Log"
 
 local Batches = {}
 
@@ -90,16 +92,21 @@ function Batches.write(catalog, name, f, private)
     return nil, { kind = "busy", message = name }
 end
 
-function Batches.report(failure)
+local function problem_of(failure)
     if failure.kind == "busy" then
-        LrDialogs.message(LOC "$$$/Catalogd/Batches/Busy=Lightroom's catalog is busy.",
-            LOC("$$$/Catalogd/Batches/BusyHow=Something else was writing to it all the time, so that “^1” could not be done. What was done before stays. Wait until the other work is through, then try again.", failure.message), "critical")
+        return LOC "$$$/Catalogd/Batches/Busy=Lightroom's catalog is busy.",
+            LOC("$$$/Catalogd/Batches/BusyHow=Something else was writing to it all the time, so that “^1” could not be done. What was done before stays. Wait until the other work is through, then try again.", failure.message)
     elseif failure.kind == "failed" then
-        LrDialogs.message(LOC "$$$/Catalogd/Batches/Failed=Lightroom did not take a change.",
-            LOC("$$$/Catalogd/Batches/FailedHow=The part of photos that it belongs to was left as it was. Lightroom says: ^1", failure.message), "critical")
-    else
-        Api.report(failure)
+        return LOC "$$$/Catalogd/Batches/Failed=Lightroom did not take a change.",
+            LOC("$$$/Catalogd/Batches/FailedHow=The part of photos that it belongs to was left as it was. Lightroom says: ^1", failure.message)
     end
+    return Api.problem(failure)
+end
+
+function Batches.report(failure, done)
+    local text, how = problem_of(failure)
+    Log.failure(failure)
+    LrDialogs.message(text, done and how .. "\n\n" .. done or how, "critical")
 end
 
 return Batches

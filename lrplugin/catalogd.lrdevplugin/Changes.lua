@@ -62,9 +62,15 @@ local function same(old, new)
     return old == new
 end
 
+-- As a text field keeps it, so that what is read back is what was written.
 local function text_or_nil(text)
-    if type(text) ~= "string" or not text:find("%S") then return nil end
-    return text
+    if type(text) ~= "string" then return nil end
+    local plain = text:gsub("\r\n?", "\n"):gsub("^%s+", ""):gsub("%s+$", "")
+    return plain ~= "" and plain or nil
+end
+
+local function line_or_nil(text)
+    return type(text) == "string" and text_or_nil(text:gsub("%s*[\r\n]+%s*", " ")) or nil
 end
 
 -- A label by its colour where it is one, because its name is of Lightroom's language.
@@ -102,7 +108,7 @@ end
 -- field → {key = value} of what catalogd would say there.
 local SAYS = {
     caption = function(results) return { caption = text_or_nil((results.caption or {}).text) } end,
-    title = function(results) return { title = text_or_nil(results.title) } end,
+    title = function(results) return { title = line_or_nil(results.title) } end,
     alt_text = function(results) return { altTextAccessibility = text_or_nil(results.alt_text) } end,
     people = function(results) return { personShown = people_text(results) } end,
     rating = function(results) return proposed_rating(results.rating_proposal or {}) end,

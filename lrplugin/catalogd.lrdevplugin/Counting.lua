@@ -1,7 +1,7 @@
 --[[ The live count below the box in which a query is typed.
 
-    Counting.follow(properties)   whenever `properties.query` changes, `properties.count` says soon after how many
-                                  photos it finds, or what is wrong with it
+    Counting.follow(context, properties)   until the context ends: whenever `properties.query` changes,
+        `properties.count` says soon after how many photos it finds, or what is wrong with it
 ]]
 
 local LrTasks = import "LrTasks"
@@ -24,8 +24,9 @@ local function text_of(answer, failure)
     return LOC("$$$/Catalogd/Counting/Photos=Photos: ^1", Dialogs.count(answer.count))
 end
 
-function Counting.follow(properties)
+function Counting.follow(context, properties)
     local turn = 0
+    context:addCleanupHandler(function() turn = turn + 1 end) -- the properties end with the dialog
     local function ask()
         turn = turn + 1
         local mine, query = turn, properties.query

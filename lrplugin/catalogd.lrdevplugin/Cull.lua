@@ -38,7 +38,10 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd cull", function(context)
     if #photos > MOST_PHOTOS then
         return Dialogs.say(LOC("$$$/Catalogd/Cull/TooMany=Cull takes up to ^1 photos at once: select fewer.", Dialogs.count(MOST_PHOTOS)))
     end
-    local rows, failure = Matching.lookup(catalog, photos, { "summary" })
+    local looking = Batches.progress(context, LOC "$$$/Catalogd/Write/Looking=catalogd looks up results")
+    local rows, failure, is_cancelled = Matching.lookup(catalog, photos, { "summary" }, looking)
+    looking:done()
+    if is_cancelled then return nil end
     if not rows then return Api.report(failure) end
     local ids, of_id = ids_of(rows, photos)
     if #ids == 0 then return Dialogs.say(LOC "$$$/Catalogd/Cull/Unknown=catalogd does not know these photos yet: choose Analyze selected photos first.") end
@@ -48,10 +51,12 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd cull", function(context)
     if not answer then return Api.report(problem) end
     local groups = Moments.groups(answer, of_id)
     if not CullDialogs.is_agreed(answer, groups) then return end
-    local ok, trouble = CullResults.collect(catalog, groups, Moments.day(answer))
+    local ok, trouble = CullResults.collect(context, catalog, groups, Moments.day(answer))
     if not ok then return Batches.report(trouble) end
     local marked, bad = CullResults.mark(context, catalog, groups, asked)
-    if bad then return Batches.report(bad) end
+    if bad then
+        return Batches.report(bad, LOC("$$$/Catalogd/Cull/Partly=The collections are there; ^1 photos got a flag or a label before.", Dialogs.count(marked)))
+    end
     Dialogs.say(LOC("$$$/Catalogd/Cull/Done=^1 picks of ^2 moments are in the collection set catalogd.", Dialogs.count(#groups.pick), Dialogs.count(#answer.moments)),
         marked > 0 and LOC("$$$/Catalogd/Cull/Marked=^1 photos got a flag or a label; Take back what catalogd wrote… removes them.", Dialogs.count(marked)) or nil)
 end)

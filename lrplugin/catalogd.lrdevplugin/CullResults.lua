@@ -1,6 +1,6 @@
 --[[ What becomes of culling in Lightroom. Every function must be called in a task.
 
-    CullResults.collect(catalog, groups, day) → true, or nil, failure
+    CullResults.collect(context, catalog, groups, day) → true, or nil, failure
         "Picks", "Alternates" and "Protected brackets" in a collection set of the day.
     CullResults.mark(context, catalog, groups, asked) → how many photos got a flag or a label, failure
         By the rules of Changes.lua: only where there is none, and it can be taken back.
@@ -14,16 +14,19 @@ local Writing = require "Writing"
 local CullResults = {}
 
 -- The picks last: they are what the grid shows then.
-function CullResults.collect(catalog, groups, day)
+function CullResults.collect(context, catalog, groups, day)
     local names = { { "protected", LOC "$$$/Catalogd/Cull/Protected=Protected brackets" },
                     { "alternate", LOC "$$$/Catalogd/Cull/Alternates=Alternates" },
                     { "pick", LOC "$$$/Catalogd/Cull/Picks=Picks" } }
     local sets = { "catalogd", Collections.name(LOC("$$$/Catalogd/Cull/Set=Cull ^1", day)) }
     for _, row in ipairs(names) do
-        if #groups[row[1]] > 0 then
-            local ok, failure = Collections.show(catalog, { sets = sets, name = row[2], photos = groups[row[1]] })
+        local photos = groups[row[1]]
+        local progress = Batches.progress(context, LOC "$$$/Catalogd/Collections/Filling=catalogd fills a collection")
+        if #photos > 0 then
+            local ok, failure = Collections.show(catalog, { sets = sets, name = row[2], photos = photos }, progress)
             if not ok then return nil, failure end
         end
+        progress:done()
     end
     return true
 end

@@ -1,7 +1,7 @@
 --[[ What Search and Find similar share: the hits of an answer become a collection, and a sentence says how many.
      Every function must be called in a task.
 
-    Finding.show(catalog, answer, name, select)    `answer`: of /search or /similar
+    Finding.show(context, catalog, answer, name, select)    `answer`: of /search or /similar
     Finding.remember(query)                        puts it before the queries asked before
     Finding.limits()                               the items of a popup menu
 ]]
@@ -48,7 +48,7 @@ local function say_found(photos, missing)
         LOC("$$$/Catalogd/Finding/SomeMissing=Found, but not in this Lightroom catalog: ^1", Dialogs.count(missing)))
 end
 
-function Finding.show(catalog, answer, name, select)
+function Finding.show(context, catalog, answer, name, select)
     if #answer.hits == 0 then
         Dialogs.say(LOC "$$$/Catalogd/Finding/Nothing=No photo matches.", table.concat(answer.notes or {}, "\n"))
         return
@@ -56,8 +56,9 @@ function Finding.show(catalog, answer, name, select)
     local photos, missing, failure = Matching.photos(catalog, answer.hits)
     if not photos then return Api.report(failure) end
     if #photos == 0 then return say_missing(missing) end
+    local progress = Batches.progress(context, LOC "$$$/Catalogd/Collections/Filling=catalogd fills a collection")
     local ok, problem = Collections.show(catalog, { sets = { "catalogd" }, name = name, photos = photos,
-                                                    select = select })
+                                                    select = select }, progress)
     if not ok then return Batches.report(problem) end
     say_found(photos, missing)
 end

@@ -1,5 +1,5 @@
--- Runs when Lightroom loads the plug-in: lets the log be written, Documents/LrClassicLogs/catalogd.log.
+-- Runs when Lightroom loads the plug-in.
 
-local LrLogger = import "LrLogger"
+local Log = require "Log"
 
-LrLogger("catalogd"):enable("logfile")
+Log.start()

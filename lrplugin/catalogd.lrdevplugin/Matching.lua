@@ -3,12 +3,10 @@
     Matching.photos(catalog, hits) → photos, missing, or nil, nil, failure
         `hits`: an array of tables with `path` and `photo_id`, as the API has them. `photos`: Lightroom's, in the
         same order; `missing`: how many of them this Lightroom catalog does not hold.
-    Matching.lookup(catalog, photos, fields) → {photo → row}, or nil, failure
+    Matching.lookup(catalog, photos, fields, progress) → {photo → row}, or nil, failure, cancelled
         What catalogd knows of Lightroom's photos: rows of /photos/lookup, one request for 200 photos.
-        A virtual copy gets the row of its file.
+        A virtual copy gets the row of its file. `progress` may be nil, for few photos.
 ]]
-
-local LrTasks = import "LrTasks"
 
 local Api = require "Api"
 local Batches = require "Batches"
@@ -100,16 +98,23 @@ function Matching.photos(catalog, hits)
     return photos, missing
 end
 
-function Matching.lookup(catalog, photos, fields)
+local function no_progress()
+    return { isCanceled = function() return false end, setPortionComplete = function() end }
+end
+
+function Matching.lookup(catalog, photos, fields, progress)
     local map, rows = Preferences.path_map(), {}
-    for _, part in ipairs(Batches.parts(photos, Batches.SIZE)) do
+    progress = progress or no_progress()
+    local _, failure, cancelled = Batches.each(photos, progress, function(part)
         local values, asked = catalog:batchGetRawMetadata(part, { "path" }), {}
         for place, photo in ipairs(part) do asked[place] = Paths.to_daemon(values[photo].path, map) end
-        local answer, failure = row_of(asked, fields)
-        if not answer then return nil, failure end
+        local answer, problem = row_of(asked, fields)
+        if not answer then return nil, problem end
         for place, row in ipairs(answer.photos) do rows[part[place]] = row end
-        LrTasks.yield()
-    end
+        return true
+    end)
+    cancelled = cancelled or progress:isCanceled() -- in the last part, too: what follows would ask or write
+    if failure or cancelled then return nil, failure, cancelled end
     return rows
 end
 

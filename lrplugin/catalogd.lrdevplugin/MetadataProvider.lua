@@ -8,7 +8,7 @@ local UPDATES = {}
 
 local function update(catalog, before, progress)
     if not before then return end -- the plug-in is new here
-    local photos = catalog:findPhotosWithProperty(_PLUGIN.id, "written")
+    local photos = catalog:findPhotosWithProperty("org.catalogd.lightroom", "written")
     for number, photo in ipairs(photos) do
         for schema = before, SCHEMA - 1 do
             if UPDATES[schema] then UPDATES[schema](photo) end

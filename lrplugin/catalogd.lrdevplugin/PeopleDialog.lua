@@ -33,9 +33,14 @@ local function drop_picture(state)
     state.picture = nil
 end
 
+-- After each answer of catalogd's the dialog may be closed, and its properties gone.
 local function show_face(state)
     local face = (state.faces or {})[state.face]
     local path = face and Persons.picture(face)
+    if state.is_closed then
+        if path then LrFileUtils.delete(path) end
+        return
+    end
     state.properties.picture = path
     drop_picture(state)
     state.picture = path
@@ -46,7 +51,9 @@ local function show_person(state)
     state.properties.has_person = person ~= nil
     if not person then return end
     state.properties.name = person.name or ""
-    state.faces, state.face = Persons.faces(person.number) or {}, 1
+    local faces = Persons.faces(person.number) or {}
+    if state.is_closed or state.properties.who ~= person.number then return end -- somebody else was chosen meanwhile
+    state.faces, state.face = faces, 1
     show_face(state)
 end
 
@@ -64,8 +71,9 @@ end
 local function refresh(state)
     local people, failure = Persons.list()
     if not people then return Api.report(failure) end
-    state.people = people
-    state.suggestions, state.suggestion = Persons.suggestions() or {}, 1
+    local suggestions = Persons.suggestions() or {}
+    if state.is_closed then return end
+    state.people, state.suggestions, state.suggestion = people, suggestions, 1
     local properties = state.properties
     properties.items = Persons.items(people)
     if not person_of(state, properties.who) then properties.who = first_number(state) end
@@ -81,27 +89,29 @@ local function in_task(state, f)
         LrTasks.startAsyncTask(function()
             local ok, failure = f(state, state.properties)
             if failure then Api.report(failure) end
-            if ok then refresh(state) end
+            if ok and not state.is_closed then refresh(state) end
         end, "catalogd people")
     end
 end
 
 -- Two people don't have one name: the person decides whether they are one.
 local function set_name(_, properties)
-    local name = properties.name:gsub("^%s+", ""):gsub("%s+$", "")
+    local who = properties.who
+    local name = (properties.name or ""):gsub("^%s+", ""):gsub("%s+$", "")
     if name == "" then return nil end
-    local ok, failure = Persons.act("name", properties.who, { name = name })
+    local ok, failure = Persons.act("name", who, { name = name })
     if ok or failure.status ~= 409 then return ok, failure end
     local answer = LrDialogs.confirm(LOC("$$$/Catalogd/People/Taken=There is somebody called ^1 already. Are they the same person?", name),
         nil, LOC "$$$/Catalogd/People/Same=Same person")
     if answer ~= "ok" then return nil end
-    return Persons.act("name", properties.who, { name = name, merge = true })
+    return Persons.act("name", who, { name = name, merge = true })
 end
 
-local function merge(_, properties)
-    if properties.into == properties.who then return nil end
-    local ok, failure = Persons.act("merge", properties.into, { others = { properties.who } })
-    if ok then properties.who = properties.into end
+local function merge(state, properties)
+    local into = properties.into
+    if into == properties.who then return nil end
+    local ok, failure = Persons.act("merge", into, { others = { properties.who } })
+    if ok and not state.is_closed then properties.who = into end
     return ok, failure
 end
 
@@ -180,7 +190,9 @@ function PeopleDialog.ask(context, people)
     properties.who, properties.into = first_number(state), first_number(state)
     refresh(state)
     properties:addObserver("who", function()
-        LrTasks.startAsyncTask(function() show_person(state) end, "catalogd people")
+        LrTasks.startAsyncTask(function()
+            if not state.is_closed then show_person(state) end
+        end, "catalogd people")
     end)
     local result = LrDialogs.presentModalDialog({
         title = LOC "$$$/Catalogd/People/Title=People",
@@ -193,6 +205,7 @@ function PeopleDialog.ask(context, people)
             suggestion_view(f, state),
         }),
     })
+    state.is_closed = true
     drop_picture(state)
     return result == "photos" and person_of(state, properties.who) or nil
 end

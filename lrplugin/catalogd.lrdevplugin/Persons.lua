@@ -1,6 +1,7 @@
 --[[ What the dialog of people works with. Every function must be called in a task.
 
     Persons.list()               → array of people as the API has them, or nil, failure
+    Persons.name(person)         "Ana Núñez"
     Persons.title(person)        "Ana Núñez (12 photos)"
     Persons.items(people)        → items of a popup menu; a value is a number
     Persons.suggestions()        → array of {one =, other =, numbers =, reason =}, or nil, failure
@@ -27,9 +28,12 @@ function Persons.list()
     return people
 end
 
+function Persons.name(person)
+    return person.name or LOC("$$$/Catalogd/People/Unnamed=Unnamed ^1", string.format("%.0f", person.number))
+end
+
 function Persons.title(person)
-    local name = person.name or LOC("$$$/Catalogd/People/Unnamed=Unnamed ^1", string.format("%.0f", person.number))
-    return LOC("$$$/Catalogd/People/Item=^1 (^2 photos)", name, Dialogs.count(person.photos))
+    return LOC("$$$/Catalogd/People/Item=^1 (^2 photos)", Persons.name(person), Dialogs.count(person.photos))
 end
 
 function Persons.items(people)

@@ -23,6 +23,11 @@ local FORMATTED = { "fileName", "copyName", "title", "caption", "label", "city",
 local TEXTS = { "title", "caption", "label", "city", "stateProvince", "country", "isoCountryCode", "location",
                 "personShown", "altTextAccessibility" }
 
+-- The types of what is noted of a photo in `written`.
+local WRITTEN = { gps = "table", keywords = "table", people = "table", rating = "number", pickStatus = "number",
+                  colorNameForLabel = "string" }
+for _, key in ipairs(TEXTS) do WRITTEN[key] = "string" end
+
 function Photos.has_alt_text()
     local version = LrApplication.versionTable()
     return version.major > 13 or (version.major == 13 and version.minor >= 2)
@@ -41,9 +46,20 @@ local function property_keys()
     return keys
 end
 
+-- Of another version of the plug-in, or broken, it may hold anything: what is not understood is nobody's.
 local function written_of(text)
-    local written = text and Json.decode(text)
-    return type(written) == "table" and written or {}
+    local found, written = text and Json.decode(text), {}
+    for key, value in pairs(type(found) == "table" and found or {}) do
+        local fits = WRITTEN[key] == type(value)
+        if fits and key == "gps" then fits = tonumber(value.latitude) and tonumber(value.longitude) end
+        if fits then written[key] = value end
+    end
+    for _, field in ipairs({ "keywords", "people" }) do
+        for _, path in ipairs(written[field] or {}) do
+            if type(path) ~= "string" then written[field] = nil end
+        end
+    end
+    return written
 end
 
 -- Lightroom shows several names in one line of text.

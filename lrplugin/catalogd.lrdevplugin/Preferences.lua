@@ -1,8 +1,10 @@
 --[[ What the plug-in remembers: Lightroom's preferences, the token, and what `catalogd lightroom install` left.
 
     Preferences.get(name) / Preferences.set(name, value)    one of DEFAULTS; tables are copied
-    Preferences.address()       "http://127.0.0.1:8766": typed in the settings, else Local.lua's, else the default
+    Preferences.address(typed)  "http://127.0.0.1:8766": typed in the settings, else Local.lua's, else the default;
+                                `typed` instead of what was kept
     Preferences.token()         from the password store, else from the token file on this machine, else nil
+    Preferences.file_token()    from that file alone: nil where there is none, or where it can't be read
     Preferences.set_token(text) an empty text forgets it
     Preferences.path_map()      pairs of {lightroom =, daemon =}, for Paths
 ]]
@@ -11,6 +13,7 @@ local LrFileUtils = import "LrFileUtils"
 local LrPasswords = import "LrPasswords"
 local LrPathUtils = import "LrPathUtils"
 local LrPrefs = import "LrPrefs"
+local LrTasks = import "LrTasks"
 
 local Paths = require "Paths"
 
@@ -27,24 +30,32 @@ Preferences.DEFAULTS = {
     people_parent = "People", -- below keyword_parent
     include_copies = false, -- virtual copies get results too
     write_fields = {}, -- {name of a field → whether it is written}, as chosen last; of Changes.FIELDS
-    read_changed = true, -- only photos edited since the last reading are read
+    read_changed = false, -- only photos edited since the last reading are read: quick, but not every edit may count
     read_until = {}, -- {path of a Lightroom catalog → the latest edit that was read from it}
     search_limit = 200, -- photos in the collection of a search
     select_in_grid = true,
     recent_queries = {}, -- newest first
 }
 
+-- Lightroom keeps a table only when another one takes its place.
+local function copied(value)
+    if type(value) ~= "table" then return value end
+    local copy = {}
+    for key, item in pairs(value) do copy[key] = copied(item) end
+    return copy
+end
+
 function Preferences.get(name)
     local default = Preferences.DEFAULTS[name]
     assert(default ~= nil, "no preference " .. tostring(name))
     local value = LrPrefs.prefsForPlugin()[name]
-    if type(value) ~= type(default) then return default end
-    return value
+    if type(value) ~= type(default) then value = default end
+    return copied(value)
 end
 
 function Preferences.set(name, value)
     assert(type(value) == type(Preferences.DEFAULTS[name]), "a wrong value of " .. tostring(name))
-    LrPrefs.prefsForPlugin()[name] = value
+    LrPrefs.prefsForPlugin()[name] = copied(value)
 end
 
 -- {address =, token_file =} when the daemon is on this machine and installed the plug-in; else empty.
@@ -60,18 +71,23 @@ local function cleaned(address)
     return (address:gsub("^(%a+://)[Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]%f[:/%z]", "%1127.0.0.1"))
 end
 
-function Preferences.address()
-    local typed = Preferences.get("address"):gsub("%s+", "")
+function Preferences.address(typed)
+    typed = (typed or Preferences.get("address")):gsub("%s+", "")
     if typed ~= "" then return cleaned(typed) end
     return cleaned(installed().address or DEFAULT_ADDRESS)
+end
+
+function Preferences.file_token()
+    local file = installed().token_file
+    if not file or not LrFileUtils.isReadable(file) then return nil end
+    local ok, text = LrTasks.pcall(LrFileUtils.readFile, file)
+    return ok and type(text) == "string" and text:match("%S+") or nil
 end
 
 function Preferences.token()
     local stored = LrPasswords.retrieve(TOKEN_KEY)
     if stored and stored ~= "" then return stored end
-    local file = installed().token_file
-    if not file or not LrFileUtils.isReadable(file) then return nil end
-    return LrFileUtils.readFile(file):match("%S+")
+    return Preferences.file_token()
 end
 
 function Preferences.set_token(token)

@@ -16,6 +16,14 @@ local function remember(catalog, latest)
     Preferences.set("read_until", untils)
 end
 
+-- Whether no other Lightroom catalog was ever read: its collections must stay when this one's are told.
+local function is_only_one(catalog)
+    for path in pairs(Preferences.get("read_until")) do
+        if path ~= catalog:getPath() then return false end
+    end
+    return true
+end
+
 LrFunctionContext.postAsyncTaskWithContext("catalogd read", function(context)
     LrDialogs.attachErrorDialogToFunctionContext(context)
     local catalog = LrApplication.activeCatalog()
@@ -24,15 +32,16 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd read", function(context)
     if not asked then return end
     local progress = Batches.progress(context, LOC "$$$/Catalogd/Read/Reading=catalogd reads from Lightroom")
     local since = asked.changed and Preferences.get("read_until")[catalog:getPath()] or 0
-    local photos, latest = Reading.edited_since(catalog, asked.all and catalog:getAllPhotos() or selected, since)
+    local listed = asked.all and catalog:getAllPhotos() or selected
+    local photos, latest = Reading.edited_since(catalog, listed, since, progress)
     local collections, of_uuid = {}, {}
-    if asked.collections then collections, of_uuid = Reading.collections(catalog) end
+    if asked.collections then collections, of_uuid = Reading.collections(catalog, progress) end
     local told, failure, cancelled = Reading.send(catalog, photos, of_uuid, progress)
     if not failure and not cancelled and asked.collections then
-        local _, problem = Reading.send_collections(collections)
+        local _, problem = Reading.send_collections(collections, is_only_one(catalog))
         failure = problem
     end
-    if failure then return Batches.report(failure) end
+    if failure then return Batches.report(failure, ReadDialogs.before(told)) end
     if asked.all and not cancelled then remember(catalog, latest) end
     ReadDialogs.say(told, cancelled)
 end)

@@ -1,6 +1,7 @@
 --[[ The dialogs of Read from Lightroom. Every function must be called in a task.
 
     ReadDialogs.ask(context, selected) → {all =, changed =, collections =}, or nil; `selected`: how many photos
+    ReadDialogs.before(told)           → what was read before a failure, as text, or nil when it is nothing
     ReadDialogs.say(told, cancelled)   what became of it: `told` of Reading.lua
 ]]
 
@@ -23,7 +24,7 @@ local function contents(f, properties, selected)
         f:static_text({ title = LOC "$$$/Catalogd/Read/What=Ratings, flags, labels, titles, captions, keywords, people, positions and places are read. Lightroom's catalog is not changed." }),
         f:radio_button({ title = LOC "$$$/Catalogd/Read/All=All photos of this catalog", value = bind "scope", checked_value = "all" }),
         f:radio_button({ title = LOC("$$$/Catalogd/Read/Selected=The ^1 selected photos", Dialogs.count(selected)), value = bind "scope", checked_value = "selected", enabled = selected > 0 }),
-        f:checkbox({ title = LOC "$$$/Catalogd/Read/Changed=Only photos edited since the last reading", value = bind "changed" }),
+        f:checkbox({ title = LOC "$$$/Catalogd/Read/Changed=Only photos that Lightroom says were edited since (quick; may miss some)", value = bind "changed" }),
         f:checkbox({ title = LOC "$$$/Catalogd/Read/Collections=Collections too, as albums", value = bind "collections" }),
     })
 end
@@ -40,6 +41,11 @@ function ReadDialogs.ask(context, selected)
     if result ~= "ok" then return nil end
     Preferences.set("read_changed", properties.changed)
     return { all = properties.scope == "all", changed = properties.changed, collections = properties.collections }
+end
+
+function ReadDialogs.before(told)
+    if told.read == 0 then return nil end
+    return LOC("$$$/Catalogd/Read/Partly=^1 photos were read before, and stay. Choose the command again for the rest.", Dialogs.count(told.read))
 end
 
 function ReadDialogs.say(told, cancelled)

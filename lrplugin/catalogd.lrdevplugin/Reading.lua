@@ -1,14 +1,17 @@
 --[[ Lightroom's catalog for catalogd: photos, a part at a time, and collections. Every function must be called
      in a task.
 
-    Reading.collections(catalog) → array of {name = "Set/Name", kind =, uuids =}, {uuid → names of its collections}
+    Reading.collections(catalog, progress) → array of {name = "Set/Name", kind =, uuids =},
+        {uuid → names of its collections}
         Without the set that catalogd makes itself. A smart collection is read as the photos that it has now: its
         rules are for Lightroom (`catalogd import lightroom` translates them).
     Reading.send(catalog, photos, of_uuid, progress) → told, failure, cancelled
         told = {read =, taken =, unchanged =, waiting =, refused = array, videos =}
-    Reading.send_collections(collections) → true, or nil, failure    `collections`: all there are
-    Reading.edited_since(catalog, photos, since) → photos, latest: those edited after `since`, and the time of
-        the latest edit of all
+    Reading.send_collections(collections, complete) → true, or nil, failure    `complete`: those that are not among
+        them are no more
+    Reading.edited_since(catalog, photos, since, progress) → photos, latest: those edited at `since` or after, and
+        the time of the latest edit of all; all photos when `since` is 0
+  A cancelled progress ends each of them early: Reading.send says so then.
 ]]
 
 local Api = require "Api"
@@ -24,6 +27,7 @@ local Reading = {}
 
 local SOURCE = { source = "lightroom" }
 local MOST_COLLECTIONS = 2000 -- the API takes so many at once
+local MOST_TIMES = 5000 -- photos whose time of edit is read at once: a single number each
 local OURS = "catalogd" -- the collection set of searches and culling
 
 -- ── collections ──────────────────────────────────────────────────────────────────────────────────
@@ -45,22 +49,25 @@ local function collection_row(catalog, collection, above)
              uuids = uuids_of(catalog, photos) }
 end
 
-local function walk(catalog, parent, above, rows)
+local function walk(catalog, parent, above, rows, progress)
     for _, collection in ipairs(parent:getChildCollections()) do
+        if progress:isCanceled() then return end
         rows[#rows + 1] = collection_row(catalog, collection, above)
     end
     for _, set in ipairs(parent:getChildCollectionSets()) do
         local name = path_name(above, set)
-        if name ~= OURS then
+        if name ~= OURS and name ~= OURS .. " (catalogd)" then
             rows[#rows + 1] = { name = name, kind = "set", uuids = Json.array({}) }
-            walk(catalog, set, name, rows)
+            walk(catalog, set, name, rows, progress)
         end
     end
 end
 
-function Reading.collections(catalog)
+function Reading.collections(catalog, progress)
     local rows, of_uuid = {}, {}
-    walk(catalog, catalog, nil, rows)
+    progress:setCaption(LOC "$$$/Catalogd/Read/CollectionsNow=Collections")
+    walk(catalog, catalog, nil, rows, progress)
+    progress:setCaption("")
     for _, row in ipairs(rows) do
         for _, uuid in ipairs(row.kind == "collection" and row.uuids or {}) do
             of_uuid[uuid] = of_uuid[uuid] or {}
@@ -71,12 +78,13 @@ function Reading.collections(catalog)
 end
 
 -- Only what is sent at once can be said to be all; of more, those that are gone stay until the next import.
-function Reading.send_collections(collections)
+function Reading.send_collections(collections, complete)
     local parts = Batches.parts(collections, MOST_COLLECTIONS)
     if #parts == 0 then parts = { {} } end
     for _, part in ipairs(parts) do
         local answer, failure = Api.call("give_collections", {
-            path = SOURCE, body = { collections = Json.array(part), complete = #parts == 1 }, timeout = 120,
+            path = SOURCE, timeout = 120,
+            body = { collections = Json.array(part), complete = complete and #parts == 1 },
         })
         if not answer then return nil, failure end
     end
@@ -85,13 +93,14 @@ end
 
 -- ── photos ───────────────────────────────────────────────────────────────────────────────────────
 
-function Reading.edited_since(catalog, photos, since)
+function Reading.edited_since(catalog, photos, since, progress)
     local edited, latest = {}, since
-    for _, part in ipairs(Batches.parts(photos, 5000)) do
+    for _, part in ipairs(Batches.parts(photos, MOST_TIMES)) do
+        if progress:isCanceled() then break end
         local values = catalog:batchGetRawMetadata(part, { "lastEditTime" })
         for _, photo in ipairs(part) do
             local time = values[photo].lastEditTime or math.huge
-            if time > since then edited[#edited + 1] = photo end
+            if time >= since then edited[#edited + 1] = photo end
             if time ~= math.huge then latest = math.max(latest, time) end
         end
     end

@@ -41,7 +41,7 @@ local function ask(context)
     properties.query = Preferences.get("recent_queries")[1] or ""
     properties.count = ""
     properties.limit, properties.select = Preferences.get("search_limit"), Preferences.get("select_in_grid")
-    Counting.follow(properties)
+    Counting.follow(context, properties)
     local result = LrDialogs.presentModalDialog({
         title = LOC "$$$/Catalogd/Search/Title=Search catalogd",
         contents = contents(LrView.osFactory(), properties),
@@ -61,5 +61,5 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd search", function(context)
     local answer, failure = Api.call("search", { body = { q = asked.query, limit = asked.limit } })
     if not answer then return Api.report(failure) end
     Finding.remember(asked.query)
-    Finding.show(LrApplication.activeCatalog(), answer, asked.query, asked.select)
+    Finding.show(context, LrApplication.activeCatalog(), answer, asked.query, asked.select)
 end)

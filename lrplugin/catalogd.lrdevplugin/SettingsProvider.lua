@@ -20,8 +20,8 @@ end
 -- Keeps what the dialog shows. An empty field of the token leaves the stored one as it is.
 local function keep(properties)
     for _, name in ipairs(KEPT) do
-        local value, default = properties[name], Preferences.DEFAULTS[name]
-        if value == nil or (value == "" and default ~= "") then value = default end
+        local value = properties[name]
+        if value == nil then value = "" end -- Lightroom's word for a field that was emptied
         Preferences.set(name, value)
     end
     if properties.forget_token then
@@ -31,11 +31,20 @@ local function keep(properties)
     end
 end
 
+local open_now = nil -- the properties of the dialog that is open: later ones must not be touched
+
+local function token_to_try(properties)
+    if properties.forget_token then return Preferences.file_token() end
+    local typed = (properties.token or ""):gsub("%s+", "")
+    return typed ~= "" and typed or Preferences.token()
+end
+
+-- With what is typed, before anything is kept.
 local function test(properties)
     properties.result = LOC "$$$/Catalogd/Settings/Testing=Asking…"
     LrTasks.startAsyncTask(function()
-        keep(properties)
-        local status, failure = Api.try(Preferences.address(), Preferences.token())
+        local status, failure = Api.try(Preferences.address(properties.address), token_to_try(properties))
+        if open_now ~= properties then return end
         if status then
             properties.result = LOC("$$$/Catalogd/Settings/Works=It works: catalogd ^1, photos with results: ^2.", tostring(status.version), tostring(status.catalog.indexed))
         else
@@ -53,6 +62,7 @@ end
 
 function SettingsProvider.startDialog(properties)
     for _, name in ipairs(KEPT) do properties[name] = Preferences.get(name) end
+    open_now = properties
     properties.token, properties.forget_token, properties.result = "", false, ""
     properties.token_note = Preferences.has_stored_token()
         and LOC "$$$/Catalogd/Settings/Stored=A token is stored; type another one to replace it."
@@ -61,8 +71,10 @@ function SettingsProvider.startDialog(properties)
     check_map(properties)
 end
 
-function SettingsProvider.endDialog(properties)
-    keep(properties)
+-- `why`: "cancel" where a dialog was left; the Plug-in Manager has no such button.
+function SettingsProvider.endDialog(properties, why)
+    open_now = nil
+    if why ~= "cancel" then keep(properties) end
 end
 
 local function connection(f)

@@ -62,5 +62,5 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd similar", function(context)
     local answer, failure = Api.call("similar", { body = { photo_ids = ids, q = asked.words, limit = asked.limit } })
     if not answer then return Api.report(failure) end
     local title = LOC("$$$/Catalogd/Similar/Name=Like ^1", name) .. (asked.words ~= "" and ", " .. asked.words or "")
-    Finding.show(catalog, answer, title, asked.select)
+    Finding.show(context, catalog, answer, title, asked.select)
 end)

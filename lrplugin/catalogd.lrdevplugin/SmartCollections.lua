@@ -7,6 +7,7 @@ local LrFunctionContext = import "LrFunctionContext"
 local LrView = import "LrView"
 
 local Batches = require "Batches"
+local Collections = require "Collections"
 local Dialogs = require "Dialogs"
 local SmartRules = require "SmartRules"
 
@@ -46,9 +47,9 @@ LrFunctionContext.postAsyncTaskWithContext("catalogd smart collections", functio
     local catalog, all, made = LrApplication.activeCatalog(), SmartRules.all(_PLUGIN.id), 0
     local chosen = ask(context, all)
     if not chosen then return end
+    local set, trouble = Collections.set(catalog, { "catalogd", LOC "$$$/Catalogd/Smart/Set=Smart collections" })
+    if not set then return Batches.report(trouble) end
     local ok, failure = Batches.write(catalog, LOC "$$$/Catalogd/Smart/Step=Smart collections of catalogd", function()
-        local set = catalog:createCollectionSet("catalogd", nil, true)
-        set = catalog:createCollectionSet(LOC "$$$/Catalogd/Smart/Set=Smart collections", set, true)
         for _, one in ipairs(all) do
             local done = chosen[one.id] and catalog:createSmartCollection(NAMES[one.id], one.rules, set, true)
             if done then made = made + 1 end

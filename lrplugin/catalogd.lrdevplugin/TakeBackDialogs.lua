@@ -60,7 +60,9 @@ function TakeBackDialogs.is_agreed(plan)
 end
 
 function TakeBackDialogs.say(plan, written, failure, cancelled)
-    if failure then Batches.report(failure) end
+    if failure then
+        return Batches.report(failure, LOC("$$$/Catalogd/TakeBack/Partly=It was taken back from ^1 photos before. Choose the command again for the rest.", Dialogs.count(written)))
+    end
     local lines = Telling.kept(plan)
     local empty = Keywords.unused(plan.removed)
     if #empty > 0 then

@@ -31,7 +31,10 @@ local function choices(f, properties)
     end
     column[#column + 1] = f:separator({ fill_horizontal = 1 })
     column[#column + 1] = f:checkbox({ title = LOC "$$$/Catalogd/Write/Copies=Virtual copies too", value = bind "copies" })
-    column[#column + 1] = f:static_text({ title = LOC("$$$/Catalogd/Write/Rule=Keywords go below “^1”. What you wrote yourself is never replaced.", Preferences.get("keyword_parent")) })
+    local parent = Words.path(Words.levels(Preferences.get("keyword_parent")))
+    local rule = parent == "" and LOC "$$$/Catalogd/Write/RuleTop=Keywords go to the top of the list. What you wrote yourself is never replaced."
+        or LOC("$$$/Catalogd/Write/Rule=Keywords go below “^1”. What you wrote yourself is never replaced.", parent)
+    column[#column + 1] = f:static_text({ title = rule })
     return f:column(column)
 end
 
@@ -85,7 +88,9 @@ function WriteDialogs.is_agreed(plan)
 end
 
 function WriteDialogs.say(plan, written, failure, cancelled)
-    if failure then Batches.report(failure) end
+    if failure then
+        return Batches.report(failure, LOC("$$$/Catalogd/Write/Partly=^1 photos were written before. Choose the command again for the rest; Take back what catalogd wrote… takes back what was written.", Dialogs.count(written)))
+    end
     local title = cancelled and LOC("$$$/Catalogd/Write/Cancelled=Cancelled. ^1 photos were written before.", Dialogs.count(written))
         or LOC("$$$/Catalogd/Write/Done=^1 photos were written.", Dialogs.count(written))
     local undo = LOC "$$$/Catalogd/Write/Undo=Edit > Undo takes back 200 photos at a time; Take back what catalogd wrote… takes back all of it."

@@ -7,7 +7,11 @@
 --   such calls need a running task; observers and buttons' actions run outside one
 --   setters need a write gate; gates don't nest; a gate that is contended gives "aborted", and without a table
 --     of timeouts it throws; an error inside a gate takes its changes back; a keyword or collection that was made
---     in a gate can't be read before the gate has ended
+--     in a gate can't be read before the gate has ended, and a collection set can't get collections before;
+--     nothing that waits (reads, requests, dialogs) is allowed inside a gate
+--   Info.lua, the metadata provider and the tagset have LOC and little else; a dialog's properties end with its
+--     context; a preference that is a table is kept when another table is assigned
+--   a colour label's text is of Lightroom's language; texts are trimmed
 --   rating 0, unknown raw and formatted keys, undeclared fields, unknown namespaces and functions raise
 --   reads return copies; a photo, keyword or collection is the same object each time, and can be a key
 --   there are no os.execute, os.getenv, io.popen, package, module, debug, loadfile, dofile, coroutine; setting a
@@ -30,6 +34,7 @@ local control = {
     log = {},
     browsed = {},
     contended = 0, -- so many of the next gates are held by somebody else
+    contended_after = nil, -- … and all gates once so many were open
     cancel_at = nil, -- the progress scope is cancelled when so much is done
     now = 700000000, -- seconds since 2001-01-01
     waiting = nil, -- the modal dialog that waits for its answer
@@ -67,6 +72,7 @@ end
 
 local ASKING_S = 0.01 -- how often a task looks whether its dialog was answered
 local tasks, current, outside = {}, nil, 0
+local gate = nil -- the write gate that is open: {kind=, changes=, fresh={}, task=}
 
 local function in_task()
     return current ~= nil and co_running() ~= nil and outside == 0
@@ -75,6 +81,9 @@ end
 local function need_task(name)
     if not in_task() then
         error("We can only wait from within a task: " .. name .. " was called outside one", 3)
+    end
+    if gate and gate.task == current then
+        error(name .. ": nothing may wait in a write gate, which everybody else waits for", 3)
     end
 end
 
@@ -179,9 +188,13 @@ local function plain_type(value)
     return kind == "nil" or kind == "string" or kind == "number" or kind == "boolean"
 end
 
--- A property table. With `stored`, as the preferences are: values are copied in, and only plain ones are taken.
+-- A property table; those of a dialog end with its context. With `stored`, as the preferences are: only plain
+-- values are taken, and a table is written down when it is assigned: the same one again is no change.
 local function observable(values, stored)
-    local observers, table_ = {}, {}
+    local observers, table_, written, ended = {}, {}, {}, false
+    local function need_open(key)
+        if ended then error("the property table has ended with its context: " .. tostring(key), 3) end
+    end
     local function check(value, depth)
         if not plain_type(value) and type(value) ~= "table" then
             error("preferences can't hold a " .. type(value), 4)
@@ -200,16 +213,28 @@ local function observable(values, stored)
     }
     return setmetatable(table_, {
         values = values,
+        finish = function() ended = true end,
         __index = function(_, key)
             if methods[key] then return methods[key] end
-            if stored then return copy(values[key]) end
+            need_open(key)
+            if stored and type(values[key]) == "table" then
+                written[key] = written[key] or copy(values[key])
+                return written[key]
+            end
             return values[key]
         end,
         __newindex = function(_, key, value)
             if type(key) == "string" and key:find(".", 1, true) then
                 error("a dot in the name of a property is a key path: " .. key, 2)
             end
-            if stored then check(value, 0) value = copy(value) end
+            need_open(key)
+            if stored then
+                check(value, 0)
+                if type(value) == "table" then
+                    if written[key] == value then return end
+                    written[key], value = value, copy(value)
+                end
+            end
             if values[key] == value then return end
             values[key] = value
             for _, f in ipairs(observers[key] or {}) do call_outside(f, table_, key, value) end
@@ -220,7 +245,6 @@ end
 -- ── the catalog's data ─────────────────────────────────────────────────────────────────────────
 
 local hidden = setmetatable({}, { __mode = "k" }) -- object → its data
-local gate = nil -- {kind=, changes=, fresh={}}
 
 local function data_of(object, kind)
     local data = hidden[object]
@@ -379,6 +403,24 @@ function LrPhoto:getFormattedMetadata(key)
     return formatted_value(data, key)
 end
 
+-- A label is a text, which the colour follows: by the name of the colour in Lightroom's language.
+local LABELS = {
+    en = { red = "Red", yellow = "Yellow", green = "Green", blue = "Blue", purple = "Purple" },
+    de = { red = "Rot", yellow = "Gelb", green = "Grün", blue = "Blau", purple = "Lila" },
+    fr = { red = "Rouge", yellow = "Jaune", green = "Vert", blue = "Bleu", purple = "Violet" },
+}
+
+local function label_name(colour)
+    return (LABELS[control.language] or LABELS.en)[colour]
+end
+
+-- As a field of the Metadata panel leaves it.
+local function kept_text(key, text)
+    text = text:gsub("\r\n?", "\n"):gsub("^%s+", ""):gsub("%s+$", "")
+    if key ~= "caption" and not key:find("Accessibility$") then text = text:gsub("\n", " ") end
+    return text
+end
+
 function LrPhoto:setRawMetadata(key, value)
     local data = data_of(self, "photo")
     need_gate("photo:setRawMetadata")
@@ -403,10 +445,12 @@ function LrPhoto:setRawMetadata(key, value)
     elseif TEXT[key] and value ~= nil and type(value) ~= "string" then
         error("Invalid " .. key .. ": a " .. type(value), 2)
     end
+    if TEXT[key] and value ~= nil then value = kept_text(key, value) end
     if value == "" then value = nil end
     local old = data.values[key]
     data.values[key] = copy(value)
     changed(function() data.values[key] = old end)
+    if key == "colorNameForLabel" then put(data.values, "label", label_name(value)) end
     put(data, "edited", control.now)
 end
 
@@ -706,6 +750,7 @@ local function create(meta, kind, name, parent, prior, data)
     need_gate("catalog:create… (collection)")
     if type(name) ~= "string" or name == "" then error("Invalid name of a collection", 3) end
     if parent ~= nil and (hidden[parent] or {}).kind ~= "set" then error("the parent must be a collection set", 3) end
+    if parent ~= nil and kind == "collection" then not_fresh(parent, "catalog:createCollection") end
     for _, child in ipairs(parent and hidden[parent].children or store.children) do
         local other = hidden[child]
         if host.lower(other.name) == host.lower(name) then
@@ -883,14 +928,15 @@ end
 
 local function open_gate(kind, name, f, timeouts)
     local call = "catalog:with" .. (kind == "private" and "Private" or "") .. "WriteAccessDo"
+    if gate and gate.task == current then error("write gates don't nest: " .. call, 3) end
     need_task(call)
     if type(f) ~= "function" then error(call .. ": a function is missing", 3) end
     if timeouts ~= nil and type(timeouts) ~= "table" then error(call .. ": the timeouts are a table", 3) end
-    if gate and gate.task == current then error("write gates don't nest: " .. call, 3) end
     count "gates_asked"
     local until_ = control.now + (timeouts and timeouts.timeout or 0)
     local held = control.contended > 0
     if held then control.contended = control.contended - 1 end
+    held = held or (control.contended_after ~= nil and (control.counts.gates or 0) >= control.contended_after)
     while gate or held do
         if not timeouts then
             error("could not execute action " .. name .. ": blocked by another write access call, "
@@ -1251,7 +1297,7 @@ local LrFileUtils = {
     delete = function(path) return host.delete_file(path) end,
     createDirectory = function(path) return host.make_folder(path) end,
     createAllDirectories = function(path) return host.make_folder(path) end,
-    isReadable = function(path) return host.exists(path) ~= nil end,
+    isReadable = function(path) return host.is_readable(path) end,
     chooseUniqueFileName = function(path) return host.unique_name(path) end,
     fileAttributes = function(path) return { fileSize = host.size(path) } end,
 }
@@ -1316,7 +1362,9 @@ local SDK = {
             if type(context) ~= "table" or not context.addCleanupHandler then
                 error("makePropertyTable: a function context is missing", 2)
             end
-            return observable({})
+            local properties = observable({})
+            context:addCleanupHandler(getmetatable(properties).finish)
+            return properties
         end,
         negativeOfKey = function(key, object)
             return bind { key = key, bind_to_object = object, transform = function(value) return not value end }
@@ -1442,7 +1490,7 @@ function control.open(windows)
         __newindex = function(_, name) error("a global is set: " .. tostring(name), 2) end,
     })
     if info.LrMetadataProvider then
-        local provider = chunk(info.LrMetadataProvider, environment)()
+        local provider = chunk(info.LrMetadataProvider, small)()
         control.provider = provider
         for _, field in ipairs(provider.metadataFieldsForPhotos) do
             if type(field.id) ~= "string" or not field.id:find("^%a[%w_]*$") then
@@ -1453,7 +1501,7 @@ function control.open(windows)
         end
     end
     local tagsets = info.LrMetadataTagsetFactory
-    for _, name in ipairs(type(tagsets) == "table" and tagsets or { tagsets }) do chunk(name, environment)() end
+    for _, name in ipairs(type(tagsets) == "table" and tagsets or { tagsets }) do chunk(name, small)() end
     if info.LrInitPlugin then
         outside = outside + 1
         chunk(info.LrInitPlugin, environment)()
@@ -1536,6 +1584,7 @@ function control.edit(photo, key, value)
     data.edited = control.now
 end
 
+function control.open_catalog(path) store.path = path end
 function control.select(photos) store.selected, store.active = photos, photos[1] end
 function control.selected() return list_copy(store.selected) end
 function control.show_source(source) store.sources = { source } end

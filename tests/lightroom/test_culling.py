@@ -136,6 +136,14 @@ def test_a_daemon_that_is_down_is_one_clear_dialog() -> None:
 # ── smart collections ─────────────────────────────────────────────────────────────────────────
 
 
+def test_cancelled_while_photos_are_looked_up_nothing_is_asked(lightroom: Lightroom) -> None:
+    add(lightroom)
+    lightroom.cancel_at(0)
+    lightroom.menu("Cull.lua")  # a dialog that nobody expects is an error
+    assert len(lightroom.requests) == 1
+    assert [scope["finished"] for scope in lightroom.scopes] == [True]
+
+
 def test_smart_collections_are_made_once(lightroom: Lightroom) -> None:
     lightroom.menu("SmartCollections.lua", agree)
     made = lightroom.collections["catalogd"]["set"]["Smart collections"]["set"]
@@ -144,7 +152,7 @@ def test_smart_collections_are_made_once(lightroom: Lightroom) -> None:
     assert "sdktext:org.catalogd.lightroom.quality" in str(rule)
     lightroom.menu("SmartCollections.lua", agree)
     assert lightroom.collections["catalogd"]["set"]["Smart collections"]["set"] == made
-    assert lightroom.undo_steps == ["Smart collections of catalogd"]
+    assert lightroom.undo_steps == ["Collection set “Smart collections”", "Smart collections of catalogd"]
 
 
 def test_only_the_chosen_smart_collections_are_made(lightroom: Lightroom) -> None:

@@ -114,7 +114,7 @@ def test_photos_of_somebody_become_a_collection(lightroom: Lightroom) -> None:
     lightroom.menu("People.lua", use)
     people = lightroom.collections["catalogd"]["set"]["People"]["set"]
     ((name, found),) = people.items()
-    assert name.endswith("(5 photos)")
+    assert name == "Unnamed 1"
     assert sorted(found["photos"]) == ["0", "1", "2"]
     assert "2 more photos of this person" in lightroom.messages[-1]
     assert lightroom.sources == [name]

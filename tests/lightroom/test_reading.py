@@ -21,9 +21,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         yield daemon
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """For tests that look at what is sent, not at what was given before."""
+    with Daemon(tmp_path_factory.mktemp("shared"), library(3)) as daemon:
+        yield daemon
+
+
 @pytest.fixture
-def lightroom(served: Daemon) -> Iterator[Lightroom]:
-    with served.lightroom() as opened:
+def lightroom(request: pytest.FixtureRequest) -> Iterator[Lightroom]:
+    """Set to `served` where a test takes it, else to `shared`."""
+    daemon: Daemon = request.getfixturevalue("served" if "served" in request.fixturenames else "shared")
+    with daemon.lightroom() as opened:
         yield opened
 
 
@@ -157,20 +166,74 @@ def test_collections_become_albums_without_those_that_catalogd_made(
 
 
 def test_only_what_was_edited_since_is_read_again(lightroom: Lightroom) -> None:
-    photos = [lightroom.add_photo(f"/lib/p/{number:05d}.jpg", rating=1) for number in (1, 2, 3)]
+    photos = [
+        lightroom.add_photo(f"/lib/p/{number:05d}.jpg", rating=1, lastEditTime=690_000_000 + number)
+        for number in (1, 2, 3)
+    ]
     lightroom.menu("Read.lua", read_all)
     lightroom.edit(photos[1], "rating", 5)
     lightroom.reset_counts()
-    lightroom.menu("Read.lua", read_all)
-    ((given,),) = [body["photos"] for body in sent(lightroom, "/photos")]
-    assert given["rating"] == 5
+
+    def edited(dialog: Dialog) -> str:
+        dialog.set("changed", True)
+        return read_all(dialog)
+
+    lightroom.menu("Read.lua", edited)
+    (given,) = [body["photos"] for body in sent(lightroom, "/photos")]
+    assert [one["rating"] for one in given] == [5, 1], "at the time of the latest there may be another edit"
+    lightroom.menu("Read.lua", edited)
+    assert "1 photos were read" in lightroom.messages[-1]
 
     def everything(dialog: Dialog) -> str:
+        assert dialog.get("changed") is True, "the choice is remembered"
         dialog.set("changed", False)
         return read_all(dialog)
 
     lightroom.menu("Read.lua", everything)
     assert "3 photos were read" in lightroom.messages[-1]
+
+
+def test_usually_all_is_read_because_lightroom_may_not_tell_of_every_edit(lightroom: Lightroom) -> None:
+    photo = lightroom.add_photo("/lib/p/00001.jpg", rating=1)
+    lightroom.menu("Read.lua", read_all)
+    lightroom.tag(photo, "Animals", "Dog")  # without a new time of edit
+    lightroom.menu("Read.lua", read_all)
+    assert "1 new or changed" in lightroom.messages[-1]
+
+
+def test_of_a_second_lightroom_catalog_the_collections_are_added(lightroom: Lightroom) -> None:
+    photo = lightroom.add_photo("/lib/p/00001.jpg", rating=1)
+    lightroom.add_collection("Best", photos=[photo])
+    lightroom.menu("Read.lua", read_all)
+    lightroom.control[b"open_catalog"](b"/Users/ana/Pictures/Other.lrcat")
+    lightroom.menu("Read.lua", read_all)
+    lightroom.control[b"open_catalog"](b"/Users/ana/Pictures/Lightroom/Lightroom Catalog.lrcat")
+    lightroom.menu("Read.lua", read_all)
+    assert [body["complete"] for body in sent(lightroom, "/collections")] == [True, False, False]
+
+
+def test_a_daemon_that_goes_away_in_the_middle_is_said_with_what_was_read(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with (
+        Daemon(tmp_path_factory.mktemp("gone"), library(3)) as daemon,
+        daemon.lightroom() as lightroom,
+    ):
+        for number in range(450):
+            lightroom.add_photo(f"/lib/p/{number:05d}.jpg", rating=1)
+        asked: list[str] = []
+
+        def stop(method: str, path: str) -> None:
+            asked.append(path)
+            if len(asked) == 2:
+                daemon.server.close()
+
+        lightroom.before_request = stop
+        lightroom.menu("Read.lua", read_all)
+        assert len(lightroom.messages) == 1
+        assert "does not answer" in lightroom.messages[0]
+        assert "200 photos were read before" in lightroom.messages[0]
+        assert len(asked) == 2
 
 
 def test_a_cancelled_reading_begins_again(lightroom: Lightroom) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lightroom.sdk import Lightroom, PluginError
+from tests.lightroom.sdk import Lightroom, PluginError, to_python
 
 CATALOG = "local catalog = import('LrApplication').activeCatalog()\n"
 
@@ -55,7 +55,7 @@ def test_an_observer_and_a_button_run_outside_a_task(lightroom: Lightroom) -> No
         ("photo:setRawMetadata('rating', 0)", "Invalid rating: 0"),
         ("photo:setRawMetadata('rating', -1)", "Invalid rating"),
         ("photo:setRawMetadata('stars', 1)", "Unknown settable"),
-        ("photo:getRawMetadata('stars')", "Unknown raw metadata key"),
+        ("catalog:batchGetRawMetadata({photo}, {'stars'})", "Unknown raw metadata key"),
         ("photo:setRawMetadata('pickStatus', 2)", "Invalid pickStatus"),
         ("photo:setPropertyForPlugin(_PLUGIN, 'nothing', 'x')", "declares no field"),
         ("catalog:createKeyword('a,b', {}, true, nil, true)", "Invalid keyword name"),
@@ -155,6 +155,67 @@ def test_a_path_finds_the_master_and_never_a_virtual_copy(lightroom: Lightroom) 
     assert lightroom.evaluate(CATALOG + source) == "M"
 
 
-def test_preferences_are_copied_so_that_a_change_inside_one_is_lost(lightroom: Lightroom) -> None:
-    source = "local p = import('LrPrefs').prefsForPlugin() p.list = {1} p.list[2] = 2 return #p.list"
-    assert lightroom.evaluate(source) == 1
+def test_a_preference_is_kept_when_another_table_takes_its_place(lightroom: Lightroom) -> None:
+    source = """
+    local p = import('LrPrefs').prefsForPlugin()
+    p.list = { 1 }
+    local list = p.list
+    list[2] = 2
+    p.list = list
+    """
+    lightroom.evaluate(source)
+    assert to_python(lightroom.control[b"preferences"]) == {"list": [1], "address": kept_address(lightroom)}
+    lightroom.evaluate("local p = import('LrPrefs').prefsForPlugin() p.list = { 1, 2 }")
+    assert to_python(lightroom.control[b"preferences"])["list"] == [1, 2]
+
+
+def kept_address(lightroom: Lightroom) -> str:
+    return str(to_python(lightroom.control[b"preferences"][b"address"]))
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "catalog:getAllPhotos()",
+        "import('LrTasks').yield()",
+        "import('LrHttp').get('http://127.0.0.1:9')",
+        "import('LrDialogs').confirm('x')",
+    ],
+)
+def test_nothing_may_wait_in_a_gate(lightroom: Lightroom, wait: str) -> None:
+    gate = f"catalog:withWriteAccessDo('x', function() {wait} end, {{timeout = 1}})"
+    assert "nothing may wait in a write gate" in failure(lightroom, gate)
+    assert lightroom.evaluate(CATALOG + "return #catalog:getAllPhotos()") == 0, "the gate is open again"
+
+
+def test_a_set_takes_no_collection_in_the_gate_that_made_it(lightroom: Lightroom) -> None:
+    body = "catalog:createCollection('c', catalog:createCollectionSet('s', nil, true), true)"
+    assert "can't be read before the gate has ended" in failure(
+        lightroom, f"catalog:withWriteAccessDo('x', function() {body} end, {{timeout = 1}})"
+    )
+
+
+def test_the_properties_of_a_dialog_end_with_its_context(lightroom: Lightroom) -> None:
+    source = """
+    local properties
+    import('LrFunctionContext').callWithContext('x', function(context)
+        properties = import('LrBinding').makePropertyTable(context)
+        properties.a = 1
+    end)
+    properties.a = 2
+    """
+    assert "ended with its context: a" in failure(lightroom, source)
+
+
+def test_the_text_of_a_label_follows_its_colour_in_the_language_of_lightroom() -> None:
+    with Lightroom(language="de") as german:
+        photo = german.add_photo("/a.jpg")
+        german.select(photo)
+        german.evaluate(
+            CATALOG
+            + "local photo, colour = catalog:getTargetPhoto(), ..."
+            + " catalog:withWriteAccessDo('x', function()"
+            + " photo:setRawMetadata('colorNameForLabel', colour) end)",
+            "green",
+        )
+        assert german.photo(photo)["values"]["label"] == "Grün"

@@ -52,7 +52,7 @@ def test_a_query_becomes_a_collection_in_the_order_of_scores(lightroom: Lightroo
     assert lightroom.sources == ["dog"]
     assert len(lightroom.selected) == len(best(daemon, "dog"))
     assert "photos found: 2" in lightroom.messages[-1]
-    assert len(lightroom.undo_steps) == 1
+    assert lightroom.undo_steps == ["Collection set “catalogd”", "Collection “dog”"]
 
 
 def test_while_typing_the_number_of_photos_is_counted_once_the_typing_pauses(lightroom: Lightroom) -> None:
@@ -117,6 +117,63 @@ def test_a_smart_collection_of_that_name_stays_as_it_is(lightroom: Lightroom) ->
     lightroom.menu("Search.lua", query("dog"))
     assert lightroom.collections["catalogd"]["set"]["dog"]["smart"] == rules
     assert len(paths_in(lightroom, "dog (catalogd)", photos)) == 2
+
+
+def test_a_collection_of_the_persons_is_never_taken_for_ours(lightroom: Lightroom) -> None:
+    """At the top there is one called catalogd, so that the set can't have that name, and one called dog."""
+    photos = filled(lightroom)
+    mine = [photos["/lib/2022/receipt.jpg"]]
+    lightroom.add_collection("catalogd", photos=mine)
+    lightroom.add_collection("dog", photos=mine)
+    before = lightroom.collections
+    lightroom.menu("Search.lua", query("dog"))
+    after = lightroom.collections
+    assert {name: after[name] for name in before} == before
+    assert len(after["catalogd (catalogd)"]["set"]["dog"]["photos"]) == 2
+
+
+def test_where_no_set_can_be_made_nothing_is(lightroom: Lightroom) -> None:
+    photos = filled(lightroom)
+    for name in ("catalogd", "catalogd (catalogd)", "dog"):
+        lightroom.add_collection(name, photos=[photos["/lib/2022/receipt.jpg"]])
+    before = lightroom.collections
+    lightroom.menu("Search.lua", query("dog"))
+    assert lightroom.collections == before
+    assert "the name “catalogd” is taken" in lightroom.messages[-1]
+
+
+def test_a_very_long_query_is_a_name_cut_between_characters(lightroom: Lightroom) -> None:
+    filled(lightroom)
+    lightroom.menu("Search.lua", query("dog " + "-é" * 60 + "\n"))
+    assert "catalogd" in lightroom.collections, lightroom.messages
+    (name,) = lightroom.collections["catalogd"]["set"]
+    assert name.endswith("…")
+    assert "\n" not in name
+    assert len(name.encode()) <= 83
+
+
+def test_a_search_in_the_middle_of_which_it_is_cancelled_shows_what_is_there(tmp_path: Path) -> None:
+    records = others(450)
+    with Daemon(tmp_path, records) as served, served.lightroom() as lightroom:
+        for record in records:
+            lightroom.add_photo(record.path.decode())
+        lightroom.cancel_at(200)
+        lightroom.menu("Search.lua", query("camera:nikon OR camera:sony", limit=500))
+        [found] = lightroom.collections["catalogd"]["set"].values()
+        assert len(found["photos"]) == 400
+        assert lightroom.scopes[-1]["finished"] is True
+
+
+def test_a_count_that_comes_after_the_dialog_was_closed_is_dropped(lightroom: Lightroom) -> None:
+    """The properties of the dialog have ended then."""
+
+    def answer(dialog: Dialog) -> str:
+        view = dialog._view(lambda view: view[b"bound_value"] == b"query", "query")
+        lightroom.control[b"choose"](view, b"dog")
+        return "cancel"
+
+    lightroom.menu("Search.lua", answer)
+    assert lightroom.messages == []
 
 
 def test_photos_that_lightroom_does_not_have_are_counted_and_said(lightroom: Lightroom) -> None:
@@ -199,7 +256,7 @@ def test_many_hits_read_all_paths_at_once(tmp_path: Path) -> None:
         assert len(found["photos"]) == 600
         assert lightroom.counts["batch_reads"] == 1
         assert "finds" not in lightroom.counts
-        assert lightroom.counts["gates"] == 3
+        assert lightroom.counts["gates"] == 1 + 3
         assert len([path for _, path, _ in lightroom.requests if "/search" in path]) == 1
 
 

@@ -67,11 +67,71 @@ def test_the_path_map_is_checked_while_it_is_typed(lightroom: Lightroom) -> None
     ]
 
 
-def test_an_empty_keyword_parent_is_the_usual_one(lightroom: Lightroom) -> None:
-    lightroom.settings(lambda dialog: dialog.set("keyword_parent", ""))
+@pytest.mark.parametrize("emptied", ["", None])
+def test_an_empty_keyword_parent_is_none(lightroom: Lightroom, emptied: str | None) -> None:
     assert kept(lightroom, "keyword_parent") == "catalogd"
+    lightroom.settings(lambda dialog: dialog.set("keyword_parent", emptied))
+    assert kept(lightroom, "keyword_parent") == ""
     lightroom.settings(lambda dialog: dialog.set("keyword_parent", "AI"))
     assert kept(lightroom, "keyword_parent") == "AI"
+
+
+def test_the_settings_of_the_menu_are_kept_only_when_they_are_saved(lightroom: Lightroom) -> None:
+    def use(result: str) -> Callable[[Dialog], str]:
+        def typed(dialog: Dialog) -> str:
+            dialog.set("keyword_parent", "AI")
+            dialog.set("address", "127.0.0.1:9")
+            dialog.set("token", "a-token-that-is-typed-here")
+            dialog.press("Test connection")
+            assert "does not answer at http://127.0.0.1:9" in dialog.all_text
+            return result
+
+        return typed
+
+    before = to_python(lightroom.control[b"preferences"]), to_python(lightroom.control[b"passwords"])
+    lightroom.menu("Settings.lua", use("cancel"))
+    assert (
+        to_python(lightroom.control[b"preferences"]),
+        to_python(lightroom.control[b"passwords"]),
+    ) == before
+    lightroom.menu("Settings.lua", use("ok"))
+    assert kept(lightroom, "keyword_parent") == "AI"
+    assert to_python(lightroom.control[b"passwords"]) == {"catalogd api token": "a-token-that-is-typed-here"}
+
+
+def test_the_token_to_be_forgotten_is_not_tested(daemon: Daemon, tmp_path: Any) -> None:
+    (tmp_path / "t").write_text(daemon.token)
+    local = f'return {{ address = "{daemon.address}", token_file = "{tmp_path / "t"}" }}'
+
+    def use(dialog: Dialog) -> None:
+        dialog.press("Test connection")
+        assert "does not accept the token" in dialog.all_text
+        dialog.set("forget_token", True)
+        dialog.press("Test connection")
+        assert "It works" in dialog.all_text
+
+    with Lightroom(local=local, passwords={"catalogd api token": "an-old-one-of-20-characters"}) as lightroom:
+        lightroom.settings(use)
+
+
+def test_a_token_file_that_can_not_be_read_is_said_as_a_token_that_is_missing(
+    daemon: Daemon, tmp_path: Any
+) -> None:
+    (tmp_path / "t").write_text(daemon.token)
+    (tmp_path / "t").chmod(0)
+    local = f'return {{ address = "{daemon.address}", token_file = "{tmp_path / "t"}" }}'
+    with Lightroom(local=local) as lightroom:
+        lightroom.menu("Status.lua")
+        assert "catalogd token" in lightroom.messages[-1]
+        assert len(lightroom.messages) == 1
+
+
+def test_the_log_tells_what_failed_and_no_token(daemon: Daemon) -> None:
+    with daemon.lightroom(passwords={"catalogd api token": "secret-of-twenty-characters"}) as lightroom:
+        lightroom.menu("Status.lua")
+        log = b"\n".join(lightroom.control[b"log"].values()).decode()
+    assert "token 401" in log
+    assert "secret" not in log
 
 
 def test_an_empty_address_is_the_installed_one(daemon: Daemon, tmp_path: Any) -> None:

@@ -334,9 +334,9 @@ def test_a_gate_that_stays_closed_is_said_and_what_was_done_stays(lightroom: Lig
         return "ok"
 
     write(lightroom, agree, later)
-    texts = "\n".join(lightroom.messages)
-    assert "catalog is busy" in texts
-    assert "0 photos were written" in texts
+    (text,) = lightroom.messages
+    assert "catalog is busy" in text
+    assert "0 photos were written before" in text
     assert not any(lightroom.photo(photo)["properties"] for photo in photos)
 
 
@@ -350,6 +350,71 @@ def test_what_is_edited_between_the_preview_and_the_gate_is_kept(lightroom: Ligh
     write(lightroom, agree, edit)
     assert lightroom.photo(photo)["values"]["caption"] == "Just typed"
     assert lightroom.photo(photo)["values"]["title"] == "Dog"
+
+
+@pytest.mark.parametrize(
+    "note", ["no JSON", "7", '{"keywords": "dog", "caption": 7, "gps": {"latitude": "x"}}']
+)
+def test_a_note_of_another_version_is_nobodys(lightroom: Lightroom, note: str) -> None:
+    """What `written` holds and is not understood: the texts there count as the person's."""
+    (photo,) = add(lightroom, 1, caption="There already")
+    gate = """
+    local catalog = import('LrApplication').activeCatalog()
+    local photo, note = catalog:getTargetPhoto(), ...
+    catalog:withWriteAccessDo('x', function() photo:setPropertyForPlugin(_PLUGIN, 'written', note) end)
+    """
+    lightroom.evaluate(gate, note)
+    assert "1 photos were written" in write(lightroom)
+    assert lightroom.photo(photo)["values"]["caption"] == "There already"
+    lightroom.menu("TakeBack.lua", selected, agree)
+    assert lightroom.photo(photo)["values"]["caption"] == "There already"
+    assert lightroom.photo(photo)["properties"] == {}
+
+
+def test_a_text_is_written_as_lightroom_keeps_it(
+    lightroom: Lightroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would look like an edit of the person's the next time."""
+    words(monkeypatch, " A dog\r\non a beach \n", "Dog\nbeach ")
+    (photo,) = add(lightroom, 1)
+    write(lightroom)
+    values = lightroom.photo(photo)["values"]
+    assert (values["caption"], values["title"]) == ("A dog\non a beach", "Dog beach")
+    assert "have all of it already" in write(lightroom, agree)
+    lightroom.menu("TakeBack.lua", selected, agree)
+    assert "caption" not in lightroom.photo(photo)["values"]
+
+
+def test_a_label_is_ours_in_every_language_and_is_taken_back(
+    results: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposal = {"rating": None, "label": "Green", "pick": None, "reasons": []}
+    monkeypatch.setattr("catalogd.sync.results._proposal_json", lambda *_: proposal)
+    with results.lightroom(language="de") as german:
+        (photo,) = add(german, 1)
+        write(german, everything, agree)
+        assert german.photo(photo)["values"]["label"] == "Grün"
+        german.menu("Write.lua", everything)
+        assert "schon alles" in german.messages[-1]
+        german.menu("TakeBack.lua", selected, agree)
+        assert "label" not in german.photo(photo)["values"]
+
+
+def test_what_a_gate_in_the_middle_left_over_is_written_the_next_time(lightroom: Lightroom) -> None:
+    photos = add(lightroom, 450)
+
+    def later(dialog: Dialog) -> str:
+        lightroom.control[b"contended_after"] = lightroom.counts.get("gates", 0) + 1
+        return "ok"
+
+    write(lightroom, agree, later)
+    (text,) = lightroom.messages
+    assert "200 photos were written before" in text
+    lightroom.control[b"contended_after"] = None
+    assert "250 photos were written" in write(lightroom)
+    assert all(lightroom.photo(photo)["properties"] for photo in photos)
+    lightroom.menu("TakeBack.lua", selected, agree)
+    assert not any(lightroom.photo(photo)["properties"] for photo in photos)
 
 
 # ── the daemon ────────────────────────────────────────────────────────────────────────────────

@@ -6,8 +6,10 @@ import contextlib
 import gzip
 import json
 import math
+import shutil
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -164,6 +166,59 @@ def test_an_answer_does_not_wait_for_its_head_to_be_acknowledged() -> None:
         accepted, _ = listener.accept()
         with client, accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+# ── what holds for every route ────────────────────────────────────────────────────────────────
+
+
+def test_head_is_answered_as_get_without_the_body(library: Library) -> None:
+    for path in (
+        "/health",
+        "/photos?limit=2",
+        f"/photos/{library.id_of(library.real)}/thumbnail",
+        "/nothing",
+    ):
+        known = library.client.get(API + path)
+        head = library.client.head(API + path)
+        assert (head.status_code, head.headers, head.content) == (known.status_code, known.headers, b"")
+    assert library.client.head(f"{API}/events").status_code == 405
+
+
+@pytest.mark.parametrize("sent_as", ["application/x-www-form-urlencoded", "text/plain"])
+def test_a_body_that_is_not_called_json_is_refused_with_what_to_do(library: Library, sent_as: str) -> None:
+    """What `curl -d` sends by itself."""
+    asked: dict[str, Any] = {"content": b'{"q": ""}', "headers": {"Content-Type": sent_as}}
+    answer = library.client.post(f"{API}/search", **asked)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"].endswith("with the header Content-Type: application/json")
+
+
+def test_who_only_reads_makes_no_user_data(own_library: Library) -> None:
+    """It may be somebody else's catalog, or one on a disk that takes no writes."""
+    shutil.rmtree(own_library.settings.catalog / "user")
+    with Backend(own_library.settings, own_library.searcher, own_library.reader) as backend:
+        client = TestClient(create_app(backend), raise_server_exceptions=False)
+        before = everything_in(own_library.folder)
+        asked = {"paths": [str(own_library.real)], "fields": ["summary", "results"]}
+        answers = [
+            *(
+                client.get(API + path)
+                for path in ("/albums", "/people", "/user-data/lightroom", "/search?q=dog")
+            ),
+            client.post(f"{API}/photos/lookup", json=asked),
+            client.post(f"{API}/cull", json={"q": ""}),
+        ]
+        assert [answer.status_code for answer in answers] == [200] * 6
+        assert client.get(f"{API}/albums/none/photos").status_code == 404
+        assert client.delete(f"{API}/albums/none").status_code == 404
+        assert client.get(f"{API}/photos", params={"q": "album:none"}).status_code == 400
+        assert everything_in(own_library.folder) == before
+        made = client.put(f"{API}/albums/one", json={"photo_ids": []})
+        assert [made.json()] == client.get(f"{API}/albums").json()["albums"]
+
+
+def everything_in(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
 
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────

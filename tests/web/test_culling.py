@@ -79,7 +79,11 @@ def test_more_photos_than_are_looked_at_are_told(shoot: TestClient, monkeypatch:
     monkeypatch.setattr("catalogd.web.schemas.MOST_CULLED", 2)
     answer = culled(shoot, {"q": ""})
     assert answer["photos"] == 2
-    assert answer["notes"] == ["only 2 of 6 photos were looked at; date: or in: narrows the query"]
+    assert {Path(shot["path"]).name for one in answer["moments"] for shot in one["shots"]} == {
+        "IMG_0005.jpg",
+        "IMG_0006.jpg",
+    }
+    assert answer["notes"] == ["only the newest 2 of 6 photos were looked at; date: or in: narrows the query"]
 
 
 def test_nothing_is_written(shoot: TestClient) -> None:

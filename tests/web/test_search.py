@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +147,10 @@ def test_an_upload_that_is_empty_or_too_large_is_refused(
 ) -> None:
     empty = library.client.post(f"{API}/similar/upload", content=b"")
     assert "send the bytes" in empty.json()["error"]["message"]
-    object.__setattr__(library.backend.settings, "http_upload_bytes", 100)
+    monkeypatch.setattr(library.backend, "settings", replace(library.settings, http_upload_bytes=100))
     large = library.client.post(f"{API}/similar/upload", content=b"x" * 101)
-    assert large.status_code == 400
+    assert large.status_code == 413
+    assert large.json()["error"]["kind"] == "too_large"
     assert "http_upload_bytes" in large.json()["error"]["message"]
 
 

@@ -34,7 +34,8 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
 @router.get("/albums", response_model=schemas.AlbumsAnswer, summary="List albums")
 def list_albums(backend: UsedBackend) -> Json:
     """By name: saved queries, what cull and dupes put together, collections of other programs."""
-    return Json({"albums": [_album_json(album) for album in backend.user.albums()]})
+    user = backend.user_so_far
+    return Json({"albums": [_album_json(album) for album in user.albums()] if user else []})
 
 
 @router.get(
@@ -114,7 +115,8 @@ def delete_album(backend: UsedBackend, name: Name) -> Json:
 
 
 def _album(backend: Backend, name: str) -> Album:
-    found = backend.user.album(_checked_name(name))
+    tidy, user = _checked_name(name), backend.user_so_far
+    found = user.album(tidy) if user else None
     if found is None:
         raise NotFoundError(f"there is no album {name!r}; GET /albums lists them")
     return found

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter
 
+from catalogd.catalog.environment import Ids
 from catalogd.culling import Moment, cull
 from catalogd.errors import UsageError
 from catalogd.json_forms import moment_json
@@ -41,8 +43,19 @@ def _asked_photos(backend: Backend, asked: schemas.CullAsked) -> tuple[Sequence[
         return asked.photo_ids, []
     ids, _ = backend.searcher.found(plan_of(asked.q or ""), with_files=False)
     most = schemas.MOST_CULLED
-    notes = [f"only {most:,} of {len(ids):,} photos were looked at; date: or in: narrows the query"]
-    return ids[:most].tolist(), notes if len(ids) > most else []
+    if len(ids) <= most:
+        return ids.tolist(), []
+    note = f"only the newest {most:,} of {len(ids):,} photos were looked at; date: or in: narrows the query"
+    return _newest(backend, ids, most).tolist(), [note]
+
+
+def _newest(backend: Backend, ids: Ids, most: int) -> Ids:
+    """Those taken last; photos without a date count as the oldest."""
+    columns = backend.catalog.columns()
+    rows = np.flatnonzero(np.isin(columns.ids, ids))
+    taken = np.nan_to_num(columns.taken[rows], nan=-np.inf)
+    newest: Ids = columns.ids[rows[np.argsort(taken, kind="stable")[-most:]]]
+    return newest
 
 
 def _moment_json(number: int, moment: Moment) -> dict[str, Any]:

@@ -136,7 +136,8 @@ class _Teller:
     def _results(self, record: Record) -> dict[str, Any] | None:
         if self._policy is None:
             return None
-        proposal = self._backend.user.proposal(record.photo_id)
+        user = self._backend.user_so_far
+        proposal = user.proposal(record.photo_id) if user else None
         own = own_words(self._backend.catalog.people, record, proposal)
         return results_of(record, own, proposal, self._policy)
 

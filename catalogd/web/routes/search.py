@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request
+from starlette.exceptions import HTTPException
 
-from catalogd.errors import NotFoundError, UsageError
+from catalogd.errors import NotFoundError, ResourceError, UsageError
 from catalogd.json_forms import results_json
 from catalogd.query.facets import NAMES
 from catalogd.records import Example, Output, Plan, Results
@@ -122,6 +123,7 @@ def similar(backend: UsedBackend, asked: schemas.SimilarAsked) -> Json:
     response_model=schemas.SearchAnswer,
     summary="Find photos like a picture that is sent along",
     openapi_extra=_PICTURE_BODY,
+    responses={413: {"model": schemas.ErrorAnswer, "description": "It has more than http_upload_bytes"}},
 )
 async def similar_to_upload(
     request: Request,
@@ -132,15 +134,7 @@ async def similar_to_upload(
 ) -> Json:
     """The body is the picture's bytes. It is looked at and forgotten."""
     with tempfile.NamedTemporaryFile(prefix=UPLOAD_PREFIX) as file:  # mode 600
-        size, most = 0, backend.settings.http_upload_bytes
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most:
-                raise UsageError(f"a picture has at most {most:,} bytes here (http_upload_bytes)")
-            file.write(chunk)
-        file.flush()
-        if size == 0:
-            raise UsageError("send the bytes of a picture as the body")
+        await _receive(request, file, backend.settings.http_upload_bytes)
 
         def work() -> Results:
             given = {_PICTURE: _seen(backend, file.name)}
@@ -148,6 +142,22 @@ async def similar_to_upload(
             return _searched(backend, plan, limit, min_score, given=given)
 
         return Json(results_json(await backend.slowly(work)))
+
+
+async def _receive(request: Request, file: IO[bytes], most: int) -> None:
+    """Write the body to the file."""
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > most:  # else said by the gate already
+                raise HTTPException(413, f"a picture has at most {most:,} bytes here (http_upload_bytes)")
+            file.write(chunk)
+        file.flush()
+    except OSError as error:
+        raise ResourceError(f"no room for the picture in {tempfile.gettempdir()}: {error.strerror}") from None
+    if size == 0:
+        raise UsageError("send the bytes of a picture as the body")
 
 
 def _seen(backend: Backend, file: str) -> Output:

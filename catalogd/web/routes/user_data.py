@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from catalogd.catalog.given import LONGEST_SOURCE, Collection, Given, Refused
+from catalogd.catalog.given import LONGEST_SOURCE, Collection, Given, GivenCounts, Refused
 from catalogd.errors import UsageError
 from catalogd.query.language import parse
 from catalogd.records import Place, UserFacts
@@ -153,7 +153,9 @@ def delete_photos(backend: UsedBackend, source: Source, asked: TakeAwayAsked) ->
 @router.get("/user-data/{source}", response_model=GivenAnswer, summary="How much was given")
 def counts(backend: UsedBackend, source: Source) -> Json:
     """Of all that this program gave and that was not taken back."""
-    return Json({"source": source, **backend.user.given_counts(source)._asdict()})
+    user = backend.user_so_far
+    found = user.given_counts(source) if user else GivenCounts(0, 0, 0, 0)
+    return Json({"source": source, **found._asdict()})
 
 
 def _readable(photos: Sequence[UserPhoto]) -> tuple[list[Given], list[Refused]]:
