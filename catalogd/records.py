@@ -157,6 +157,13 @@ class Quality(msgspec.Struct, frozen=True, omit_defaults=True):
     sharpness_tiles: bytes | None = None  # uint8[8, 8] row by row: sharpness 0…255 of each tile of the frame
 
 
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """What a model answered to a question that the owner asks of every photo."""
+
+    question: str
+    answer: str
+
+
 class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one model said of one photo, with the model that said it.
 
@@ -174,6 +181,10 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     quality: Quality | None = None
     signature: bytes | None = None  # 32 bytes: a perceptual hash, whose bits differ little between copies
     error: str | None = None
+    caption: str | None = None  # one or two sentences
+    answers: tuple[Answer, ...] | None = None
+    aesthetics: float | None = None  # 1…10, as people rate pictures
+    gate: str | None = None  # why the model was not run on this photo: nothing was likely to be found
 
 
 class Task(msgspec.Struct, frozen=True):

@@ -52,6 +52,50 @@ class Settings:
         None, "a folder of weights looked into after installed packages and before a hub"
     )
     profile: str = _setting("starter", "the set of models; starter needs no download and no GPU")
+    devices: str = _setting(
+        "auto", "where models run: auto (every GPU, else the CPU), cpu, or numbers of GPUs: 0,1"
+    )
+    precision: str = _setting(
+        "auto",
+        "of models on a GPU: auto takes bf16, or fp16 where the card has no bf16; on a CPU always fp32",
+        choices=("auto", "bf16", "fp16", "fp32"),
+    )
+    gate_recall: float = _setting(
+        0.99,
+        "least share of findings that a gate may keep while it saves work; 1 runs every model on every photo",
+        least=0,
+        most=1,
+    )
+    questions: Path | None = _setting(
+        None, "a file of questions, one a line, that captioning models answer for every photo"
+    )
+    object_prompts: Path | None = _setting(
+        None, "a file of words, one a line, that zero-shot detectors look for; None: the 80 COCO classes"
+    )
+    tag_vocabulary: Path | None = _setting(
+        None, "a file of tags, one a line, for zero-shot tagging; None: the one that comes along"
+    )
+    caption_server: str = _setting(
+        "",
+        "URL of a server that writes captions; photos leave this process for it; empty: none",
+    )
+    caption_server_kind: str = _setting(
+        "openai",
+        "the API it speaks: openai (Ollama, LM Studio, vLLM and others do, too), anthropic or google",
+        choices=("openai", "anthropic", "google"),
+    )
+    caption_server_model: str = _setting("", "the name of its model")
+    caption_price_in: float = _setting(0.0, "USD for a million tokens that it reads", least=0)
+    caption_price_out: float = _setting(0.0, "USD for a million tokens that it writes", least=0)
+    caption_photo_budget: float = _setting(
+        0.01, "most USD for one photo, questions and retries included", least=0
+    )
+    caption_run_budget: float = _setting(
+        10.0, "most USD for one run; photos beyond it wait for the next one", least=0
+    )
+    caption_edge_px: int = _setting(
+        768, "long edge of the picture that is sent: servers scale larger ones down", least=64
+    )
     readers: int = _setting(0, "reader processes; 0 chooses one a core", least=0)
     batch: int = _setting(8, "frames a batch; on a CPU nothing is gained above 8 (bench/README.md)", least=1)
     batch_wait_s: float = _setting(0.02, "how long a batch that is not full waits for more frames", least=0)

@@ -56,6 +56,34 @@ class Model(Protocol):
         """Give the memory back; `load()` may follow."""
 
 
+class DerivedModel(Protocol):
+    """A model that needs no pixels, only what other models of the profile said of the photo.
+
+    When it alone is stale, its outputs are made anew from the records, without reading photos.
+    """
+
+    @property
+    def name(self) -> str:
+        """The key of its output in a record."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of itself and of what it is derived from."""
+
+    @property
+    def after(self) -> str:
+        """The name of the model from whose output it is made."""
+
+    def load(self) -> None:
+        """Open what it needs. Raises ModelError."""
+
+    def derive(self, outputs: Sequence[Output]) -> list[Output]:
+        """One output for each output of the model `after`, in order."""
+
+    def unload(self) -> None:
+        """Give the memory back; `load()` may follow."""
+
+
 def each_frame(frames: Sequence[Frame], step: Callable[[Frame], T]) -> list[T | Exception]:
     """`step(frame)` for each frame; what a single frame raises stands in its place.
 
