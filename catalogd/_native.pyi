@@ -45,6 +45,7 @@ def resize_to_tensor(
     bgr: bool = False,
     placed: tuple[int, int] | None = None,
     fill: float = 0.0,
+    filter: str = "area",
 ) -> None:
     """Crop, resize and normalise `source: uint8[H, W, 3]` into `target: float32[3, h, w]`.
 
@@ -52,7 +53,8 @@ def resize_to_tensor(
     and `scale` are in RGB order even when `bgr` stores the planes as blue, green, red. `crop` is
     `(x, y, width, height)` in source px, not necessarily whole, inside the source. `placed` is the
     `(height, width)` that the picture takes at the top left of the target; the rest is the level
-    `fill`, normalised like a pixel.
+    `fill`, normalised like a pixel. `filter` is "area" (exact coverage), or "bilinear" or "bicubic" as
+    PIL has them, antialiased; levels that bicubic interpolation carries beyond 0…255 are clipped.
     """
 
 def convert_to_srgb(

@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """How a model wants a frame: cut, resized (antialiased bicubic) and normalised.
+    """How a model wants a frame: cut, resized (antialiased) and normalised.
 
     Values are `(level - mean) * scale`, level in 0…255, by channel in RGB order.
     """
@@ -37,6 +37,7 @@ class Look:
     share: float = 1.0  # of the short side that "crop" keeps
     fill: float = 0.0  # level of what is filled up
     bgr: bool = False  # planes as blue, green, red
+    filter: str = "area"  # "bilinear", "bicubic": as PIL and torchvision resize; "area": exact coverage
 
 
 class Batch(Sequence["Frame"]):
@@ -85,9 +86,20 @@ def placed(look: Look, height: int, width: int) -> tuple[tuple[float, float, flo
         scale = min(look.size[0] / height, look.size[1] / width)
         inside = (max(1, round(height * scale)), max(1, round(width * scale)))
         return (0.0, 0.0, float(width), float(height)), inside
+    if look.share == 1.0:
+        return _middle(look.size, height, width), look.size
     scale = look.share * min(height / look.size[0], width / look.size[1])
     cut_height, cut_width = look.size[0] * scale, look.size[1] * scale
     return ((width - cut_width) / 2, (height - cut_height) / 2, cut_width, cut_height), look.size
+
+
+def _middle(size: tuple[int, int], height: int, width: int) -> tuple[float, float, float, float]:
+    """What torchvision keeps that resizes the short side and then cuts the middle out, in whole px each time."""
+    shrunk = max(size[0] / height, size[1] / width)
+    tall, wide = max(int(height * shrunk), size[0]), max(int(width * shrunk), size[1])
+    top, left = round((tall - size[0]) / 2), round((wide - size[1]) / 2)
+    down, right = height / tall, width / wide
+    return left * right, top * down, size[1] * right, size[0] * down
 
 
 def looked_at(frame: Frame, look: Look) -> Floats:
@@ -95,6 +107,14 @@ def looked_at(frame: Frame, look: Look) -> Floats:
     target = np.empty((3, *look.size), np.float32)
     crop, inside = placed(look, *frame.shape[:2])
     _native.resize_to_tensor(
-        frame, target, look.mean, look.scale, crop=crop, bgr=look.bgr, placed=inside, fill=look.fill
+        frame,
+        target,
+        look.mean,
+        look.scale,
+        crop=crop,
+        bgr=look.bgr,
+        placed=inside,
+        fill=look.fill,
+        filter=look.filter,
     )
     return target

@@ -38,11 +38,22 @@ inline double coverage(double centre, double scale, int position) {
     return std::max(1.0 - std::abs(position + 0.5 - centre), 0.0);
 }
 
+// Linear between pixel centres, widened to the size of an output pixel when shrinking.
+inline double triangle(double centre, double scale, int position) {
+    return std::max(1.0 - std::abs(position + 0.5 - centre) / std::max(scale, 1.0), 0.0);
+}
+
+// Half the width of what an output pixel sees, in source pixels.
+inline double reach_of(Weigh weigh, double scale) {
+    if (weigh == cubic) return 2.0 * std::max(scale, 1.0);
+    return weigh == triangle ? std::max(scale, 1.0) : std::max(scale / 2, 1.0);
+}
+
 // `length` source pixels from `start` (both may lie between pixels) become `target` output pixels;
 // the source has `source` of them.
 inline Axis make_axis(double start, double length, int source, int target, Weigh weigh = cubic) {
     const double scale = length / target;
-    const double reach = weigh == cubic ? 2.0 * std::max(scale, 1.0) : std::max(scale / 2, 1.0);
+    const double reach = reach_of(weigh, scale);
     Axis axis;
     axis.count = std::min(static_cast<int>(std::ceil(2 * reach)) + 1, source);
     axis.first.resize(target);

@@ -3,12 +3,14 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 
 #include <climits>
 #include <cmath>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -78,9 +80,17 @@ void resize(const Pixels &source, const MutablePixels &target, int orientation,
     catalogd::resize(from, part, to, orientation);
 }
 
+catalogd::Filter filter_of(const std::string &name) {
+    if (name == "area") return catalogd::Filter::area;
+    if (name == "bilinear") return catalogd::Filter::bilinear;
+    if (name == "bicubic") return catalogd::Filter::bicubic;
+    throw std::invalid_argument("filter must be area, bilinear or bicubic");
+}
+
 void resize_to_tensor(const Pixels &source, const Planes &target, Triple mean, Triple scale,
                       std::optional<std::tuple<double, double, double, double>> crop, bool bgr,
-                      std::optional<std::pair<int, int>> placed, float fill) {
+                      std::optional<std::pair<int, int>> placed, float fill, const std::string &filter) {
+    const catalogd::Filter by = filter_of(filter);
     const catalogd::Image from = image(source);
     const int height = edge(target.shape(1), "target must have 1 to 2^24 rows");
     const int width = edge(target.shape(2), "target must have 1 to 2^24 columns");
@@ -96,7 +106,7 @@ void resize_to_tensor(const Pixels &source, const Planes &target, Triple mean, T
     const catalogd::Tensor to{target.data(), height, width, placed_height, placed_width,
                               {mean0, mean1, mean2}, {scale0, scale1, scale2}, fill, bgr};
     nb::gil_scoped_release release;
-    catalogd::resize_to_tensor(from, part, to);
+    catalogd::resize_to_tensor(from, part, to, by);
 }
 
 void convert_to_srgb(const MutablePixels &frame, const Curves &curves, const Matrix &matrix) {
@@ -251,7 +261,7 @@ NB_MODULE(_native, module) {
                "extent"_a = nb::none());
     module.def("resize_to_tensor", &resize_to_tensor, "source"_a.noconvert(), "target"_a.noconvert(),
                "mean"_a, "scale"_a, "crop"_a = nb::none(), "bgr"_a = false, "placed"_a = nb::none(),
-               "fill"_a = 0.0f);
+               "fill"_a = 0.0f, "filter"_a = "area");
     module.def("convert_to_srgb", &convert_to_srgb, "frame"_a.noconvert(), "curves"_a.noconvert(),
                "matrix"_a.noconvert());
     define_shrink_planes<std::uint8_t>(module);

@@ -85,6 +85,12 @@ void round_row(const float *__restrict row, int length, std::uint8_t *__restrict
     }
 }
 
+// Bicubic interpolation overshoots at edges; no picture has levels beyond these.
+CATALOGD_CLONES
+void clamp_row(float *__restrict row, int length) {
+    for (int i = 0; i < length; ++i) row[i] = std::clamp(row[i], 0.0f, 255.0f);
+}
+
 CATALOGD_CLONES
 void normalise_row(const float *__restrict row, int width, int channel, float mean, float scale,
                    float *__restrict plane) {
@@ -137,6 +143,11 @@ void place_rows(const std::uint8_t *pixels, int rows, int width, std::uint8_t *t
     }
 }
 
+Weigh weigh_of(Filter filter) {
+    if (filter == Filter::bicubic) return cubic;
+    return filter == Filter::bilinear ? triangle : coverage;
+}
+
 }  // namespace
 
 void resize(const Image &source, const Extent &extent, const Frame &target, int orientation) {
@@ -179,11 +190,12 @@ void resize(const Image &source, const Extent &extent, const Frame &target, int 
     }
 }
 
-void resize_to_tensor(const Image &source, const Crop &crop, const Tensor &target) {
+void resize_to_tensor(const Image &source, const Crop &crop, const Tensor &target, Filter filter) {
     const std::size_t stride = static_cast<std::size_t>(source.width) * kChannels;
     const std::size_t plane_size = static_cast<std::size_t>(target.height) * target.width;
-    const Axis rows = make_axis(crop.y, crop.height, source.height, target.placed_height, coverage);
-    const Axis axis = make_axis(crop.x, crop.width, source.width, target.placed_width, coverage);
+    const Weigh weigh = weigh_of(filter);
+    const Axis rows = make_axis(crop.y, crop.height, source.height, target.placed_height, weigh);
+    const Axis axis = make_axis(crop.x, crop.width, source.width, target.placed_width, weigh);
 
     // Only the source columns that the crop touches are mixed.
     const int left = *std::min_element(axis.first.begin(), axis.first.end());
@@ -206,6 +218,7 @@ void resize_to_tensor(const Image &source, const Crop &crop, const Tensor &targe
         mix_rows(source.pixels + rows.first[y] * stride + static_cast<std::size_t>(left) * kChannels, stride,
                  &rows.weights[static_cast<std::size_t>(y) * rows.count], rows.count, length, mixed.data());
         mix_columns(mixed.data(), columns, target.placed_width, row.data());
+        if (filter == Filter::bicubic) clamp_row(row.data(), target.placed_width * kChannels);
         for (int channel = 0; channel < kChannels; ++channel) {
             float *plane = target.values + (target.bgr ? 2 - channel : channel) * plane_size;
             normalise_row(row.data(), target.placed_width, channel, target.mean[channel],

@@ -48,7 +48,10 @@ struct Tensor {
 // antialiased bicubic interpolation.
 void resize(const Image &source, const Extent &extent, const Frame &target, int orientation);
 
-// By exact area coverage.
-void resize_to_tensor(const Image &source, const Crop &crop, const Tensor &target);
+// How a tensor is resized: by exact area coverage, or as PIL and torchvision do it (antialiased), which
+// is what most models were trained and are evaluated with.
+enum class Filter { area, bilinear, bicubic };
+
+void resize_to_tensor(const Image &source, const Crop &crop, const Tensor &target, Filter filter);
 
 }  // namespace catalogd
