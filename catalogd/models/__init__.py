@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from catalogd.models.batches import Batch
+
     Frame = NDArray[np.uint8]  # uint8[H, W, 3], upright, sRGB
 
 T = TypeVar("T")
@@ -98,6 +100,23 @@ def each_frame(frames: Sequence[Frame], step: Callable[[Frame], T]) -> list[T | 
         except Exception as error:
             results.append(error)
     return results
+
+
+def together(batch: Batch, step: Callable[[Batch], Sequence[T | Exception]]) -> list[T | Exception]:
+    """`step(batch)`: one result a frame; where it raises, halves of the batch are tried.
+
+    What a single frame raises stands in its place. MemoryError is raised.
+    """
+    try:
+        return list(step(batch)) if len(batch) else []
+    except MemoryError:
+        raise
+    except Exception as error:
+        if len(batch) == 1:
+            return [error]
+    middle = len(batch) // 2
+    halves = (batch.part(range(middle)), batch.part(range(middle, len(batch))))
+    return [result for half in halves for result in together(half, step)]
 
 
 def failed(fingerprint: str, error: Exception) -> Output:

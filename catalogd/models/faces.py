@@ -27,10 +27,11 @@ _DETECTION_EDGE_PX = 960  # faces from 25 px of a 1280-px frame at 2 x the CPU o
 _STRIDES = (8, 16, 32)  # of YuNet's three grids; its input is a multiple of the last
 _MIN_SCORE = 0.7  # 2 of 57 were no face on 130 photos, looked at one by one; of those at 0.6 to 0.7, 5 of 28
 _MAX_OVERLAP = 0.3  # intersection over union above which the weaker box is dropped
-_MAX_FACES = 100  # a crowd beyond this costs seconds and helps nobody
+MAX_FACES = 100  # a crowd beyond this costs seconds and helps nobody
 _CROP_PX = 112
 _FACES_A_RUN = 16  # bounds the memory of a batch of crowds
-# Where SFace wants the eyes, the nose and the mouth corners, in px of the 112-px crop (OpenCV Zoo).
+# Where SFace and ArcFace want the eyes, the nose and the mouth corners, in px of the 112-px crop
+# (OpenCV Zoo; insightface).
 _TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
@@ -43,8 +44,8 @@ Floats = NDArray[np.float32]
 
 
 @dataclasses.dataclass
-class _Detection:
-    """One face in px of the frame, and its crop at SFace's template."""
+class Detection:
+    """One face in px of the frame, and its crop at the template of recognisers."""
 
     box: Floats  # x, y, width, height
     landmarks: Floats  # [5, 2]
@@ -88,11 +89,11 @@ class FacesModel:
             if isinstance(item, Exception):
                 outputs.append(failed(self.fingerprint, item))
                 continue
-            faces = tuple(_face(face, next(embeddings), frame.shape) for face in item)
+            faces = tuple(face_of(face, next(embeddings), frame.shape) for face in item)
             outputs.append(Output(self.fingerprint, faces=faces))
         return outputs
 
-    def _detect(self, frame: Frame) -> list[_Detection]:
+    def _detect(self, frame: Frame) -> list[Detection]:
         """The faces of a frame, strongest first, with their crops."""
         assert self._detector is not None, "load() first"
         pixels, scale = _letterboxed(frame)
@@ -100,13 +101,13 @@ class FacesModel:
         height, width = pixels.shape[2:]
         parts = [_decode(tensors, stride, height // stride, width // stride) for stride in _STRIDES]
         boxes, landmarks, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
-        kept = _suppressed(boxes, scores)[:_MAX_FACES]
+        kept = suppressed(boxes, scores)
         return [
-            _Detection(
+            Detection(
                 boxes[i] / scale,
                 landmarks[i] / scale,
                 float(scores[i]),
-                _aligned(frame, landmarks[i] / scale),
+                aligned(frame, landmarks[i] / scale),
             )
             for i in kept
         ]
@@ -151,24 +152,33 @@ def _decode(
     return np.concatenate([centres - sizes / 2, sizes], axis=1), landmarks, scores[sure]
 
 
-def _suppressed(boxes: Floats, scores: Floats) -> list[int]:
-    """Indices of the boxes that no stronger box covers, strongest first."""
-    order = list(np.argsort(-scores))
-    areas = boxes[:, 2] * boxes[:, 3]
+def suppressed(
+    boxes: Floats,
+    scores: Floats,
+    max_overlap: float = _MAX_OVERLAP,
+    edge_px: float = 0,
+    most: int = MAX_FACES,
+) -> list[int]:
+    """Indices of the boxes (x, y, width, height) that no stronger box covers, the `most` strongest in order.
+
+    `edge_px` is 1 where a box counts the pixels on both its edges, as some detectors are evaluated.
+    """
+    order = list(np.argsort(-scores, kind="stable"))
+    areas = (boxes[:, 2] + edge_px) * (boxes[:, 3] + edge_px)
     kept: list[int] = []
-    while order:
+    while order and len(kept) < most:
         best, *rest = order
         kept.append(int(best))
         others = np.array(rest, int)
         low = np.maximum(boxes[others, :2], boxes[best, :2])
         high = np.minimum(boxes[others, :2] + boxes[others, 2:], boxes[best, :2] + boxes[best, 2:])
-        shared = np.prod(np.clip(high - low, 0, None), axis=1)
+        shared = np.prod(np.clip(high - low + edge_px, 0, None), axis=1)
         overlap = shared / (areas[others] + areas[best] - shared)
-        order = list(others[overlap <= _MAX_OVERLAP])
+        order = list(others[overlap <= max_overlap])
     return kept
 
 
-def _aligned(frame: Frame, landmarks: Floats) -> NDArray[np.uint8]:
+def aligned(frame: Frame, landmarks: Floats) -> NDArray[np.uint8]:
     """The face turned, scaled and moved so that its landmarks fit the template: `uint8[112, 112, 3]`."""
     import cv2
 
@@ -188,7 +198,7 @@ def _similarity(points: NDArray[np.float64], targets: NDArray[np.float64]) -> ND
     return np.column_stack([scale * rotation, target_centre - scale * rotation @ centre])
 
 
-def _face(detection: _Detection, embedding: Floats, shape: tuple[int, ...]) -> Face:
+def face_of(detection: Detection, embedding: Floats, shape: tuple[int, ...]) -> Face:
     size = np.array([shape[1], shape[0]], np.float32)
     box = np.clip(
         np.concatenate([detection.box[:2], detection.box[:2] + detection.box[2:]]) / np.tile(size, 2), 0, 1
@@ -203,7 +213,7 @@ def _face(detection: _Detection, embedding: Floats, shape: tuple[int, ...]) -> F
     )
 
 
-def _quality(detection: _Detection) -> float:
+def _quality(detection: Detection) -> float:
     """How well the face can be recognised, 0…1: size x sharpness x pose, each 0…1.
 
     Size: distance of the eyes against the template's. Sharpness: variance of the Laplacian of the

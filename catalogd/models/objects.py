@@ -33,6 +33,7 @@ laptop mouse remote keyboard cell_phone microwave oven toaster sink refrigerator
 scissors teddy_bear hair_drier toothbrush
 """
 _NAMES = [name.replace("_", " ") for name in _CATEGORIES.split()]
+COCO_NAMES = tuple(name for name in _NAMES if name != "-")  # the 80 that are used, in order
 
 
 class ObjectsModel:
