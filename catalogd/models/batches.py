@@ -1,6 +1,14 @@
 """The frames of one batch, and what models make of them before they look.
 
-A model says by a `Look` how it wants its frames; frames that several models want alike are made once.
+A model says by a `Look` how it wants its frames; frames that several models want alike are made once::
+
+                       ┌─ pixels(look)   float32[n, 3, h, w], native kernel            on the CPU
+    frames in the ring ┤
+                       └─ prefetch() ─▶ uint8[H, W, 3] on the GPU ─▶ tensor(look, …)    on a GPU
+                           one copy a frame, on a stream of its own
+
+Both ways have the same weights, so that a photo is seen alike whichever device looks at it
+(tests/models/test_torch_batches.py). torch is loaded by the first call that has to do with tensors.
 """
 
 from __future__ import annotations
@@ -23,7 +31,7 @@ Floats = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """How a model wants a frame: cut, resized (antialiased) and normalised.
+    """How a model wants a frame: cut, resized with antialiasing and normalised.
 
     Values are `(level - mean) * scale`, level in 0…255, by channel in RGB order.
     """
@@ -31,51 +39,122 @@ class Look:
     size: tuple[int, int]  # height, width
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: tuple[float, float, float] = (1 / 255, 1 / 255, 1 / 255)
-    fit: str = (
-        "crop"  # "crop": the middle; "squash": all of it; "letterbox": all of it, filled up below and right
-    )
+    # "crop": the middle; "squash": all of it; "letterbox": all of it, filled up below and right
+    fit: str = "crop"
     share: float = 1.0  # of the short side that "crop" keeps
     fill: float = 0.0  # level of what is filled up
     bgr: bool = False  # planes as blue, green, red
     filter: str = "area"  # "bilinear", "bicubic": as PIL and torchvision resize; "area": exact coverage
 
 
+class _Prepared:
+    """One frame, its copy on the device, and what was made of it."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.upload: Any = None  # tensors.Upload
+        self.made: dict[Any, Any] = {}  # by Look, or by Look and dtype; two threads may make the same twice
+
+
 class Batch(Sequence["Frame"]):
     """Frames `uint8[H, W, 3]` that go through the models together; a sequence of them.
 
-    The frames lie in the ring: they are not changed, and are valid until the batch is done.
+    The frames lie in the ring: they are not changed, and are read until `close()`. What was made of
+    them, here and on the device, goes with the batch.
     """
 
     def __init__(self, frames: Sequence[Frame], device: Device = CPU) -> None:
         self.device = device
-        self._frames = list(frames)
-        self._made: list[dict[Look, Floats]] = [{} for _ in self._frames]
+        self._prepared = [_Prepared(frame) for frame in frames]
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._prepared)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._frames[index]
+        if isinstance(index, slice):
+            return [prepared.frame for prepared in self._prepared[index]]
+        return self._prepared[index].frame
 
     def part(self, indexes: Sequence[int]) -> Batch:
-        """Some of its frames; what was made of them is shared."""
-        part = Batch([self._frames[index] for index in indexes], self.device)
-        part._made = [self._made[index] for index in indexes]
+        """Some of its frames; what was and will be made of them is shared."""
+        part = Batch([], self.device)
+        part._prepared = [self._prepared[index] for index in indexes]
         return part
 
     def pixels(self, look: Look) -> Floats:
-        """`float32[n, 3, height, width]` on the CPU."""
-        return np.stack([self._pixels_of(index, look) for index in range(len(self))])
+        """`float32[n, 3, height, width]` on the CPU, by the native kernel. n is at least 1."""
+        return np.stack([_pixels(prepared, look) for prepared in self._prepared])
 
-    def _pixels_of(self, index: int, look: Look) -> Floats:
-        made = self._made[index]
-        if look not in made:  # two threads may both make it; they make the same
-            made[look] = looked_at(self._frames[index], look)
-        return made[look]
+    def prefetch(self) -> None:
+        """Start to copy its frames to the GPU, beside what the GPU computes; nothing on a CPU.
+
+        Each frame is copied once, however often this is called. Raises MemoryError.
+        """
+        if self.device.is_gpu:
+            self._upload()
+
+    def uploaded(self) -> list[Any]:
+        """Each frame as torch uint8[H, W, 3] on the device, for models that cut it themselves.
+
+        What is computed with them waits for the copies; the caller does not. Not to be changed.
+        """
+        return [upload.pixels() for upload in self._upload()]
+
+    def tensor(self, look: Look, dtype: Any = "fp32") -> Any:
+        """Torch tensor [n, 3, height, width] on the device. n is at least 1.
+
+        `dtype` is torch's, or "fp32", "bf16", "fp16". Raises MemoryError.
+        """
+        from catalogd.models import tensors
+
+        if not self.device.is_gpu:
+            return tensors.wrapped(self.pixels(look), dtype)
+        made = [_tensor(prepared, look, dtype) for prepared in self._uploading()]
+        return tensors.stacked(made)
+
+    def close(self) -> None:
+        """Forget what was made of its frames, and wait until none is being copied.
+
+        Only then may their slots be filled anew. Parts of it are closed with it.
+        """
+        for prepared in self._prepared:
+            if prepared.upload is not None:
+                prepared.upload.finish()
+            prepared.upload = None
+            prepared.made.clear()
+
+    def _upload(self) -> list[Any]:
+        return [prepared.upload for prepared in self._uploading()]
+
+    def _uploading(self) -> list[_Prepared]:
+        """Its frames, all of them on their way to the device."""
+        from catalogd.models import tensors
+
+        for prepared in self._prepared:
+            if prepared.upload is None:
+                prepared.upload = tensors.Upload(prepared.frame, self.device)
+        return self._prepared
 
 
 def as_batch(frames: Sequence[Frame], device: Device = CPU) -> Batch:
+    """What a model was given, as a batch: the pipeline gives one, a test may give a list."""
     return frames if isinstance(frames, Batch) else Batch(frames, device)
+
+
+def _pixels(prepared: _Prepared, look: Look) -> Floats:
+    if look not in prepared.made:
+        prepared.made[look] = looked_at(prepared.frame, look)
+    pixels: Floats = prepared.made[look]
+    return pixels
+
+
+def _tensor(prepared: _Prepared, look: Look, dtype: Any) -> Any:
+    from catalogd.models import tensors
+
+    key = (look, dtype)
+    if key not in prepared.made:
+        prepared.made[key] = tensors.looked_at(prepared.upload.pixels(), look, dtype)
+    return prepared.made[key]
 
 
 def placed(look: Look, height: int, width: int) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
@@ -94,7 +173,7 @@ def placed(look: Look, height: int, width: int) -> tuple[tuple[float, float, flo
 
 
 def _middle(size: tuple[int, int], height: int, width: int) -> tuple[float, float, float, float]:
-    """What torchvision keeps that resizes the short side and then cuts the middle out, in whole px each time."""
+    """What torchvision keeps: it resizes the short side, then cuts the middle out, in whole px each time."""
     shrunk = max(size[0] / height, size[1] / width)
     tall, wide = max(int(height * shrunk), size[0]), max(int(width * shrunk), size[1])
     top, left = round((tall - size[0]) / 2), round((wide - size[1]) / 2)
