@@ -51,7 +51,9 @@ class Settings:
     model_path: Path | None = _setting(
         None, "a folder of weights looked into after installed packages and before a hub"
     )
-    profile: str = _setting("starter", "the set of models; starter needs no download and no GPU")
+    profile: str = _setting(
+        "", "the set of models; empty: what `catalogd models use` chose, else starter, which needs no download"
+    )
     devices: str = _setting(
         "auto", "where models run: auto (every GPU, else the CPU), cpu, or numbers of GPUs: 0,1"
     )

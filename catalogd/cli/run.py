@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import sys
@@ -83,8 +84,9 @@ def _reader_count(readers: str | None) -> int | None:
 
 def run_library(settings: Settings, roots: list[bytes], as_json: bool, **options: Any) -> int:
     from catalogd.daemon import Daemon
-    from catalogd.models.registry import profile_models
+    from catalogd.models.registry import chosen, profile_models
 
+    settings = dataclasses.replace(settings, profile=chosen(settings).profile)
     load_models = functools.partial(profile_models, settings.profile, settings, 1)
     with _reporter(as_json) as report:
         return Daemon(settings, roots, load_models, report=report, **options).run()
@@ -105,8 +107,6 @@ def _reporter(as_json: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def _print_json_progress(progress: Progress) -> None:
-    import dataclasses
-
     print_json({**dataclasses.asdict(progress), "pending": progress.pending})
 
 

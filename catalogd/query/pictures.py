@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from catalogd.errors import PhotoError, UsageError
 from catalogd.records import Output
@@ -52,5 +52,5 @@ class PictureEncoder:
                 if model is None:
                     raise UsageError("there is no model that compares pictures: see `catalogd doctor`")
                 model.load()
-                self._model = model
+                self._model = cast("Model", model)
             return self._model

@@ -5,19 +5,31 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from catalogd.errors import SettingsError
 from catalogd.models import registry, sources
+from catalogd.models.weights import Weights
 from catalogd.settings import Settings
 
 
-def remove(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def change(monkeypatch: pytest.MonkeyPatch, job: str, **changes: Any) -> None:
+    """Another entry for the starter's model of a job."""
+    entry = registry.MODELS[registry.PROFILES["starter"][job]]
+    monkeypatch.setitem(registry.MODELS, entry.id, dataclasses.replace(entry, **changes))
+
+
+def parts(job: str, field: str = "needs", **changes: str) -> tuple[Weights, ...]:
+    """The weights of the starter's model of a job, changed."""
+    entry = registry.MODELS[registry.PROFILES["starter"][job]]
+    return tuple(dataclasses.replace(part, **changes) for part in getattr(entry, field))
+
+
+def remove(monkeypatch: pytest.MonkeyPatch, job: str) -> None:
     """Make the packages of a model's weights look uninstalled."""
-    entry = registry.STARTER[name]
-    gone = tuple(dataclasses.replace(part, module="no_such_package") for part in entry.needs)
-    monkeypatch.setitem(registry.STARTER, name, dataclasses.replace(entry, needs=gone))
+    change(monkeypatch, job, needs=parts(job, module="no_such_package"))
 
 
 def test_the_starter_profile_has_its_models_and_their_fingerprints_differ(settings: Settings) -> None:
@@ -52,9 +64,7 @@ def test_every_row_says_where_its_file_is_or_how_to_get_it(settings: Settings) -
 def test_weights_that_are_not_what_they_should_be_are_shown(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = registry.STARTER["text"]
-    wrong = tuple(dataclasses.replace(part, sha256="0" * 64) for part in entry.needs)
-    monkeypatch.setitem(registry.STARTER, "text", dataclasses.replace(entry, needs=wrong))
+    change(monkeypatch, "text", needs=parts("text", sha256="0" * 64))
     rows = [row for row in registry.describe("starter", settings) if row.name == "text"]
     assert [row.sha256_ok for row in rows] == [False, False]
 
@@ -67,9 +77,7 @@ def test_an_unknown_profile_names_those_that_exist(settings: Settings) -> None:
 def test_without_the_sentence_encoder_there_is_no_text_encoder(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = registry.STARTER["embedding"]
-    gone = tuple(dataclasses.replace(part, module="no_such_package") for part in entry.better_with)
-    monkeypatch.setitem(registry.STARTER, "embedding", dataclasses.replace(entry, better_with=gone))
+    change(monkeypatch, "embedding", better_with=parts("embedding", "better_with", module="no_such_package"))
     assert registry.text_encoder("starter", settings) is None
 
 

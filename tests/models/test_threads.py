@@ -12,7 +12,7 @@ from catalogd.settings import Settings
 from tests.models.conftest import photo
 
 
-@pytest.mark.parametrize("name", list(registry.STARTER))
+@pytest.mark.parametrize("name", list(registry.PROFILES["starter"]))
 def test_several_threads_at_once_get_what_one_gets(name: str, settings: Settings) -> None:
     """A network of OpenCV holds its input: shared by threads, it failed or answered for another frame."""
     frames = [photo("astronaut.png"), photo("chelsea.png"), photo("coffee.png")]

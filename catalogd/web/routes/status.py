@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from catalogd import __version__
 from catalogd.errors import NotFoundError
+from catalogd.models import registry
 from catalogd.records import Failure, display_path
 from catalogd.run_state import is_running, request_retry
 from catalogd.web.answers import Json, cursor_of, lines, position_of, wants_lines
@@ -78,7 +79,7 @@ def status(backend: UsedBackend, pulse: Annotated[Pulse, Depends(get_pulse)]) ->
                 "commit": moment.counts.commit,
             },
             "run": moment.run,
-            "profile": backend.settings.profile,
+            "profile": registry.chosen(backend.settings).profile,
             "uptime_s": round(pulse.uptime_s, 3),
         }
     )
