@@ -39,6 +39,7 @@ from catalogd.catalog.people import FaceTables, People
 from catalogd.catalog.sealing import Sealing
 from catalogd.catalog.seeds import SeedFollower, differing_seeds
 from catalogd.catalog.selection import Selection, Selector, Sources, in_order
+from catalogd.catalog.spaces import SearchSpaces
 from catalogd.catalog.store import (
     FILE_ENTRY_PHOTO,
     JOINT,
@@ -101,6 +102,7 @@ class Catalog:
         self._selector = Selector()
         self._seed_follower: SeedFollower | None = None
         self._given_follower: GivenFollower | None = None
+        self._search_spaces = SearchSpaces(store)
         self._faces = FaceIndex(store, lambda: self._people.constraints())
         self._people = People(store, folder, FaceTables(self._faces))
         self._face_follower: FaceFollower | None = None
@@ -173,6 +175,7 @@ class Catalog:
         self.follow_names()
         self.follow_timeline(idle, force)
         self.follow_faces(idle, force)
+        self.follow_spaces(idle)
         if force or time.monotonic() - self._looked_s >= SEAL_EVERY_S:
             self._follow_embeddings(idle or force)
             self._looked_s = time.monotonic()
@@ -208,6 +211,13 @@ class Catalog:
     def follow_faces(self, idle: bool = False, force: bool = False) -> None:
         """Let faces come into clusters, and what people said of them hold: a page or, forced, all."""
         self._face_writer().follow(idle, force)
+
+    def follow_spaces(self, idle: bool = False) -> None:
+        """Search another space by meaning, once it covers all photos; go on with what is being dropped."""
+        self._writer()
+        self._search_spaces.follow()
+        if idle:
+            self._search_spaces.follow_drop()
 
     def maintain(self) -> None:
         """Let go of readers that died, photos missing for too long, and spaces that no photo is in."""
@@ -542,6 +552,11 @@ class Catalog:
     def picture_spaces(self) -> list[str]:
         """The spaces that compare pictures with each other, not with words."""
         return [space for space in self._store.spaces() if not space.endswith(JOINT)]
+
+    @property
+    def search_spaces(self) -> SearchSpaces:
+        """Which space is searched by meaning; `catalogd.catalog.spaces` changes it."""
+        return self._search_spaces
 
     def embeddings_after(self, space: str, photo_id: int, limit: int) -> tuple[Ids, npt.NDArray[np.float16]]:
         """Up to `limit` embeddings with a larger photo_id, in that order: ids int64[n], float16[n, D]."""

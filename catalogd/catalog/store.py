@@ -41,6 +41,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from catalogd.catalog.coverage import Counting, forget_count
 from catalogd.catalog.environment import (
     FIRST_MAP_BYTES,
     Ids,
@@ -119,6 +120,7 @@ FILE_ENTRY_PROFILE = slice(24, 32)
 SIDECAR_ENTRY = struct.Struct(">qq")  # size, mtime_ns
 MISSING_ENTRY = struct.Struct(">d8s")  # since (seconds since the epoch), profile key
 STALE_PROFILE = bytes(8)  # the profile key of a photo whose outputs must be made again
+KEPT_PROFILE = b"\xff" * 8  # of a commit of some outputs alone: photos keep the profile key that they have
 HELD_APART = b""  # stands in a stored Output for an embedding that lies in `embeddings`
 
 NO_STAT = Stat(-1, -1)  # no file has it: a scan takes up the file whose entry says so
@@ -128,6 +130,7 @@ PASSING_REASONS = frozenset(  # what a file is not at fault for, or what does no
 
 LARGEST_ID = (1 << 53) - 1  # the largest that readers of JSON (JavaScript, jq, Lua) do not round
 LONGEST_NAME_BYTES = 503  # an LMDB key holds 511 bytes, the folder hash takes 8
+DROP_PAGE = 200  # photos an output is dropped of in one transaction: 20 ms
 COLUMNS_PAGE = 1000  # photos whose rows are made in one transaction: 50 ms
 KEPT_COMMITS = 64  # of the change log behind the slowest mark: readers that follow lag by seconds
 JOINT = "#joint"  # ends the name of the space that text embeddings share
@@ -331,6 +334,27 @@ class Store:
             if old:
                 commit.finish()
             return len(old[:most])
+
+        return self.write(work)
+
+    def drop_output(self, name: str, after_id: int, reached: Callable[[Reading, int | None], None]) -> int:
+        """Take the output `name` out of the records of one page; returns how many had it.
+
+        `reached` is called in the same transaction with the page's last photo_id, None after the last page.
+        """
+
+        def work(reading: Reading) -> int:
+            commit = _Commit(reading, STALE_PROFILE, time.time())
+            ids = reading.ids_after("photos", after_id, DROP_PAGE).tolist()
+            records = [record for photo_id in ids if (record := reading.photo(photo_id)) is not None]
+            having = [record for record in records if name in record.outputs]
+            for record in having:
+                rest = {other: output for other, output in record.outputs.items() if other != name}
+                commit.put_outputs(record, rest)
+            if having:
+                commit.finish()
+            reached(reading, ids[-1] if ids else None)
+            return len(having)
 
         return self.write(work)
 
@@ -641,6 +665,7 @@ class _Commit:
         self._known_folders: set[bytes] = set()
         self._left_folders: set[bytes] = set()
         self._codes = TermCodes(reading)
+        self._counting = Counting(reading)
 
     def apply_all(self, changes: Sequence[Change]) -> int:
         for change in changes:
@@ -665,8 +690,10 @@ class _Commit:
                 self._tables.delete("folders", folder)
                 for key in [key for key, _ in self._tables.rows_with("sidecars", folder)]:
                     self._tables.delete("sidecars", key)
-        commit = self._tables.number("commit") + 1
+        former = self._tables.number("commit")
+        commit = former + 1
         number = _U64.pack(commit)
+        self._counting.finish(former, commit)
         for photo_id in sorted(self._touched):
             self._tables.put("commits", number + id_bytes(photo_id), b"")
         self._tables.put("meta", b"commit", number)
@@ -694,10 +721,12 @@ class _Commit:
         if old is not None and not same:
             self._tables.delete("contents", content_key(old))
         record = self._place_embeddings(record, spaces_of(before))
+        self._counting.note(old, record)
         self.put_photo(record)
         # Of a photo that changed since only some of its models were asked for, the others must run too.
         partial = not before.keys() <= record.outputs.keys()
-        self.put_file(new.path, new.stat, record.photo_id, STALE_PROFILE if partial else self._profile_key)
+        profile_key = STALE_PROFILE if partial else self._key_of(key, kept=same)
+        self.put_file(new.path, new.stat, record.photo_id, profile_key)
         self._tables.delete("failures", key)
         self._tables.delete("missing", id_bytes(record.photo_id))
 
@@ -718,7 +747,15 @@ class _Commit:
             photo_id=self._tables.photo_at(key),
         )
         self._tables.put("failures", key, encode(kept))
-        self.put_file(failure.path, entry_stat(failure), 0, self._profile_key)
+        self.put_file(failure.path, entry_stat(failure), 0, self._key_of(key, kept=False))
+
+    def _key_of(self, key: bytes, kept: bool) -> bytes:
+        """The profile key of a file that this commit touches; `kept`: its picture is as it was."""
+        if self._profile_key != KEPT_PROFILE:
+            return self._profile_key
+        entry = self._tables.get("files", key) if kept else None
+        failed = entry is None or entry[FILE_ENTRY_PHOTO] == bytes(8)
+        return STALE_PROFILE if entry is None or failed else entry[FILE_ENTRY_PROFILE]
 
     def move(self, moved: Moved) -> None:
         """A known photo is at another path now, or back at its own after it was missing.
@@ -738,7 +775,9 @@ class _Commit:
             self._set_missing(displaced, self._now)
         self._tables.delete("failures", file_key(moved.path))
         self._tables.delete("contents", content_key(record))
-        self.put_photo(msgspec.structs.replace(record, path=moved.path, stat=moved.stat, missing_since=None))
+        here = msgspec.structs.replace(record, path=moved.path, stat=moved.stat, missing_since=None)
+        self._counting.note(record, here)
+        self.put_photo(here)
         self.put_file(moved.path, moved.stat, record.photo_id, profile_key)
 
     def lose(self, missing: Missing) -> None:
@@ -770,9 +809,14 @@ class _Commit:
             return
         sound = {name: output for name, output in record.outputs.items() if output.error is None}
         if len(sound) < len(record.outputs):
-            mended = msgspec.structs.replace(record, outputs=sound)
-            self.put_photo(self._place_embeddings(mended, spaces_of(record.outputs)))
+            self.put_outputs(record, sound)
         self.put_file(retry.path, record.stat, record.photo_id, STALE_PROFILE)
+
+    def put_outputs(self, record: Record, outputs: dict[str, Output]) -> None:
+        """The photo with these of its outputs alone."""
+        kept = msgspec.structs.replace(record, outputs=outputs)
+        self._counting.note(record, kept)
+        self.put_photo(self._place_embeddings(kept, spaces_of(record.outputs)))
 
     def forget(self, photo_id: int) -> None:
         """Remove a missing photo with all that is kept of it."""
@@ -869,6 +913,7 @@ class _Commit:
             return
         profile_key = self._leave(record)
         self._tables.put("missing", id_bytes(photo_id), MISSING_ENTRY.pack(since, profile_key))
+        self._counting.note(record, None)
         self.put_photo(msgspec.structs.replace(record, missing_since=since))
 
     def _place_embeddings(self, record: Record, before: dict[str, bytes]) -> Record:
@@ -925,6 +970,7 @@ class _Repair:
                 self._tables.delete("embeddings", key)
         self._change_log()
         self._commit.finish()
+        forget_count(self._tables)
 
     def _photo(self, key: bytes) -> None:
         photo_id = int.from_bytes(key, "big")
