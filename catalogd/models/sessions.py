@@ -1,10 +1,12 @@
 """onnxruntime, in its one place: how a session is opened and how its failures read.
 
 onnxruntime is imported when the first session opens, so that asking a model for its fingerprint is cheap.
+On a GPU, inputs that are torch tensors there are read where they lie; outputs stay there until asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,59 +14,102 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogd.errors import ModelError
+from catalogd.models.devices import CPU, Device
+from catalogd.models.memory import as_memory_error
 
 PROVIDERS = (  # in order of preference, those that this build of onnxruntime has
-    "CUDAExecutionProvider",
     "CoreMLExecutionProvider",
     "DmlExecutionProvider",
     "CPUExecutionProvider",
 )
 _LOG_ERRORS = 3
+_LEAST_MAPPED_BYTES = 1024  # smaller constants stay in the graph, where optimisations see them
+_CUDA = "CUDAExecutionProvider"
+_DTYPES = {  # of ONNX, as numpy has them
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
+}
 
 
 class Session:
     """One ONNX graph, ready to run."""
 
-    def __init__(self, path: Path, threads: int, *, optimised: bool = False) -> None:
+    def __init__(self, path: Path, threads: int, *, optimised: bool = False, device: Device = CPU) -> None:
         """Open `path` with `threads` threads (0: onnxruntime chooses).
 
         `optimised`: the file was written by `write_optimised`; it opens several times faster.
-        Raises ModelError when onnxruntime refuses the file.
+        Raises ModelError when onnxruntime refuses the file, or has no provider for the GPU.
         """
         import onnxruntime as ort
 
         options = _options(threads)
         if optimised:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self._session = _open(path, options)
-        self.inputs = [node.name for node in self._session.get_inputs()]
-        self.outputs = [node.name for node in self._session.get_outputs()]
+        self.device = device
+        self._session = _open(path, options, _providers(device))
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self.inputs = [node.name for node in inputs]
+        self.outputs = [node.name for node in outputs]
+        self.dtypes = [_DTYPES.get(node.type) for node in inputs]  # None: as it is given
+        self.input_shapes = [list(node.shape) for node in inputs]  # a name or None where any size is taken
+        self.output_shapes = [list(node.shape) for node in outputs]
 
     @property
     def metadata(self) -> dict[str, str]:
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def run(self, *tensors: NDArray[Any]) -> list[NDArray[Any]]:
-        """All outputs for the inputs in the graph's order. An allocation that fails is a MemoryError."""
-        try:
-            outputs: list[NDArray[Any]] = self._session.run(
-                None, dict(zip(self.inputs, tensors, strict=True))
-            )
-        except Exception as error:
-            if "allocate" in str(error).lower() or "out of memory" in str(error).lower():
-                raise MemoryError(str(error)) from error
-            raise
+    def run(self, *tensors: Any) -> list[NDArray[Any]]:
+        """All outputs for the inputs in the graph's order: numpy arrays or torch tensors, each where it lies.
+
+        Floats of another width than the graph's are converted. An allocation that fails is a MemoryError.
+        """
+        if self.device.kind == "cuda":
+            return [value.numpy() for value in self.run_there(*tensors)]
+        arrays = [_as_array(tensor, dtype) for tensor, dtype in zip(tensors, self.dtypes, strict=True)]
+        with as_memory_error():
+            outputs: list[NDArray[Any]] = self._session.run(None, dict(zip(self.inputs, arrays, strict=True)))
         return outputs
 
+    def run_there(self, *tensors: Any) -> list[Any]:
+        """As `run`, with outputs as onnxruntime's values where they were computed; `.numpy()` fetches one.
 
-def write_optimised(source: Path, target: Path) -> None:
-    """Write the graph with its hardware-independent optimisations done, as plain ONNX."""
+        On a GPU it waits for the stream that made the tensors, and returns when the graph is done.
+        """
+        binding = self._session.io_binding()
+        kept = [
+            _bind(binding, name, tensor, dtype)
+            for name, tensor, dtype in zip(self.inputs, tensors, self.dtypes, strict=True)
+        ]
+        place = "cuda" if self.device.kind == "cuda" else "cpu"
+        for name in self.outputs:
+            binding.bind_output(name, place, self.device.index)
+        _wait_for_torch(tensors)
+        with as_memory_error():
+            self._session.run_with_iobinding(binding)
+        del kept  # inputs must live until here
+        return list(binding.get_outputs())
+
+
+def write_optimised(source: Path, target: Path, weights_file: str = "") -> None:
+    """Write the graph with its hardware-independent optimisations done, as plain ONNX.
+
+    `weights_file`: the name of a file beside the target that takes the weights; it is mapped, not read.
+    """
     import onnxruntime as ort
 
     options = _options(threads=1)
+    if weights_file:
+        entry = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(f"{entry}file_name", weights_file)
+        options.add_session_config_entry(f"{entry}min_size_in_bytes", str(_LEAST_MAPPED_BYTES))
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
-    _open(source, options, providers=["CPUExecutionProvider"])
+    _open(source, options, ["CPUExecutionProvider"])
 
 
 def _options(threads: int) -> Any:
@@ -79,18 +124,88 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _open(path: Path, options: Any, providers: list[str] | None = None) -> Any:
+def _providers(device: Device) -> list[Any]:
+    """Which of onnxruntime's providers may run nodes, the preferred first."""
     import onnxruntime as ort
 
     available = ort.get_available_providers()
-    try:
-        return ort.InferenceSession(
-            str(path), options, providers=providers or [name for name in PROVIDERS if name in available]
+    if device.kind != "cuda":
+        return [name for name in PROVIDERS if name in available]
+    if _CUDA not in available:
+        raise ModelError(
+            f"this onnxruntime has no CUDA for GPU {device}: "
+            "pip uninstall onnxruntime, then pip install 'catalogd[gpu]'"
         )
+    return [(_CUDA, _cuda_options(device)), "CPUExecutionProvider"]
+
+
+def _cuda_options(device: Device) -> dict[str, str]:
+    """torch has the same card: memory is taken as needed, and no time is spent on trying kernels."""
+    return {
+        "device_id": str(device.index),
+        "arena_extend_strategy": "kSameAsRequested",  # else every growth doubles what is taken
+        "cudnn_conv_algo_search": "HEURISTIC",  # an exhaustive search starts anew at every new shape
+        "do_copy_in_default_stream": "1",
+    }
+
+
+def _open(path: Path, options: Any, providers: Sequence[Any]) -> Any:
+    import onnxruntime as ort
+
+    try:
+        return ort.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:
         raise ModelError(
             f"{path}: onnxruntime cannot open it ({error}); delete it if it is in the cache"
         ) from error
+
+
+def _is_torch(tensor: Any) -> bool:
+    return hasattr(tensor, "data_ptr")
+
+
+def _as_array(tensor: Any, dtype: Any) -> NDArray[Any]:
+    """A numpy array in the width of floats that the graph has."""
+    array: NDArray[Any] = (
+        tensor.float().numpy() if _is_torch(tensor) and _is_float(tensor) else np.asarray(tensor)
+    )
+    if dtype is not None and array.dtype != dtype and array.dtype.kind == "f":
+        return array.astype(dtype)
+    return array
+
+
+def _is_float(tensor: Any) -> bool:
+    return bool(tensor.is_floating_point())
+
+
+def _bind(binding: Any, name: str, tensor: Any, dtype: Any) -> Any:
+    """Bind one input; returns what must live as long as the run."""
+    if not _is_torch(tensor) or tensor.device.type == "cpu":
+        array = np.ascontiguousarray(_as_array(tensor, dtype))
+        binding.bind_cpu_input(name, array)
+        return array
+    there = _in_dtype(tensor, dtype).contiguous()
+    kind = dtype or np.dtype(str(there.dtype).removeprefix("torch."))
+    binding.bind_input(name, "cuda", there.device.index, kind, tuple(there.shape), there.data_ptr())
+    return there
+
+
+def _in_dtype(tensor: Any, dtype: Any) -> Any:
+    import torch
+
+    if dtype is None or not _is_float(tensor):
+        return tensor
+    return tensor.to(getattr(torch, np.dtype(dtype).name))
+
+
+def _wait_for_torch(tensors: Sequence[Any]) -> None:
+    """onnxruntime computes on a stream of its own: what torch makes of its inputs must be there first."""
+    for tensor in tensors:
+        if _is_torch(tensor) and tensor.device.type == "cuda":
+            import torch
+
+            torch.cuda.current_stream(tensor.device).synchronize()
+            return
 
 
 def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float32]:

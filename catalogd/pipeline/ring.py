@@ -98,6 +98,10 @@ class Ring:
         self._descriptor = state["descriptor"].detach()
         self._map()
 
+    def memory(self) -> Frame:
+        """All of it, `uint8[nbytes]`: what a GPU's process registers as pinned, once."""
+        return self._bytes
+
     def pixels(self, slot: int) -> Frame:
         """The slot's whole pixel area, `uint8[edge_px * edge_px * 3]`, to be written in place."""
         start = slot * self._stride + _HEADER_BYTES
