@@ -1,0 +1,532 @@
+"""Captions by a server: photos leave this process for it, so it is off until its owner names one.
+
+::
+
+    run ── a picture each: JPEG made of the frame's pixels, so it carries no metadata (no place, no time)
+      │ several at a time
+    _describe ── one photo: money set aside, asked, asked again after what passes, settled
+      │
+    _ask ── one request, one answer of bounded size and time
+
+What is sent goes over TLS, or stays on this machine, or (without a key) in a private network. Keys come from
+the environment, go only into a header, and are in no setting, record, note or log. No redirect is followed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import ipaddress
+import logging
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+import numpy as np
+
+from catalogd import _native
+from catalogd.errors import ModelError, SettingsError
+from catalogd.models import captions
+from catalogd.models.captions import questions, replies
+from catalogd.models.captions.apis import APIS, Ask, Reply
+from catalogd.models.captions.spending import Spending
+from catalogd.models.weights import HASH_DIGITS
+from catalogd.records import Output
+from catalogd.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
+
+    from catalogd.models import Frame
+
+_log = logging.getLogger(__name__)
+_STEP = 1  # of what this module sends and makes of the answers
+_IN_FLIGHT = 8  # requests at a time: servers batch about as many, clouds allow more
+_IN_FLIGHT_HERE = 4  # more would wait inside a server on this machine, and their time would run out there
+_ATTEMPTS = 4  # of one photo
+_PAUSE_S = 1.0  # before the second attempt; twice as long before each further one, or as the server says
+_CONNECT_S = 10.0
+_DOWN_S = 30.0  # how long a server that did not answer is left alone
+_SHARE_OF_DEADLINE = 0.75  # of `infer_deadline_s`, that a batch may take: later the process is replaced
+_MOST_BYTES = 1 << 20  # of an answer: honest ones have a few KiB
+_JPEG_QUALITY = 85  # no artefacts that a model could mistake for something; about 100 KiB at 768 px
+_PICTURE_TOKENS = 1600  # before the first answer tells: most models count 250 to 1,600 at 768 px
+_CHARACTERS_PER_TOKEN = 3  # of English prompts 4, of other languages fewer
+_CAPTION_TOKENS = 200  # two sentences take 60; JSON around them, and other scripts, more
+_ANSWER_TOKENS = 50  # of each question
+_MOST_TOKENS = 2048  # of an answer that costs nothing: room for models that think first
+_PASSING = frozenset({408, 409, 425, 429})  # and all from 500 on: worth another attempt
+_PRIVATE = tuple(
+    ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+
+NOT_MADE = Output("")  # left for the next run: no fingerprint is ""
+
+
+class _PassingError(Exception):
+    """Worth another attempt. `may_cost`: the request may have to be paid all the same."""
+
+    def __init__(self, message: str, wait_s: float | None = None, may_cost: bool = False) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+        self.may_cost = may_cost
+
+
+class _UnreadableError(_PassingError):
+    """An answer that was paid and is of no use."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 0.0, may_cost=True)
+
+
+class _RefusedError(Exception):
+    """This photo is not described, however often one asks."""
+
+    def __init__(self, message: str, may_cost: bool = False) -> None:
+        super().__init__(message)
+        self.may_cost = may_cost
+
+
+class _BudgetSpentError(Exception):
+    """The run has no money left for this photo."""
+
+
+@dataclasses.dataclass
+class _Photo:
+    """One photo on its way."""
+
+    jpeg: bytes
+    deadline: float
+    schema: dict[str, Any] | None
+    spent: float = 0.0
+    tries: int = 0
+    said: str = ""  # what went wrong last
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """Where captions come from, checked."""
+
+    url: str  # of the endpoint
+    host: str
+    is_here: bool  # on this machine
+    is_encrypted: bool
+
+    @property
+    def takes_key(self) -> bool:
+        return self.is_encrypted or self.is_here
+
+
+def checked(settings: Settings) -> Server:
+    """The server of the settings. Raises SettingsError that says what about it is not safe, or wrong."""
+    parts = _split(settings.caption_server)
+    host = parts.hostname or ""
+    is_here = _is_loopback(host)
+    if parts.scheme == "http" and not is_here and not _is_private(host):
+        raise SettingsError(
+            f"caption_server: photos would travel to {host} in the clear; use https://. "
+            "http:// is for this machine and for addresses (not names) in private networks"
+        )
+    if not settings.caption_server_model:
+        raise SettingsError("caption_server_model: name the model that the caption server is to use")
+    url = APIS[settings.caption_server_kind].url(settings.caption_server, settings.caption_server_model)
+    return Server(url, host, is_here, parts.scheme == "https")
+
+
+def _split(server: str) -> SplitResult:
+    try:
+        parts = urlsplit(server)
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise SettingsError(
+            "caption_server: must be a URL like http://localhost:11434 or https://api.openai.com"
+        )
+    if parts.username is not None or parts.query or parts.fragment:
+        raise SettingsError(
+            "caption_server: a URL without user, password, ? and #; keys are read from the environment"
+        )
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_private(host: str) -> bool:
+    """An address in a private network (RFC 1918, RFC 4193). A name may lead anywhere tomorrow."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(address in net for net in _PRIVATE)
+
+
+def key_of(kind: str, environment: Mapping[str, str]) -> str:
+    """The key of an API; "" when there is none. Not a setting: those are shown, kept and handed on."""
+    key = next((environment[name] for name in APIS[kind].keys if environment.get(name)), "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise SettingsError(f"{' or '.join(APIS[kind].keys)}: is no key: it has characters that none has")
+    return key
+
+
+def jpeg_of(frame: Frame, edge_px: int) -> bytes:
+    """A frame as a JPEG of at most `edge_px`: pixels alone, nothing of the file it came from."""
+    import cv2
+
+    height, width = frame.shape[:2]
+    scale = min(1.0, edge_px / max(height, width))
+    picture = frame
+    if scale < 1:
+        picture = np.empty((max(1, round(height * scale)), max(1, round(width * scale)), 3), np.uint8)
+        _native.resize(np.ascontiguousarray(frame), picture)
+    done, content = cv2.imencode(
+        ".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    )
+    if not done:
+        raise ValueError(f"OpenCV cannot write a frame of {width}x{height} as JPEG")
+    return bytes(content.tobytes())
+
+
+class ServerCaptions:
+    """`caption`, and answers to the owner's questions, by one request a photo."""
+
+    name = captions.NAME
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError when the server, its model or the questions are not as they should be."""
+        self._server = checked(settings)
+        self._questions = questions.read(settings.questions).texts
+        self._settings = settings
+        self._api = APIS[settings.caption_server_kind]
+        self._prompt = replies.prompt(self._questions)
+        self._schema: dict[str, Any] | None = replies.schema(self._questions)
+        self._prompt_tokens = len(self._prompt) // _CHARACTERS_PER_TOKEN
+        self._needed_tokens = _CAPTION_TOKENS + _ANSWER_TOKENS * len(self._questions)
+        self._spending = Spending(settings.model_cache / "captions", settings.caption_run_budget)
+        self.fingerprint = self._fingerprint()
+        self._key = ""
+        self._client: httpx.Client | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._counts = threading.Lock()
+        self._picture_tokens = 0  # the most that a picture was counted as
+        self._described = self._tokens_in = self._tokens_out = 0
+        self._waiting = self._left = 0  # photos for which the money, or the server, was not there
+        self._hold_until = self._down_until = 0.0
+        self._down = ""
+
+    def _fingerprint(self) -> str:
+        """Of the model and what it is asked. Another address with the same model writes the same captions."""
+        model = self._settings.caption_server_model
+        said = "\n".join((model, self._prompt, str(self._settings.caption_edge_px)))
+        label = re.sub(r"[^a-z0-9.]+", "-", model.lower()).strip("-")[:40]
+        return f"caption-server-{label}@{hashlib.sha256(said.encode()).hexdigest()[:HASH_DIGITS]}.{_STEP}"
+
+    @property
+    def spent(self) -> float:
+        """USD of this run, all its processes together; what is in flight counts with the most it can cost."""
+        return self._spending.usd
+
+    def load(self) -> None:
+        """Read the key and open the client; nothing is sent. Raises ModelError without httpx or a key."""
+        try:
+            import httpx
+        except ImportError:
+            raise ModelError("captions by a server need httpx: pip install 'catalogd[standard]'") from None
+
+        server = self._server
+        self._key = key_of(self._settings.caption_server_kind, os.environ) if server.takes_key else ""
+        if not self._key and server.is_encrypted and not server.is_here:
+            raise ModelError(f"{server.host} wants a key: set {' or '.join(self._api.keys)}")
+        in_flight = _IN_FLIGHT_HERE if server.is_here else _IN_FLIGHT
+        self._client = httpx.Client(
+            headers={**self._api.headers(self._key), "accept-encoding": "identity"},
+            limits=httpx.Limits(max_connections=in_flight),
+            follow_redirects=False,  # a key and a photo go where their owner sent them
+            trust_env=server.is_encrypted and not server.is_here,  # a proxy never sees what is not encrypted
+        )
+        self._pool = ThreadPoolExecutor(in_flight, "caption")
+        self._spending.forget_others()
+
+    def unload(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        if self._client is not None:
+            self._client.close()
+            _log.info("captions by %s: %s", self._server.host, self._summary())
+        self._pool = self._client = None
+        self._key = ""
+
+    def run(self, frames: Sequence[Frame]) -> list[Output]:
+        """One output a frame; `Output("")` where the budget or the server leaves a photo for the next run.
+
+        Ends within 0.75 of `infer_deadline_s`. Raises ModelError when the server answers for none of the
+        photos, or to nobody; then it is left alone for half a minute.
+        """
+        assert self._pool is not None, "load() first"
+        if time.monotonic() < self._down_until:
+            raise ModelError(self._down)
+        deadline = time.monotonic() + _SHARE_OF_DEADLINE * self._settings.infer_deadline_s
+        jobs = [self._pool.submit(self._describe, frame, deadline) for frame in frames]
+        results = [_result(job) for job in jobs]
+        trouble = [result for result in results if isinstance(result, ModelError)]
+        if trouble and len(trouble) == len(results):
+            self._down, self._down_until = str(trouble[0]), time.monotonic() + _DOWN_S
+            raise trouble[0]
+        return [self._output(result) for result in results]
+
+    def _output(self, result: Output | Exception) -> Output:
+        if isinstance(result, Output):
+            return result
+        if isinstance(result, ModelError | _BudgetSpentError):
+            with self._counts:
+                self._left += isinstance(result, ModelError)
+                self._waiting += isinstance(result, _BudgetSpentError)
+            return NOT_MADE
+        said = str(result) if isinstance(result, _RefusedError) else f"{type(result).__name__}: {result}"
+        return Output(self.fingerprint, error=self._clean(said))
+
+    def notes(self) -> list[str]:
+        """What the owner should know now; it replaces what was said before."""
+        return [f"captions by {self._server.host}: {self._summary()}"]
+
+    def _summary(self) -> str:
+        settings = self._settings
+        words = [
+            f"{self._described:,} photos",
+            f"{self._tokens_in:,} tokens read, {self._tokens_out:,} written",
+            self._cost(),
+        ]
+        if self._left:
+            words.append(f"{self._left:,} photos without an answer are left for the next run")
+        if self._waiting:
+            budget = f"caption_run_budget ({settings.caption_run_budget:g} USD)"
+            words.append(f"{budget} is spent, {self._waiting:,} photos wait for the next run")
+        return "; ".join(words)
+
+    def _cost(self) -> str:
+        if self._is_paid:
+            return f"{self.spent:.4f} USD"
+        return (
+            "free" if self._server.is_here else "cost unknown: caption_price_in and caption_price_out are 0"
+        )
+
+    @property
+    def _is_paid(self) -> bool:
+        return self._settings.caption_price_in + self._settings.caption_price_out > 0
+
+    # ── one photo ─────────────────────────────────────────────────────────────────────────────
+
+    def _describe(self, frame: Frame, deadline: float) -> Output:
+        """One photo, with all its attempts. Raises ModelError when it is not the photo that is at fault."""
+        photo = _Photo(jpeg_of(frame, self._settings.caption_edge_px), deadline, self._schema)
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._attempt(photo)
+            except _PassingError as passing:
+                photo.said = str(passing)
+                self._hold(_PAUSE_S * 2**attempt if passing.wait_s is None else passing.wait_s)
+        raise self._trouble(photo.said)
+
+    def _attempt(self, photo: _Photo) -> Output:
+        left = self._settings.caption_photo_budget - photo.spent
+        tokens = self._affordable(left)
+        if tokens < self._needed_tokens:
+            raise _RefusedError(self._too_dear(photo))
+        if not self._wait(photo.deadline):
+            raise self._trouble(photo.said or "no answer in time")
+        return self._made_of(self._settled(photo, tokens), photo)
+
+    def _settled(self, photo: _Photo, tokens: int) -> Reply:
+        """The answer to one request, its money set aside before and settled after."""
+        cost = most = self._price(self._expected_tokens, tokens)
+        if not self._spending.set_aside(most):
+            raise _BudgetSpentError
+        try:
+            reply = self._ask(photo, tokens)
+            cost = self._cost_of(reply, most)
+            return reply
+        except (_PassingError, _RefusedError) as error:
+            cost = most if error.may_cost else 0.0
+            raise
+        except ModelError:
+            cost = 0.0
+            raise
+        finally:
+            photo.spent += cost
+            self._spending.settle(most, cost)
+
+    def _made_of(self, reply: Reply, photo: _Photo) -> Output:
+        if reply.refused:
+            raise _RefusedError(f"the caption server refused: {captions.tidy(reply.refused, 200)}")
+        read = replies.read(reply.text, self._questions)
+        if read is None and reply.is_cut:
+            raise _RefusedError("the caption server ran out of tokens before it wrote a caption")
+        if read is None:
+            raise _UnreadableError("the caption server's answer holds no caption")
+        with self._counts:
+            self._described += 1
+        self._schema = photo.schema
+        return captions.output(self.fingerprint, read[0], self._questions, read[1])
+
+    # ── one request ───────────────────────────────────────────────────────────────────────────
+
+    def _ask(self, photo: _Photo, tokens: int) -> Reply:
+        import httpx
+
+        assert self._client is not None
+        model = self._settings.caption_server_model
+        body = self._api.body(Ask(model, self._prompt, photo.jpeg, tokens, photo.schema), self._server.host)
+        left_s = photo.deadline - time.monotonic()
+        timeout = httpx.Timeout(max(0.1, left_s), connect=min(_CONNECT_S, max(0.1, left_s)))
+        try:
+            with self._client.stream("POST", self._server.url, json=body, timeout=timeout) as response:
+                content = _content(response, photo.deadline)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise _PassingError(f"no connection ({error})") from None
+        except httpx.TimeoutException:
+            raise _PassingError("no answer in time", may_cost=True) from None
+        except httpx.HTTPError as error:
+            raise _PassingError(f"the connection broke off ({error})", may_cost=True) from None
+        if response.status_code != 200:
+            raise self._status(response, content, photo)
+        try:
+            return self._api.reply(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise _UnreadableError("what the caption server sent is no answer of its API") from None
+
+    def _status(self, response: httpx.Response, content: bytes, photo: _Photo) -> Exception:
+        """What another status than 200 means."""
+        status = response.status_code
+        if status in _PASSING or status >= 500:
+            return _PassingError(f"HTTP {status}", _retry_after(response.headers.get("retry-after")))
+        said = self._clean(captions.tidy(_message(content), 200))
+        if status in (401, 402, 403) or "api key" in said.lower():  # Google's status for a wrong key is 400
+            return self._trouble(f"HTTP {status}: {self._about_key()}")
+        if status in (400, 422) and photo.schema:  # a server that knows no structured output says so
+            photo.schema = None
+            return _PassingError(f"HTTP {status}: {said}", 0.0)
+        if status == 404:
+            return self._trouble(
+                f"HTTP 404 at {self._server.url}: wrong address or caption_server_model ({said})"
+            )
+        if 300 <= status < 400:
+            return self._trouble(
+                f"HTTP {status}: it points elsewhere, which is not followed; set caption_server"
+            )
+        return _RefusedError(f"the caption server refused the request: HTTP {status}: {said}")
+
+    def _about_key(self) -> str:
+        names = " or ".join(self._api.keys)
+        if not self._server.takes_key:
+            return f"it wants a key, which is sent over https:// only; {names}"
+        return f"it does not accept the key in {names}" if self._key else f"it wants a key in {names}"
+
+    def _trouble(self, said: str) -> ModelError:
+        return ModelError(f"caption_server {self._server.host}: {self._clean(said)}")
+
+    def _clean(self, text: str) -> str:
+        """Without the key, which a server might echo."""
+        return text.replace(self._key, "…") if self._key else text
+
+    # ── time and money ────────────────────────────────────────────────────────────────────────
+
+    def _hold(self, seconds: float) -> None:
+        """All requests wait: a server that is asked too much by one is asked too much by all."""
+        jitter = 1 + random.random() / 4
+        with self._counts:
+            self._hold_until = max(self._hold_until, time.monotonic() + seconds * jitter)
+
+    def _wait(self, deadline: float) -> bool:
+        """Until one may ask; False when that is too late."""
+        while (left_s := self._hold_until - time.monotonic()) > 0:
+            if time.monotonic() + left_s >= deadline:
+                return False
+            time.sleep(left_s)
+        return time.monotonic() < deadline
+
+    @property
+    def _expected_tokens(self) -> int:
+        return (self._picture_tokens or _PICTURE_TOKENS) + self._prompt_tokens
+
+    def _price(self, tokens_in: int, tokens_out: int) -> float:
+        settings = self._settings
+        return (tokens_in * settings.caption_price_in + tokens_out * settings.caption_price_out) / 1e6
+
+    def _affordable(self, usd: float) -> int:
+        """How many tokens may be written for that."""
+        left = usd - self._price(self._expected_tokens, 0)
+        if left < 0:
+            return 0
+        price = self._settings.caption_price_out
+        return min(_MOST_TOKENS, int(left * 1e6 / price)) if price else _MOST_TOKENS
+
+    def _cost_of(self, reply: Reply, most: float) -> float:
+        """Of one answer; what its server did not count costs the most it can."""
+        if reply.tokens_in is None or reply.tokens_out is None:
+            return most
+        with self._counts:
+            self._tokens_in += reply.tokens_in
+            self._tokens_out += reply.tokens_out
+            self._picture_tokens = max(self._picture_tokens, reply.tokens_in - self._prompt_tokens)
+        return self._price(reply.tokens_in, reply.tokens_out)
+
+    def _too_dear(self, photo: _Photo) -> str:
+        budget = f"caption_photo_budget ({self._settings.caption_photo_budget:g} USD)"
+        if photo.said:
+            return f"{budget} is spent without a caption: {photo.said}"
+        most = self._price(self._expected_tokens, self._needed_tokens)
+        return f"{budget} is too small: one request may cost {most:.4f} USD"
+
+
+def _result(job: Future[Output]) -> Output | Exception:
+    try:
+        return job.result()
+    except MemoryError:
+        raise
+    except Exception as error:
+        return error
+
+
+def _content(response: httpx.Response, deadline: float) -> bytes:
+    """The body, of bounded size, read within bounded time."""
+    content = bytearray()
+    for part in response.iter_raw():
+        content += part
+        if len(content) > _MOST_BYTES:
+            raise _RefusedError(
+                f"the caption server's answer is larger than {_MOST_BYTES >> 10} KiB", may_cost=True
+            )
+        if time.monotonic() > deadline:
+            raise _PassingError("no answer in time", may_cost=True)
+    return bytes(content)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After header; None for a date and for nonsense."""
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    return max(0.0, seconds) if seconds < 86_400 else None
+
+
+def _message(content: bytes) -> str:
+    """What a server says of an error: all three APIs, and most others, put it at error.message."""
+    try:
+        said = msgspec.json.decode(content)
+        error = said["error"]
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (msgspec.MsgspecError, LookupError, TypeError):
+        return content[:1000].decode("utf-8", "replace")
