@@ -113,16 +113,26 @@ def file_sha256(path: Path, model_cache: Path) -> str:
     """SHA-256 of a file; read only when its size or mtime differ from those of the last time."""
     path = path.resolve()
     stat = path.stat()
-    note_file = model_cache / "hashes" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:24]}.json"
-    note = _read_note(note_file)
+    note = _read_note(_note_file(path, model_cache))
     if note and (note.path, note.size, note.mtime_ns) == (str(path), stat.st_size, stat.st_mtime_ns):
         return note.sha256
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    note = _HashNote(os.fsencode(path).decode("utf-8", "replace"), stat.st_size, stat.st_mtime_ns, digest)
-    with written_aside(note_file) as aside:
-        aside.write_bytes(msgspec.json.encode(note))
+    remember_sha256(path, digest, model_cache)
     return digest
+
+
+def remember_sha256(path: Path, sha256: str, model_cache: Path) -> None:
+    """Note the hash of a file that somebody has just read or written whole."""
+    path = path.resolve()
+    stat = path.stat()
+    note = _HashNote(os.fsencode(path).decode("utf-8", "replace"), stat.st_size, stat.st_mtime_ns, sha256)
+    with written_aside(_note_file(path, model_cache)) as aside:
+        aside.write_bytes(msgspec.json.encode(note))
+
+
+def _note_file(path: Path, model_cache: Path) -> Path:
+    return model_cache / "hashes" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:24]}.json"
 
 
 def _read_note(file: Path) -> _HashNote | None:
