@@ -44,6 +44,7 @@ HOMES = {
     "onnx": {"models"},
     "cv2": {"models"},
     "tokenizers": {"models"},
+    "httpx": {"models"},
     "lmdb": {"catalog"},
     "tantivy": {"catalog"},
     "annoy": {"catalog"},

@@ -17,6 +17,7 @@ from pathlib import Path
 import filelock
 
 _KEPT_S = 30 * 86_400.0  # what a run spent is of no use after it; a run that watches writes more often
+_LOOK_AGAIN_S = 0.005  # whether another process is done with the file, which takes it less than a millisecond
 
 
 class Spending:
@@ -48,7 +49,7 @@ class Spending:
     def _add(self, usd: float, most: float) -> bool:
         with self._mine:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock:
+            with self._lock.acquire(poll_interval=_LOOK_AGAIN_S):
                 total = self.usd + usd
                 if total > most:
                     return False
