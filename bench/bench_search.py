@@ -129,7 +129,13 @@ def measure_whole(searcher: Searcher, texts: list[str]) -> dict[str, float]:
 
 def forget_words(searcher: Searcher) -> None:
     """Let the next text be encoded, as a first question is."""
-    searcher._vector.cache_clear()
+    searcher._meaning.vector.cache_clear()
+
+
+def _vector(searcher: Searcher, words: str) -> npt.NDArray[np.float32]:
+    encoder = searcher._meaning.encoder()
+    assert encoder is not None
+    return searcher._meaning.encode_by(encoder)(words)
 
 
 def measure_parts(searcher: Searcher, texts: list[str]) -> None:
@@ -155,7 +161,7 @@ class Exact:
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher
         self.catalog = searcher._catalog
-        encoder = searcher._text_encoder()
+        encoder = searcher._meaning.encoder()
         assert encoder is not None, "the starter models are not installed"
         self.space = encoder.space + JOINT
         self.ids, self.vectors = all_vectors(self.catalog, self.space)
@@ -186,7 +192,7 @@ class Exact:
         )
         nothing = np.empty(0)
         searches._with_words = TextRanking(nothing.astype(np.int64), nothing, 0, True, True)  # ask of all
-        vector = self._searcher._vector(branch.words)
+        vector = _vector(self._searcher, branch.words)
         meaning = Ranking(
             "meaning",
             self.ids,
@@ -197,7 +203,7 @@ class Exact:
         return dict(zip(ids.tolist(), searches.scores([meaning], ids, 0.0).tolist(), strict=True))
 
     def _meaning(self, words: str, selection: Selection) -> Ranking:
-        cosines = self.vectors @ self._searcher._vector(words)
+        cosines = self.vectors @ _vector(self._searcher, words)
         allowed = selection.contains(self.ids)
         return Ranking("meaning", self.ids[allowed], cosines[allowed].astype(float))
 
@@ -292,7 +298,7 @@ class Instead:
         self._database.commit()
 
     def search(self, words: str, passes: Callable[[Row], bool], limit: int) -> list[int]:
-        cosines = self._exact.vectors @ self._exact._searcher._vector(words)
+        cosines = self._exact.vectors @ _vector(self._exact._searcher, words)
         nearest = (int(self._exact.ids[row]) for row in np.argsort(-cosines))
         wanted = " OR ".join(f'"{word}"' for word in words.split())
         found = self._database.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank", (wanted,))

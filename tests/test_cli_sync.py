@@ -93,7 +93,7 @@ def test_photos_are_chosen_by_path_or_query(
     pictures: Pictures, monkeypatch: pytest.MonkeyPatch, what: list[str], written: list[str]
 ) -> None:
     monkeypatch.chdir(pictures.folder)
-    monkeypatch.setattr("catalogd.cli.base.text_encoder", lambda settings, needed: None)
+    monkeypatch.setattr("catalogd.cli.base.text_encoder", lambda *_: None)
     pictures.sync("xmp", *what)
     assert pictures.sidecars() == written
 

@@ -188,17 +188,16 @@ def _requoted(word: str) -> str:
     return word if key.name == "type" else f'{found["key"]}"{found["value"]}"'
 
 
-def text_encoder(settings: Settings, needed: bool) -> Any:
-    """The profile's text encoder; without its weights the search goes by words alone, and says so."""
+def text_encoder(settings: Settings, catalog: Catalog, needed: bool) -> Any:
+    """The text model of the space that is searched; without it the search goes by words alone, and says so."""
     if not needed:
         return None
-    from catalogd.models.registry import text_encoder
+    from catalogd.query.meaning import Meaning
 
-    encoder = text_encoder(settings.profile, settings)
+    meaning = Meaning(settings, catalog)
+    encoder = meaning.encoder()
     if encoder is None:
-        click.echo(
-            "catalogd: searching by words only; `catalogd doctor` says what search by meaning needs", err=True
-        )
+        click.echo(f"catalogd: {meaning.lack()}", err=True)
     return encoder
 
 
@@ -234,7 +233,7 @@ def chosen_records(
     from catalogd import query as search_photos
 
     plan = search_photos.parse(query_text(what), max(1, catalog.counts().indexed))
-    hits = search_photos.search(catalog, plan, text_encoder(settings, plan.wants_meaning)).hits
+    hits = search_photos.search(catalog, plan, text_encoder(settings, catalog, plan.wants_meaning)).hits
     return catalog.iter_records_of([hit.photo_id for hit in hits]), len(hits)
 
 

@@ -112,7 +112,7 @@ def _ids_within(settings: Settings, catalog: Catalog, text: str) -> Ids:
 
     is_album = album_of(settings.catalog, text) is not None
     plan = Plan((Branch(filters=(Condition("album", text),)),)) if is_album else parse(text)
-    tools = tools_for(catalog, text_encoder(settings, plan.wants_meaning), WEIGHTS)
+    tools = tools_for(catalog, text_encoder(settings, catalog, plan.wants_meaning), WEIGHTS)
     return selected(tools, plan)[0].ids
 
 

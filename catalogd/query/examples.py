@@ -32,7 +32,7 @@ class Look(NamedTuple):
 
     name: str  # for people
     photo_id: int  # 0: it is not in the catalog
-    output: Output  # its embeddings
+    outputs: tuple[Output, ...]  # its embeddings, of each model that has seen it
     negated: bool
     note: str = ""  # what was chosen for the person
 
@@ -45,7 +45,7 @@ def looks_of(
     Without `embed` no file is read. `given`: how examples look that are no photos and no files, by name.
     """
     looks = [
-        Look("the picture", 0, given[example.photo], example.negated)
+        Look("the picture", 0, (given[example.photo],), example.negated)
         if example.photo in given
         else _look(catalog, example, embed)
         for example in examples
@@ -55,21 +55,22 @@ def looks_of(
     return looks
 
 
-def picture_direction(looks: Sequence[Look]) -> tuple[str, Vector] | None:
+def picture_direction(looks: Sequence[Look], searched: str) -> tuple[str, Vector] | None:
     """The space of the picture embedding, and the unit vector that the looks amount to.
 
-    Of a model that has none, its joint embedding stands in.
+    Where no model has one, joint embeddings stand in: those of the space `searched` by meaning, if any are.
     """
-    outputs = [look.output for look in looks if not look.negated]
+    outputs = [output for look in looks if not look.negated for output in look.outputs]
     space = next((output.fingerprint for output in outputs if output.embedding), None)
     if space is None:
-        space = next((output.fingerprint for output in outputs if output.joint_embedding), None)
+        joint = [output.fingerprint for output in outputs if output.joint_embedding]
+        space = searched if searched in joint else next(iter(joint), None)
         vector = None if space is None else joint_direction(looks, space, None)
         return None if space is None or vector is None else (space + JOINT, vector)
     vectors = [
-        (_vector(look.output.embedding), look.negated)
-        for look in _in_space(looks, space)
-        if look.output.embedding
+        (_vector(output.embedding), negated)
+        for output, negated in _in_space(looks, space)
+        if output.embedding
     ]
     return space, _unit(_balance(vectors))
 
@@ -77,9 +78,9 @@ def picture_direction(looks: Sequence[Look]) -> tuple[str, Vector] | None:
 def joint_direction(looks: Sequence[Look], space: str, words: Vector | None) -> Vector | None:
     """The same in the joint space of texts and pictures, with the words' vector."""
     vectors = [
-        (_vector(look.output.joint_embedding), look.negated)
-        for look in _in_space(looks, space)
-        if look.output.joint_embedding
+        (_vector(output.joint_embedding), negated)
+        for output, negated in _in_space(looks, space)
+        if output.joint_embedding
     ]
     if not vectors:
         return words
@@ -87,8 +88,12 @@ def joint_direction(looks: Sequence[Look], space: str, words: Vector | None) -> 
     return balance if words is None else _unit(balance + words)
 
 
-def _in_space(looks: Sequence[Look], space: str) -> list[Look]:
-    return [look for look in looks if look.output.fingerprint == space.removesuffix(JOINT)]
+def _in_space(looks: Sequence[Look], space: str) -> list[tuple[Output, bool]]:
+    """Of one space, the output of each look, and whether it is not wanted: spaces are never mixed."""
+    model = space.removesuffix(JOINT)
+    return [
+        (output, look.negated) for look in looks for output in look.outputs if output.fingerprint == model
+    ]
 
 
 def _balance(vectors: Sequence[tuple[Vector, bool]]) -> Vector:
@@ -118,7 +123,8 @@ def _look(catalog: Catalog, example: Example, embed: Embed | None) -> Look:
     photo_id = _known_at(catalog, example.photo)
     if not photo_id and embed is not None and os.path.isfile(example.photo):
         path = os.fsencode(os.path.abspath(example.photo))
-        return Look(os.path.basename(example.photo), 0, embed(path), example.negated, "outside the library")
+        name = os.path.basename(example.photo)
+        return Look(name, 0, (embed(path),), example.negated, "outside the library")
     note = ""
     if not photo_id:
         photo_id, note = _named(catalog, example.photo)
@@ -156,12 +162,12 @@ def _named(catalog: Catalog, name: str) -> tuple[int, str]:
     return newest.photo_id, several if len(exact) > 1 else ""
 
 
-def _embedded(record: Record, example: Example, embed: Embed | None) -> Output:
+def _embedded(record: Record, example: Example, embed: Embed | None) -> tuple[Output, ...]:
     found = [output for output in record.outputs.values() if output.embedding or output.joint_embedding]
     if found:
-        return found[0]
+        return tuple(found)
     if embed is not None and os.path.isfile(record.path):
-        return embed(record.path)
+        return (embed(record.path),)
     raise QueryError(
         f"similar:{example.photo} (at position {example.position + 1}): no model has seen this photo yet; "
         "`catalogd run` lets them",

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from catalogd.catalog import Catalog
 from catalogd.catalog.environment import Ids
@@ -18,6 +16,7 @@ from catalogd.query import TextEncoder, parse
 from catalogd.query.background import Backgrounds
 from catalogd.query.execution import execute, selected
 from catalogd.query.facets import Counts, divide
+from catalogd.query.meaning import Meaning
 from catalogd.query.names import known_names, understand
 from catalogd.query.pictures import PictureEncoder
 from catalogd.query.searches import Tools, album_of, no_faces
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
     from catalogd.pipeline.stages import Read
 
-KEPT_WORDS = 1024  # queries whose vectors are remembered: 1.5 MB; a text takes 6 ms to encode
-
-WORDS_ALONE = "searching by words only; `catalogd doctor` says what search by meaning needs"
 NO_TEXT_INDEX = (
     "words are not searched: their index is missing, half built or of another version; "
     "`catalogd run` builds it"
@@ -56,11 +52,9 @@ class Searcher:
         self._catalog = Catalog.open(settings.catalog, settings)
         self._backgrounds = Backgrounds(self._catalog)
         self._pictures = PictureEncoder(settings, read)
-        self._encoder = encoder
-        self._looked_for_encoder = encoder is not None
-        self._loading = threading.Lock()
+        self._meaning = Meaning(settings, self._catalog, encoder)
+        self._naming = threading.Lock()
         self._known: tuple[object, dict[str, str]] = (None, {})
-        self._vector = functools.lru_cache(KEPT_WORDS)(self._encoded)
 
     def __enter__(self) -> Self:
         return self
@@ -163,7 +157,7 @@ class Searcher:
     def _advice(self, plan: Plan, tools: Tools, is_found: bool) -> Iterator[str]:
         """Why less may have been found than there is."""
         if plan.wants_meaning and tools.encode is None:
-            yield WORDS_ALONE
+            yield self._meaning.lack()
         looked_up = any(condition.field in CONDITION_FIELDS for condition in plan.conditions)
         if (plan.wants_meaning or looked_up) and not self._catalog.has_words:
             yield NO_TEXT_INDEX
@@ -180,38 +174,24 @@ class Searcher:
         return understood, frozenset(understood.branches) - frozenset(plan.branches), lines
 
     def _tools(self, plan: Plan, with_files: bool = True, given: Mapping[str, Output] | None = None) -> Tools:
-        encoder = self._text_encoder() if plan.wants_meaning else None
+        encoder = self._meaning.encoder() if plan.wants_meaning else None
         people = self._catalog.people
         return Tools(
             catalog=self._catalog,
             backgrounds=self._backgrounds,
             weights={"meaning": self._settings.weight_meaning, "words": self._settings.weight_words},
             space=encoder.space if encoder is not None else "",
-            encode=self._vector if encoder is not None else None,
+            encode=self._meaning.encode_by(encoder) if encoder is not None else None,
             embed=self._pictures if with_files else None,
             given=given or {},
             album=functools.partial(album_of, self._settings.catalog),
             faces_of=people.faces_of if len(people.identities().faces.photo_ids) else no_faces,
         )
 
-    def _encoded(self, words: str) -> npt.NDArray[np.float32]:
-        encoder = self._text_encoder()
-        assert encoder is not None
-        return np.asarray(encoder.encode([words])[0], np.float32)
-
-    def _text_encoder(self) -> TextEncoder | None:
-        from catalogd.models.registry import text_encoder
-
-        with self._loading:
-            if not self._looked_for_encoder:
-                self._encoder = text_encoder(self._settings.profile, self._settings)
-                self._looked_for_encoder = self._encoder is not None
-            return self._encoder
-
     def _names(self) -> Mapping[str, str]:
         """Folded name → name of a person; made again when somebody was named."""
         identities = self._catalog.people.identities()
-        with self._loading:
+        with self._naming:
             if self._known[0] is not identities:
                 people = {
                     person.name: person.aliases for person in identities.persons.values() if person.name

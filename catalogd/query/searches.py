@@ -199,7 +199,7 @@ class Searches:
 
     def _similar(self) -> tuple[Ranking, _Asked] | None:
         """By likeness to the examples."""
-        direction = picture_direction(self._looks)
+        direction = picture_direction(self._looks, self._tools.space)
         return None if direction is None else self._nearest("similar", *direction)
 
     def _meaning(self) -> tuple[Ranking, _Asked] | None:

@@ -12,7 +12,9 @@ import pytest
 from catalogd.catalog import Catalog
 from catalogd.catalog.user_data import UserData
 from catalogd.errors import CatalogMissingError, QueryError, UsageError
-from catalogd.query.searcher import NO_TEXT_INDEX, WORDS_ALONE, Searcher
+from catalogd.models import registry
+from catalogd.query.meaning import WORDS_ALONE
+from catalogd.query.searcher import NO_TEXT_INDEX, Searcher
 from catalogd.records import Album, Example, Hit, Results, Signal
 from catalogd.settings import Settings
 from tests.catalog.photos import PROFILE
@@ -74,10 +76,11 @@ def test_one_of_several_words_is_not_enough_to_be_found(searcher: Searcher) -> N
     assert names(searcher.search("paid")) == ["receipt.jpg"]
 
 
-def test_without_a_text_model_words_alone_are_searched_and_a_note_says_so(settings: Settings) -> None:
-    bare = dataclasses.replace(settings, model_path=None)
-    with Searcher(bare) as searcher:
-        searcher._looked_for_encoder = True
+def test_without_a_text_model_words_alone_are_searched_and_a_note_says_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "text_encoder", lambda *_, **__: None)
+    with Searcher(settings) as searcher:
         results = searcher.search("paid")
     assert names(results) == ["receipt.jpg"]
     assert results.notes == (WORDS_ALONE,)
@@ -366,6 +369,42 @@ def test_albums_that_lead_to_each_other_and_broken_ones_say_so(with_albums: Sear
         with_albums.search("album:broken")
     with pytest.raises(QueryError, match="there is no album"):
         with_albums.search("album:nobody")
+
+
+# -- what models wrote -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "matched"),
+    [
+        ("bonfire", "words", "caption by a model: A bonfire burns under a starry sky."),
+        ("caption:bonfire", "filter", "caption by a model: A bonfire burns under a starry sky."),
+        ("three", "words", "answer: How many people are there? three"),
+        ("answer:three", "filter", "answer: How many people are there? three"),
+        ('answer:"there three"', "filter", "answer: How many people are there? three"),
+        ("aesthetics:>=6", "filter", "aesthetics: 6.5"),
+    ],
+)
+def test_what_a_model_wrote_is_a_reason_that_says_so(
+    searcher: Searcher, query: str, name: str, matched: str
+) -> None:
+    (hit,) = searcher.search(query).hits
+    assert Path(hit.path.decode()).name == "night.jpg"
+    assert matched in signal(hit, name).matched
+
+
+def test_a_person_s_caption_is_told_from_a_model_s(searcher: Searcher) -> None:
+    (hit,) = searcher.search("caption:waves").hits
+    assert all(matched.startswith("caption: ") for matched in signal(hit, "filter").matched)
+    assert names(searcher.search("has:caption")) == ["dog_2.jpg"]
+    assert names(searcher.search("has:described")) == names(searcher.search("has:answers")) == ["night.jpg"]
+
+
+def test_photos_that_nobody_judged_come_last_in_the_order_of_aesthetics(searcher: Searcher) -> None:
+    found = names(searcher.search("in:2024 OR in:2022 order:aesthetics", limit=100))
+    assert found[0] == "night.jpg"
+    assert len(found) == 3
+    assert searcher.facets("in:2024", ["aesthetics"]) == {"aesthetics": [("6", 1), ("", 1)]}
 
 
 # -- counts and facets -----------------------------------------------------------------------------
