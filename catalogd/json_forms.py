@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from catalogd.records import Album, Hit, Place, Record, Results, Signal, display_path
+from catalogd.records import (
+    Album,
+    Hit,
+    Place,
+    Record,
+    Results,
+    Signal,
+    aesthetics_of,
+    captioned_by,
+    display_path,
+)
 
 if TYPE_CHECKING:
     from catalogd.catalog import Catalog
@@ -159,6 +169,8 @@ def summary_json(catalog: Catalog, record: Record, has_thumbnail: bool) -> dict[
         "label": said.label,
         "title": said.title,
         "caption": said.caption,
+        "model_caption": None if (by_model := captioned_by(record)) is None else by_model.caption,
+        "aesthetics": aesthetics_of(record),
         "keywords": list(said.keywords),
         "people": catalog.people.shown_on(record),
         "place": place_text(said.place),
@@ -166,6 +178,14 @@ def summary_json(catalog: Catalog, record: Record, has_thumbnail: bool) -> dict[
         "longitude": said.longitude,
         "has_thumbnail": has_thumbnail,
     }
+
+
+def caption_that_counts(record: Record) -> tuple[str | None, str | None]:
+    """The caption of a photo and who wrote it: "person", else the model's fingerprint; None without one."""
+    if record.said.caption:
+        return record.said.caption, "person"
+    by_model = captioned_by(record)
+    return (None, None) if by_model is None else (by_model.caption, by_model.fingerprint)
 
 
 def place_text(place: Place | None) -> str | None:

@@ -237,6 +237,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):
     added_at: float = 0.0  # seconds since the epoch, of the first commit
     missing_since: float | None = None  # the file was not there at the last scan
     user: UserFacts | None = None  # a copy of the user data's, so that all that is derived follows it
+    is_partial: bool = False  # a model could not work: the next run makes its output; never in the catalog
 
     @property
     def said(self) -> Facts:
@@ -305,6 +306,17 @@ def _flagged(facts: Any, user: Any) -> dict[str, int | None]:
         return {"rating": -1}
     is_not = user.pick == 1 or "pick" in user.emptied
     return {"rating": None} if is_not and user.rating is None and facts.rating == -1 else {}
+
+
+def captioned_by(record: Record) -> Output | None:
+    """The output of the model that wrote the photo's caption; None where none did."""
+    return next((output for output in record.outputs.values() if output.caption), None)
+
+
+def aesthetics_of(record: Record) -> float | None:
+    """How people would rate the picture, 1…10, as a model guesses; None where none did."""
+    guesses = [output.aesthetics for output in record.outputs.values() if output.aesthetics is not None]
+    return guesses[-1] if guesses else None
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True, tag=True):

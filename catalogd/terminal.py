@@ -462,6 +462,13 @@ def _output_lines(output: Output) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     if output.error:
         lines.append(("failed", output.error))
+    if output.gate:
+        lines.append(("left out", output.gate))
+    if output.caption:
+        lines.append(("caption", output.caption))
+    lines += [("answer", f"{one.question} {one.answer}") for one in output.answers or ()]
+    if output.aesthetics is not None:
+        lines.append(("aesthetics", f"{output.aesthetics:.1f} of 10"))
     for label, embedding in (("embedding", output.embedding), ("joint space", output.joint_embedding)):
         if embedding is not None:
             lines.append((label, f"{len(embedding) // 2} dimensions"))

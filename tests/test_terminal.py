@@ -14,7 +14,20 @@ from catalogd import terminal
 from catalogd.cli import run
 from catalogd.daemon import Progress
 from catalogd.models.registry import describe
-from catalogd.records import Facts, Failure, Hit, Place, Record, Region, Sidecar, Signal, Stat, UserFacts
+from catalogd.records import (
+    Answer,
+    Facts,
+    Failure,
+    Hit,
+    Output,
+    Place,
+    Record,
+    Region,
+    Sidecar,
+    Signal,
+    Stat,
+    UserFacts,
+)
 from catalogd.settings import Settings
 from catalogd.sync import Synced
 from catalogd.sync.report import SHOWN_REFUSALS, Tally
@@ -245,6 +258,25 @@ def test_show_leaves_out_what_is_not_known() -> None:
     assert lines_of(Facts("png", 4, 3, rating=-1))["rating"] == "rejected"
     here = Place("NO", "Norway", city="Bergen", nearest="Bergen")
     assert lines_of(Facts("png", 4, 3, place=here))["place"] == "Bergen, Norway"
+
+
+def test_show_prints_what_models_wrote_and_why_one_was_left_out() -> None:
+    answers = (Answer("Is it indoors?", "no"), Answer("Who?", f"a d{ESC}og"))
+    outputs = {
+        "caption": Output("florence 1", caption="A dog\non a beach.", answers=answers),
+        "aesthetics": Output("head 1", aesthetics=6.47),
+        "faces": Output("scrfd 1", faces=(), gate="no person is likely"),
+    }
+    record = Record(b"/a.jpg", Stat(1, 1), b"." * 16, Facts("png", 4, 3), outputs)
+    text = shown(terminal.record_text(record))
+    for line in (
+        "caption        A dog\\non a beach.",
+        "answer         Is it indoors? no",
+        "answer         Who? a d\\x1bog",
+        "aesthetics     6.5 of 10",
+        "left out       no person is likely",
+    ):
+        assert line in text
 
 
 def test_escape_sequences_in_facts_do_not_reach_the_terminal() -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from catalogd.catalog.stems import stem_of
 from catalogd.records import Facts, Output, Place, Record, UserFacts
 
-ROW_VERSION = 1  # another one in the store: all rows are made again
+ROW_VERSION = 2  # another one in the store: all rows are made again
 
 # kind → first byte of its keys in `terms`
 TERM_KINDS = {
@@ -81,6 +81,8 @@ FLAGS = (
     "developed",  # its picture was changed there
     "collected",  # in a collection there
     *COPY_RATINGS,
+    "described",  # a model wrote a caption
+    "answers",  # of a model, to questions
 )
 FLAG_BITS = {name: 1 << bit for bit, name in enumerate(FLAGS)}
 _MARK_FLAGS = {"burst": "camera_burst", "portrait": "portrait_mode"}  # marks whose words mean something else
@@ -105,6 +107,7 @@ ROW = np.dtype(
         ("sharpness", "<f8"),  # 0…100
         ("noise", "<f8"),
         ("brightness", "<f8"),  # 0…1
+        ("aesthetics", "<f8"),  # 1…10, as people rate pictures
         ("flags", "<u8"),
         ("width", "<u4"),  # px, upright
         ("height", "<u4"),
@@ -123,7 +126,7 @@ ROW = np.dtype(
         ("signature", "u1", 32),  # Output.signature; zeros: none
     ]
 )
-_PACK = struct.Struct("<qddq10dQIIi9IHb32s").pack
+_PACK = struct.Struct("<qddq11dQIIi9IHb32s").pack
 _NOT_A_NUMBER = math.nan
 _NO_SIGNATURE = bytes(32)
 
@@ -136,6 +139,7 @@ class _Measures(NamedTuple):
     sharpness: float
     noise: float
     brightness: float
+    aesthetics: float
     faces: int
     signature: bytes
     flags: int
@@ -160,6 +164,7 @@ def row_of(record: Record, code: Coded) -> bytes:
         measures.sharpness,
         measures.noise,
         measures.brightness,
+        measures.aesthetics,
         _flags_of(facts)
         | measures.flags
         | (FLAG_BITS["edited"] if stem_of(name)[1] else 0)
@@ -223,18 +228,20 @@ def _place(place: Place | None) -> bytes:
 
 
 def _measures(outputs: dict[str, Output]) -> _Measures:
-    sharpness = noise = brightness = _NOT_A_NUMBER
+    sharpness = noise = brightness = aesthetics = _NOT_A_NUMBER
     faces = flags = 0
     signature = _NO_SIGNATURE
     for output in outputs.values():
         if output.quality is not None:
             quality = output.quality
             sharpness, noise, brightness = quality.sharpness, quality.noise, quality.brightness
+        if output.aesthetics is not None:
+            aesthetics = output.aesthetics
         if output.signature is not None:
             signature = output.signature
         faces += len(output.faces or ())
         flags |= _flags_of_output(output)
-    return _Measures(sharpness, noise, brightness, faces, signature, flags)
+    return _Measures(sharpness, noise, brightness, aesthetics, faces, signature, flags)
 
 
 def _flags_of_output(output: Output) -> int:
@@ -244,6 +251,8 @@ def _flags_of_output(output: Output) -> int:
         | (_TEXT if output.text_lines else 0)
         | (_OBJECTS if output.objects else 0)
         | (_FAILED if output.error is not None else 0)
+        | (_DESCRIBED if output.caption else 0)
+        | (_ANSWERS if output.answers else 0)
     )
 
 
@@ -284,6 +293,7 @@ def _flags_of_user(user: UserFacts) -> int:
     return (
         (FLAG_BITS["picked"] if user.pick == 1 else 0)
         | (FLAG_BITS["virtual"] if user.copies else 0)
+        | (_CAPTION if any(copy.caption for copy in user.copies) else 0)
         | (FLAG_BITS["developed"] if user.develop else 0)
         | (FLAG_BITS["collected"] if user.collections else 0)
         | sum(FLAG_BITS[COPY_RATINGS[stars - 1]] for stars in ratings if stars)
@@ -301,3 +311,4 @@ _COPYRIGHT, _SOFTWARE, _KEYWORDS = (FLAG_BITS[name] for name in ("copyright", "s
 _PEOPLE, _RATING, _LABEL, _SIDECAR = (FLAG_BITS[name] for name in ("people", "rating", "label", "sidecar"))
 _TAGS, _FACES, _TEXT, _OBJECTS = (FLAG_BITS[name] for name in ("tags", "faces", "text", "objects"))
 _RAW, _FLASH, _TRUNCATED, _FAILED = (FLAG_BITS[name] for name in ("raw", "flash", "truncated", "failed"))
+_DESCRIBED, _ANSWERS = FLAG_BITS["described"], FLAG_BITS["answers"]

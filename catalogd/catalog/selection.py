@@ -60,6 +60,7 @@ NUMBER_FIELDS: dict[str, tuple[str, int | None]] = {
     "sharp": ("sharpness", None),
     "noise": ("noise", None),
     "brightness": ("brightness", None),
+    "aesthetics": ("aesthetics", None),
     "width": ("width", 0),
     "height": ("height", 0),
     "altitude": ("altitude", None),
@@ -74,7 +75,7 @@ TERM_FIELDS = {
     "software": "software",
 }
 TEXT_FIELDS = frozenset(
-    ("text", "caption", "title", "tag", "object", "keyword", "name", "any")
+    ("text", "caption", "title", "answer", "tag", "object", "keyword", "name", "any")
 )  # of the index
 FIELDS = frozenset(
     (
@@ -99,6 +100,7 @@ HAS_FLAGS = {
         for name in (
             *("gps", "faces", "text", "caption", "title", "keywords", "people", "place", "rating", "label"),
             *("date", "lens", "camera", "tags", "objects", "sidecar", "creator", "copyright", "software"),
+            *("described", "answers"),
         )
     },
     "location": ("gps", "place"),
@@ -557,7 +559,13 @@ def _padded(mask: Flags, length: int) -> Flags:
 
 # -- orders ----------------------------------------------------------------------------------------
 
-ORDERS = {"date": "taken", "added": "added", "size": "size", "quality": "sharpness"}
+ORDERS = {
+    "date": "taken",
+    "added": "added",
+    "size": "size",
+    "quality": "sharpness",
+    "aesthetics": "aesthetics",
+}
 
 
 def in_order(selection: Selection, order: str, limit: int) -> list[int]:

@@ -6,11 +6,14 @@ cut into words and phrases and never read as a query language.
 
     tags, text, objects      of models, stemmed: `cats` finds `tabby cat`
     kinds                    what tags and objects are, stemmed: `animal` finds `tabby cat`
+    described                captions and answers of models, stemmed
     keywords, caption        of people, stemmed; caption with the title
     people, place, creator   as they are, and so are
     marks, camera, path      marks with the colour label, camera with the lens; path words also split at
                              digits and capitals
     title                    stemmed, for conditions alone: free words find it in caption
+    captioned                for conditions alone: a model's caption, of a photo without a person's
+    answers, asked           for conditions alone: each answer of a model; each behind its question
     keyword, name            exact, whatever the case: each keyword as a whole, the file's name
     id, digest               whose document it is, and what it was made from
 
@@ -69,12 +72,12 @@ from catalogd.settings import Settings
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 4  # of the fields below; another one on disk means: build again
+FORMAT_VERSION = 5  # of the fields below; another one on disk means: build again
 VERSION_FILE = "version"
 MARK = "text"  # in the store: the commit that the index has reached
 PAGE_RECORDS = 2000  # read from the store at a time: 8 MB
 
-STEMMED_FIELDS = ("tags", "text", "objects", "kinds", "keywords", "caption")
+STEMMED_FIELDS = ("tags", "text", "objects", "kinds", "described", "keywords", "caption")
 PLAIN_FIELDS = ("path", "camera", "people", "place", "creator", "marks")
 WORD_FIELDS = STEMMED_FIELDS + PLAIN_FIELDS  # that free words are looked for in
 # In one score of 24 bits a search tells which fields hold a part, each field that may do so a bit, and below
@@ -82,13 +85,14 @@ WORD_FIELDS = STEMMED_FIELDS + PLAIN_FIELDS  # that free words are looked for in
 _ONE_FIELD = 512
 _FEW_TERMS = 6
 _SHRUNK = 1 / 16  # of the score of a longer phrase, up to `MOST_QUERY_WORDS`
-FILTER_FIELDS = ("title",)  # stemmed words too, but only for conditions
+FILTER_FIELDS = ("title", "captioned", "answers", "asked")  # stemmed words too, but only for conditions
 EXACT_FIELDS = ("keyword", "name")
 # What people call a field → its names here.
 CONDITION_FIELDS = {
     "text": ("text",),
-    "caption": ("caption",),
+    "caption": ("caption", "captioned"),  # the one that counts: a person's before a model's
     "title": ("title",),
+    "answer": ("answers", "asked"),
     "tag": ("tags",),
     "object": ("objects",),
     "person": ("people",),
@@ -96,16 +100,30 @@ CONDITION_FIELDS = {
     "name": ("name",),
     "any": WORD_FIELDS,
 }
+# Whose words every photo has that was asked: they count only where they lead to an answer, as a phrase.
+_FOR_PHRASES = frozenset(("asked",))
 # Where a phrase is its words in a row; elsewhere it is all of its words. Of names and sentences, not of tags.
 _POSITIONED = frozenset(
-    ("text", "keywords", "caption", "title", "path", "camera", "people", "place", "creator")
+    (
+        *("text", "keywords", "caption", "title", "path", "camera", "people", "place", "creator"),
+        *("described", "captioned", "answers", "asked"),
+    )
 )
 # A word in a tag says more of a photo than the same word in its path. By BM25 the rarest word of 500,000
 # photos scores 13 times this.
 _BOOSTS = {"tags": 2.0, "objects": 2.0, "kinds": 1.0, "text": 1.0, "path": 1.0, "camera": 1.0}
 # What is written in few photos scores by itself: BM25 would compare its length with the mean of all photos,
-# next to nothing, and find it far too long. What a person said counts before what a model saw.
-_SCORES = {"keywords": 30.0, "people": 30.0, "caption": 20.0, "place": 20.0, "creator": 10.0, "marks": 10.0}
+# next to nothing, and find it far too long. What a person said counts before what a model saw. Captions of
+# models may be of few photos, too: of an album, of those with many stars.
+_SCORES = {
+    "keywords": 30.0,
+    "people": 30.0,
+    "caption": 20.0,
+    "place": 20.0,
+    "creator": 10.0,
+    "marks": 10.0,
+    "described": 12.0,
+}
 
 _DEEPEST_KEYWORD = 16  # levels of a keyword's path that count; nobody files deeper
 _LONGEST_WILD = 32  # letters of a word with wildcards: an automaton is made of it
@@ -174,12 +192,19 @@ class _Line(msgspec.Struct, gc=False):
     text: str
 
 
+class _Answer(msgspec.Struct, array_like=True, gc=False):
+    question: str
+    answer: str
+
+
 class _Words(msgspec.Struct, gc=False):
     """Of an Output, what the text index reads."""
 
     tags: list[_Tag] = []
     text_lines: list[_Line] = []
     objects: list[_NamedObject] = []
+    caption: str | None = None
+    answers: list[_Answer] = []
 
 
 class _Place(msgspec.Struct, gc=False):
@@ -253,7 +278,10 @@ def document_of(photo: Indexed) -> dict[str, Any]:
         "path": _path_words(photo.path),
         "name": folded(photo.path.rpartition(b"/")[2].decode("utf-8", "replace")),
     }
-    for field, value in _words_of(*_said(photo)):
+    facts, user = _said(photo)
+    for field, value in itertools.chain(
+        _words_of(facts, user), _described(outputs, _is_captioned(facts, user))
+    ):
         if value:
             document[field] = value
     document["digest"] = xxhash.xxh3_64_intdigest(msgspec.msgpack.encode(document)) >> 1
@@ -265,6 +293,22 @@ def _kinds(outputs: Iterable[_Words]) -> str:
     tags = {tag.name for output in outputs for tag in output.tags}
     objects = {found.name for output in outputs for found in output.objects}
     return kinds.words_of(tuple(sorted(tags | objects)))
+
+
+def _described(outputs: Iterable[_Words], has_caption: bool) -> Iterator[tuple[str, str | list[str]]]:
+    """Field and words of what models wrote; `has_caption`: a person's, which counts before theirs."""
+    captions = [spaced(output.caption) for output in outputs if output.caption]
+    answers = [one for output in outputs for one in output.answers]
+    said = [spaced(one.answer) for one in answers]
+    yield "described", [*captions, *said]
+    yield "captioned", [] if has_caption else captions
+    yield "answers", said
+    yield "asked", [spaced(f"{one.question} {one.answer}") for one in answers]
+
+
+def _is_captioned(facts: _Facts, user: _User | None) -> bool:
+    """Whether a person wrote a caption, of the photo or of a virtual copy."""
+    return bool(facts.caption) or (user is not None and any(copy.caption for copy in user.copies))
 
 
 def _said(photo: Indexed) -> tuple[_Facts, _User | None]:
@@ -727,7 +771,8 @@ class TextIndex:
         return Query.boolean_query([(Occur.Must, whole) for whole in wholes])
 
     def _any_field(self, fields: tuple[str, ...], item: Item) -> Query:
-        queries = [query for field in fields for query in self._item_queries(field, item)]
+        looked_in = [field for field in fields if item.is_phrase or field not in _FOR_PHRASES]
+        queries = [query for field in looked_in for query in self._item_queries(field, item)]
         if not queries:
             return Query.empty_query()
         return Query.boolean_query([(Occur.Should, query) for query in queries])

@@ -57,6 +57,9 @@ CSV_COLUMNS = (
     "people",
     "tags",
     "why",
+    "caption",
+    "caption_by",
+    "aesthetics",
 )
 
 
@@ -195,9 +198,11 @@ def _print_csv(settings: Settings, hits: Sequence[Hit]) -> None:
 
 def _csv_row(hit: Hit, record: Record) -> dict[str, Any]:
     from catalogd import terminal
-    from catalogd.records import display_path
+    from catalogd.json_forms import caption_that_counts
+    from catalogd.records import aesthetics_of, display_path
 
     facts = record.said
+    caption, caption_by = caption_that_counts(record)
     place = facts.place
     tags = [tag.name for output in record.outputs.values() for tag in output.tags or ()]
     return {
@@ -209,6 +214,9 @@ def _csv_row(hit: Hit, record: Record) -> dict[str, Any]:
         "keywords": "; ".join(facts.keywords),
         "people": "; ".join(facts.people),
         "tags": "; ".join(tags),
+        "caption": caption,
+        "caption_by": caption_by,
+        "aesthetics": aesthetics_of(record),
         "why": "; ".join(terminal.signal_text(signal) for signal in hit.signals),
     }
 

@@ -31,6 +31,7 @@ FACETS = (
     "label",
     "rating",
     "iso",
+    "aesthetics",
     "type",
     "folder",
     "creator",

@@ -42,7 +42,7 @@ MOST_CANDIDATES = 10_000  # of a branch: what is counted, divided and put in ano
 LEAST_SCORED = 50  # photos at a time: a page's worth is mostly enough
 NEAREST = 5  # photos that are shown when nothing matches well
 # What an order means without a "-": the newest and the best first, names from A.
-_DIRECTIONS = {"date": "-date", "added": "-added", "quality": "-quality", "name": "name"}
+_DIRECTIONS = {name: f"-{name}" for name in ("date", "added", "quality", "aesthetics")} | {"name": "name"}
 
 
 class Found(NamedTuple):

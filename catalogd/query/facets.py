@@ -94,6 +94,19 @@ def _by_number(column: str, unknown: int) -> Callable[[_Divided], Counts]:
     return count
 
 
+def _by_whole_number(column: str) -> Callable[[_Divided], Counts]:
+    """Of a measure, by its number without what follows the point."""
+
+    def count(divided: _Divided) -> Counts:
+        values = divided.selection.columns.arrays[column][divided.selection.mask]
+        known = np.floor(values[~np.isnan(values)]).astype(np.int64)
+        found, photos = np.unique(known, return_counts=True)
+        counts = [(str(value), int(n)) for value, n in zip(found, photos, strict=True)][::-1]
+        return [*counts, *_without(len(values) - len(known))]
+
+    return count
+
+
 def _by_person(divided: _Divided) -> Counts:
     """By those whom a person named; a photo may show several."""
     counts = {
@@ -143,6 +156,7 @@ _FACETS: dict[str, Callable[[_Divided], Counts]] = {
     "label": _by_term("label"),
     "rating": _by_number("rating", NO_RATING),
     "iso": _by_number("iso", NO_ISO),
+    "aesthetics": _by_whole_number("aesthetics"),
     "type": _by_term("format"),
     "folder": _by_term("folder"),
     "creator": _by_term("creator"),

@@ -21,7 +21,7 @@ from catalogd.records import Condition
 
 _ALIKE = 0.7  # of difflib's ratio: one wrong letter in four; "car" is not "ocr"
 NEAR_KM = 1.0  # radius of near: without one: what a walk of a quarter of an hour reaches
-ORDERS = ("score", "date", "added", "quality", "name")
+ORDERS = ("score", "date", "added", "quality", "aesthetics", "name")
 
 # Words of has: → what a photo has then; IS_WORDS the same for is:.
 HAS_WORDS = {
@@ -31,7 +31,9 @@ HAS_WORDS = {
     "camera": "a camera's name",
     "lens": "a lens's name",
     "title": "a title",
-    "caption": "a caption",
+    "caption": "a caption of a person",
+    "described": "a caption that a model wrote",
+    "answers": "answers of a model to your questions",
     "keywords": "keywords of a person",
     "people": "people that a file or a person named",
     "rating": "a rating",
@@ -85,6 +87,7 @@ _SAME_WORDS = {
     "stars": "rating",
     "sphere": "360",
     "flagged": "picked",
+    "answer": "answers",
     "collections": "collection",
 }
 
@@ -132,7 +135,16 @@ TABLE = (
     Key("type", Kind.WORDS, "type:raw", "of this format or file extension", ("format", "ext")),
     Key("text", Kind.WORDS, 'text:"total"', "with these words in the picture", ("ocr",)),
     Key("title", Kind.WORDS, "title:harvest", "with these words in their title"),
-    Key("caption", Kind.WORDS, 'caption:"first day"', "with these words in their caption", ("description",)),
+    Key(
+        "caption",
+        Kind.WORDS,
+        'caption:"first day"',
+        "with these words in their caption: a person's, or a model's where no person wrote one",
+        ("description",),
+    ),
+    Key(
+        "answer", Kind.WORDS, 'answer:"a dog yes"', "with these words in what a model answered", ("answers",)
+    ),
     Key("creator", Kind.WORDS, "creator:anna", "by this author", ("author", "by")),
     Key(
         "keyword",
@@ -173,6 +185,13 @@ TABLE = (
     _number("sharp", units.SCORE, "sharp:>60", "so sharp, 0 to 100", ("sharpness",)),
     _number("noise", units.LEVELS, "noise:<5", "with so much noise, in levels of 255"),
     _number("brightness", units.SHARE, "brightness:<20%", "so bright on the whole, 0 to 1"),
+    _number(
+        "aesthetics",
+        units.TASTE,
+        "aesthetics:>=6",
+        "that people would like so much, 1 to 10, as a model guesses",
+        ("beauty",),
+    ),
     _number("mp", units.MEGAPIXELS, "mp:>=24MP", "with so many megapixels", ("megapixels",)),
     _number("width", units.PIXELS, "width:>=3840px", "so many pixels wide"),
     _number("height", units.PIXELS, "height:2160", "so many pixels high"),

@@ -42,7 +42,7 @@ MOST_NESTED = 50  # parentheses in parentheses
 _MOST_DATE_WORDS = 4  # "date:the last 3 months"
 
 _ANY = "any"  # field of a free word
-_PHRASE_KEYS = ("text", "title", "caption")  # what is quoted there is meant word after word
+_PHRASE_KEYS = ("text", "title", "caption", "answer")  # what is quoted there is meant word after word
 
 _SPACE = re.compile(r"\s+")
 _OPERATOR = re.compile(r'(?:OR|AND|NOT)(?=[\s()"|]|$)|[()|]')

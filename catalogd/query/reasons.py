@@ -17,7 +17,18 @@ from typing import NamedTuple
 from catalogd.catalog.kinds import kinds_of
 from catalogd.catalog.text_index import STEMMED_FIELDS, Expand
 from catalogd.catalog.words import analyzers, items_of, plain_words, spaced, valid
-from catalogd.records import Box, Branch, Clause, Condition, Facts, Point, Record, Signal, UserFacts
+from catalogd.records import (
+    Box,
+    Branch,
+    Clause,
+    Condition,
+    Facts,
+    Point,
+    Record,
+    Signal,
+    UserFacts,
+    aesthetics_of,
+)
 
 _BREAK = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|(?<=[a-z])(?=[A-Z])")
 KEPT_TEXTS = 4096  # whose terms are remembered: 2 MB at most, without captions
@@ -33,6 +44,11 @@ class Said(NamedTuple):
     field: str
     text: str
     box: Box | None = None
+    words: str = ""  # what free words are looked for in, where that is not all of the text
+
+    @property
+    def looked_in(self) -> str:
+        return self.words or self.text
 
 
 class Place(NamedTuple):
@@ -71,7 +87,7 @@ class Reasons:
 
     def _found_in(self, said: Said) -> Said | None:
         """The piece, when one of the words is in it or in what it is a kind of."""
-        if self._holds(_INDEX_FIELDS.get(said.field, said.field), said.text):
+        if self._holds(_INDEX_FIELDS.get(said.field, said.field), said.looked_in):
             return said
         if said.field in ("tags", "objects"):
             kind = next((kind for kind in kinds_of(said.text) if self._holds("kinds", kind)), None)
@@ -94,7 +110,15 @@ class Reasons:
 
 
 # What a reason calls a field → the field of the text index that holds its words.
-_INDEX_FIELDS = {"person": "people", "title": "caption", "label": "marks", "folder": "path", "name": "path"}
+_INDEX_FIELDS = {
+    "person": "people",
+    "title": "caption",
+    "label": "marks",
+    "folder": "path",
+    "name": "path",
+    "caption by a model": "described",
+    "answer": "described",
+}
 
 
 def _signal(name: str, place: Place, matches: Iterable[Said]) -> Signal:
@@ -157,6 +181,10 @@ def _of_copies(user: UserFacts | None) -> Iterator[Said]:
 
 def _seen_by_models(record: Record) -> Iterator[Said]:
     for output in record.outputs.values():
+        if output.caption:
+            yield Said("caption by a model", output.caption)
+        for one in output.answers or ():
+            yield Said("answer", f"{one.question} {one.answer}", words=one.answer)
         for tag in sorted(output.tags or (), key=lambda tag: -tag.score):
             yield Said("tags", tag.name)
         for found in output.objects or ():
@@ -253,7 +281,8 @@ _FILTER_FIELDS: dict[str, tuple[str, ...]] = {
     "keyword": ("keywords",),
     "tag": ("tags",),
     "object": ("objects",),
-    "caption": ("caption", "title"),
+    "caption": ("caption", "title", "caption by a model"),
+    "answer": ("answer",),
     "any": (),
 }
 
@@ -267,7 +296,8 @@ def _fits(said: Said, condition: Condition) -> bool:
     field = _INDEX_FIELDS.get(said.field, said.field)
     if any(wildcard in (condition.words or "") for wildcard in "*?"):
         return True
-    return not _terms_of_words(condition.words or "").isdisjoint(terms_of(field, said.text))
+    text = said.text if '"' in (condition.words or "") else said.looked_in
+    return not _terms_of_words(condition.words or "").isdisjoint(terms_of(field, text))
 
 
 def _terms_of_words(words: str) -> frozenset[str]:
@@ -332,6 +362,10 @@ def _faces(record: Record) -> str:
     return str(sum(len(output.faces or ()) for output in record.outputs.values()))
 
 
+def _aesthetics(record: Record) -> str:
+    return _number(aesthetics_of(record), "{:.1f}")
+
+
 # Filters on numbers: what is shown of the photo.
 _VALUES: dict[str, Callable[[Record], str]] = {
     "date": _date,
@@ -340,6 +374,7 @@ _VALUES: dict[str, Callable[[Record], str]] = {
     "exposure": _exposure,
     "sharp": _sharpness,
     "faces": _faces,
+    "aesthetics": _aesthetics,
     "iso": lambda record: _number(record.facts.iso, "{}"),
     "f": lambda record: _number(record.facts.aperture, "{:g}"),
     "focal": lambda record: _number(record.facts.focal_mm, "{:g} mm"),

@@ -57,6 +57,7 @@ class Unit:
 _KILO = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "k": 1e3, "m": 1e6, "g": 1e9}
 _KIBI = {"kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}
 SCORE = Unit("a number from 0 to 100, such as 60", least=0, most=100)
+TASTE = Unit("a number from 1 to 10, such as >=6", least=1, most=10)
 
 ISO = Unit("a number such as 400, a range 100..800 or >=1600", least=0, whole=True)
 COUNT = Unit("a number such as 2, 2.. or >=3", least=0, whole=True)

@@ -28,6 +28,7 @@ _SAID = {
     "sharp": "sharpness {}",
     "noise": "noise {}",
     "brightness": "brightness {}",
+    "aesthetics": "aesthetics {}",
     "mp": "{} megapixels",
     "width": "width {} px",
     "height": "height {} px",
@@ -79,7 +80,7 @@ def _condition(condition: Condition) -> str:
 
 
 def _is_phrase(words: str) -> bool:
-    """Whether the value holds its quotes already: of text, title and caption."""
+    """Whether the value holds its quotes already: of text, title, caption and answer."""
     return len(words) > 2 and words[0] == words[-1] == '"' and " " in words
 
 

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from catalogd.metadata.values import clean_text
 from catalogd.metadata.xmp import Value
-from catalogd.records import Box, Facts, Record, Region, UserFacts
+from catalogd.records import Box, Facts, Record, Region, UserFacts, captioned_by
 from catalogd.sync.keyword_lists import has_keywords, keyword_changes, keyword_removal, was_rewritten
 from catalogd.sync.ownership import Ours, is_recorded, properties_of
 from catalogd.sync.packet import Packet, bag, key, merged_language, same, text
@@ -141,8 +142,9 @@ def removal_of_ours(packet: Packet) -> Changes:
 
 
 def own_caption(record: Record) -> str | None:
-    """A caption of catalogd's own. None: no model of a profile makes one."""
-    return None
+    """The caption that a model wrote, as text that XMP can hold; None without one."""
+    output = captioned_by(record)
+    return None if output is None else clean_text(output.caption or "")
 
 
 def own_title(record: Record) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalogd.records import Proposal, Quality, Record
+from catalogd.records import Proposal, Quality, Record, captioned_by
 from catalogd.sync.fields import Own, own_caption, own_rating, own_title
 from catalogd.sync.policy import SEPARATOR, Keyword, Policy, explained_keywords
 
@@ -53,9 +53,9 @@ def quality_band(quality: Quality) -> str:
 
 
 def _captioner(record: Record) -> str:
-    """The model that captions are from."""
-    output = record.outputs.get("caption")
-    return output.fingerprint if output is not None else ""
+    """The model that its caption is from."""
+    output = captioned_by(record)
+    return "" if output is None else output.fingerprint
 
 
 def _keyword_json(keyword: Keyword) -> dict[str, Any]:

@@ -55,7 +55,9 @@ class PhotoSummary(BaseModel):
     rating: int | None = Field(description="-1 rejected, 0 to 5")
     label: str | None
     title: str | None
-    caption: str | None
+    caption: str | None = Field(description="of a person")
+    model_caption: str | None
+    aesthetics: float | None = Field(description="1 to 10: how people would like it, as a model guesses")
     keywords: list[str]
     people: list[str] = Field(description="whom it shows, by name")
     place: str | None

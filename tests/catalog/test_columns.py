@@ -18,7 +18,20 @@ from catalogd.catalog.environment import id_bytes
 from catalogd.catalog.photo_row import FLAGS, NO_ISO, NO_RATING, ROW, ROW_VERSION, TERM_KINDS, row_of
 from catalogd.catalog.store import COLUMNS_BY, COLUMNS_TO, Reading, Store, columns_are_complete
 from catalogd.errors import CatalogDamagedError
-from catalogd.records import Change, Face, Facts, Missing, Moved, Output, Place, Quality, Record, Region, Stat
+from catalogd.records import (
+    Answer,
+    Change,
+    Face,
+    Facts,
+    Missing,
+    Moved,
+    Output,
+    Place,
+    Quality,
+    Record,
+    Region,
+    Stat,
+)
 from catalogd.settings import Settings
 from tests.catalog.photos import PROFILE, photo, reader, tagger
 
@@ -85,6 +98,8 @@ def test_a_row_says_what_the_record_says(opened: Store) -> None:
         "signature": Output("s", signature=bytes(range(32))),
         "tagger": tagger("cat"),
         "reader": reader("EXIT"),
+        "caption": Output("c", caption="a cat", answers=(Answer("Indoors?", "yes"),)),
+        "aesthetics": Output("a", aesthetics=6.25),
     }
     record = photo(
         "/a/2023/IMG_E7.NEF", facts=FULL, outputs=outputs, stat=Stat(5_000_000_000, 1), added_at=7.9
@@ -105,6 +120,7 @@ def test_a_row_says_what_the_record_says(opened: Store) -> None:
         "sharpness": 71.5,
         "noise": 3.5,
         "brightness": 0.25,
+        "aesthetics": 6.25,
         "width": 6000,
         "height": 4000,
         "iso": 6400,
@@ -128,7 +144,7 @@ def test_a_row_says_what_the_record_says(opened: Store) -> None:
     assert {name for name in FLAGS if found.has_flag(name)[0]} == {
         *("gps", "place", "date", "camera", "lens", "title", "caption", "creator", "keywords", "people"),
         *("rating", "label", "tags", "faces", "text", "raw", "edited", "flash", "drone"),
-        *("camera_burst", "portrait_mode"),
+        *("camera_burst", "portrait_mode", "described", "answers"),
     }
 
 
@@ -307,6 +323,27 @@ def test_a_writer_makes_the_rows_of_an_older_catalog_page_by_page(
         found = as_dict(reading.columns())
         assert {photo_id: found[photo_id] for photo_id in expected} == expected
         assert len(found) == 20
+
+
+def test_a_catalog_with_rows_of_a_former_length_is_read_and_made_again(tmp_path: Path) -> None:
+    """Rows had no aesthetics once: read as those of today they would be of other photos."""
+
+    def by_a_former_version(reading: Reading) -> None:
+        for key, row in list(reading.rows("columns")):
+            reading.put("columns", key, row[:-8])
+        reading.set_number(COLUMNS_BY, ROW_VERSION - 1)
+
+    with Store(tmp_path, write=True) as opened:
+        opened.commit([with_facts(f"/a/{n}.jpg", iso=n) for n in range(5)], PROFILE)
+        expected = as_dict(ColumnsReader(opened).columns())
+        opened.write(by_a_former_version)
+        assert as_dict(ColumnsReader(opened).columns()) == expected
+    with Store(tmp_path, write=True) as opened:
+        while opened.make_columns():
+            pass
+        with opened.snapshot() as snapshot:
+            assert columns_are_complete(snapshot)
+        assert as_dict(ColumnsReader(opened).columns()) == expected
 
 
 def test_what_an_older_catalogd_committed_meanwhile_is_taken_in(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,7 +29,18 @@ from catalogd.catalog.text_index import (
     document_of,
 )
 from catalogd.errors import CatalogLockedError, QueryError
-from catalogd.records import Condition, Facts, Missing, Place, Record, Region, encode
+from catalogd.records import (
+    Answer,
+    Condition,
+    Facts,
+    Missing,
+    Output,
+    Place,
+    Record,
+    Region,
+    UserFacts,
+    encode,
+)
 from catalogd.settings import Settings
 from tests.catalog.photos import PROFILE, failure, photo, reader, tagger
 
@@ -246,6 +258,70 @@ def test_what_a_person_said_counts_before_what_a_model_saw_also_where_few_said_a
         taken("/a/keyword.jpg", keywords=("harbour", "boats", "night", "rain", "a long walk")),
     )
     assert library.find("harbour") == ["keyword.jpg", "place.jpg", "tag.jpg", "path.jpg"]
+
+
+# -- what models wrote -----------------------------------------------------------------------------
+
+
+def described(path: str, caption: str, /, *answers: tuple[str, str], **facts: Any) -> Record:
+    """A photo that a model captioned, and of which it answered questions."""
+    said = tuple(Answer(question, answer) for question, answer in answers)
+    output = Output("florence 1", caption=caption, answers=said or None)
+    return photo(path, facts=Facts("jpeg", 4, 3, **facts), outputs={"caption": output})
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("lighthouse", True), ("lighthouses waves", True), ('"tall lighthouse"', True), ("foggy", True)],
+)
+def test_captions_and_answers_of_models_are_found_by_words(library: Library, words: str, found: bool) -> None:
+    library.add(described("/a/1.jpg", "a tall lighthouse above the waves", ("What is the weather?", "foggy")))
+    assert (library.find(words) == ["1.jpg"]) is found
+    assert {hit.fields for hit in library.follower.index.search(words)} == {("described",)}
+
+
+def test_words_of_questions_find_nothing_since_all_photos_have_them(library: Library) -> None:
+    library.add(described("/a/1.jpg", "a beach", ("Is there a dog?", "no")))
+    assert library.find("dog") == []
+    assert library.matching(Condition("answer", "dog")) == set()
+
+
+def test_a_person_s_caption_counts_before_a_model_s(library: Library) -> None:
+    library.add(described("/a/model.jpg", "a harbour"), taken("/a/person.jpg", caption="harbour"))
+    assert library.find("harbour") == ["person.jpg", "model.jpg"]
+
+
+def test_caption_asks_a_person_s_and_a_model_s_only_where_no_person_wrote_one(library: Library) -> None:
+    library.add(
+        described("/a/model.jpg", "a harbour"),
+        described("/a/both.jpg", "a harbour", caption="our holiday"),
+    )
+    assert library.matching(Condition("caption", "harbours")) == {"model.jpg"}
+    assert library.matching(Condition("caption", "holiday")) == {"both.jpg"}
+    assert set(library.find("harbour")) == {"model.jpg", "both.jpg"}
+    copies = UserFacts(copies=(UserFacts(caption="as a print"),))
+    copied = msgspec.structs.replace(described("/a/1.jpg", "a harbour"), photo_id=1, user=copies)
+    assert "captioned" not in document_of(decode_indexed(encode(copied)))
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("yes", {"dog.jpg", "none.jpg"}),
+        ('"dog yes"', {"dog.jpg"}),
+        ('"dog no"', {"none.jpg"}),
+        ('"indoors yes"', {"none.jpg"}),
+        ('"yes is it"', set()),  # across two of them
+    ],
+)
+def test_an_answer_is_asked_for_alone_or_behind_its_question(
+    library: Library, words: str, found: set[str]
+) -> None:
+    library.add(
+        described("/a/dog.jpg", "", ("Is there a dog?", "Yes."), ("Is it indoors?", "no")),
+        described("/a/none.jpg", "", ("Is there a dog?", "no"), ("Is it indoors?", "yes")),
+    )
+    assert library.matching(Condition("answer", words)) == found
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def analyzed(path: str, seed: int = 1, tags: Sequence[str] = TAGS) -> Record:
 
 
 def words(monkeypatch: pytest.MonkeyPatch, caption: str | None, title: str | None = None) -> None:
-    """What a captioning model would say; the profiles have none yet."""
+    """What a captioning model says; titles are made by none yet."""
     monkeypatch.setattr("catalogd.sync.results.own_caption", lambda record: caption)
     monkeypatch.setattr("catalogd.sync.results.own_title", lambda record: title)
     monkeypatch.setattr("catalogd.sync.results._captioner", lambda record: "florence 2")

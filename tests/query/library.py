@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from catalogd.catalog import Catalog
 from catalogd.records import (
+    Answer,
     Change,
     Facts,
     ObjectBox,
@@ -149,7 +150,21 @@ def told() -> list[Record]:
             caption="a long walk with everybody who was there on that day, and the dog ran into the waves",
         ),
         shot("/lib/2024/beach.jpg", "beach", seed=3, taken_at="2024-07-01T10:00:00", tags=("seashore",)),
-        shot("/lib/2024/night.jpg", "beach night", seed=4, like=3, taken_at="2024-08-01T23:00:00"),
+        shot(
+            "/lib/2024/night.jpg",
+            "beach night",
+            seed=4,
+            like=3,
+            taken_at="2024-08-01T23:00:00",
+            outputs={
+                "caption": Output(
+                    "florence 1",
+                    caption="A bonfire burns under a starry sky.",
+                    answers=(Answer("How many people are there?", "three"),),
+                ),
+                "aesthetics": Output("head 1", aesthetics=6.5),
+            },
+        ),
         shot(
             "/lib/2022/receipt.jpg",
             seed=5,

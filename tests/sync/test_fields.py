@@ -27,6 +27,7 @@ from catalogd.records import (
     Stat,
     Tag,
     TextLine,
+    UserFacts,
 )
 from catalogd.sync import fields
 from catalogd.sync.fields import FIELDS, changes_for, removal_of_ours
@@ -419,6 +420,33 @@ def test_captions_titles_and_ratings_go_where_programs_read_them() -> None:
     assert after.properties[key("Iptc4xmpCore:AltTextAccessibility")].one() == "A dog"
     newer = synced(photo(camera="Two dogs"), after)
     assert newer.properties[key("dc:description")].one() == "Two dogs"
+
+
+def captioned(caption: str, /, user: UserFacts | None = None, **facts: Any) -> Record:
+    """A photo that a model captioned."""
+    outputs = {"caption": Output("florence@1.1", caption=caption)}
+    return Record(b"/a.jpg", Stat(1, 1), b"." * 16, Facts("jpeg", 640, 480, **facts), outputs, user=user)
+
+
+def test_a_model_s_caption_is_description_and_alternative_text_and_follows_the_model() -> None:
+    first = synced(captioned("A dog\x00 on\r\na beach. "))
+    assert seen(first).caption == "A dog  on\na beach."
+    assert first.properties[key("Iptc4xmpCore:AltTextAccessibility")].one() == "A dog  on\na beach."
+    newer = synced(captioned("Two dogs."), first)
+    assert newer.properties[key("dc:description")].one() == "Two dogs."
+    assert read_xmp(newer.edited({})).caption is None, "taken in again as a person's"
+    assert key("dc:description") not in synced(captioned("Two dogs."), only=("keywords",)).properties
+
+
+@pytest.mark.parametrize(
+    "theirs", [{"caption": "Rex at the beach"}, {"user": UserFacts(caption="Rex at the beach")}]
+)
+def test_a_model_s_caption_is_never_written_over_a_person_s_words(theirs: Any) -> None:
+    changes = changes_for(captioned("A dog.", **theirs), None, POLICY)
+    assert key("dc:description") not in changes
+    before = packet(xmp_array("dc:description", "Rex", kind="Alt"))
+    after = synced(captioned("A dog."), before)
+    assert after.properties[key("dc:description")].one() == "Rex"
 
 
 @pytest.mark.usefixtures("_captions")

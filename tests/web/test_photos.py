@@ -214,6 +214,18 @@ def test_a_rejected_photo_is_a_flag_and_no_stars() -> None:
     assert results_of(record, Own(), None, policy)["rating_proposal"] is None
 
 
+def test_a_model_s_caption_is_given_with_the_model_and_as_alternative_text() -> None:
+    from catalogd.settings import Settings
+    from catalogd.sync.fields import Own
+
+    outputs = {"caption": Output("florence@12.1", caption="A dog on a beach.")}
+    record = photo("/a.jpg", facts=Facts("jpeg", 4, 3), outputs=outputs)
+    results = results_of(record, Own(), None, load_policy(Settings()))
+    assert results["caption"] == {"text": "A dog on a beach.", "model": "florence@12.1"}
+    assert results["alt_text"] == "A dog on a beach."
+    assert results_of(photo("/b.jpg"), Own(), None, load_policy(Settings()))["caption"] is None
+
+
 @pytest.mark.parametrize(
     ("sharpness", "brightness", "band"),
     [

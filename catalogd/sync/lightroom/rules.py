@@ -338,7 +338,7 @@ def _text(rule: Rule, fields: Sequence[str], has: str | None, has_words: bool = 
     """Words in texts: each is in one of the fields; as a part of a word, or ("words") as a whole one."""
     if rule.operation in ("empty", "notEmpty") and has is not None:
         return f"has:{has}" if rule.operation == "notEmpty" else f"-has:{has}"
-    wild = [_any([_part_of(field, word) for field in fields]) for word in _words(rule)]
+    wild = [_any([_by_person(field, _part_of(field, word)) for field in fields]) for word in _words(rule)]
     match rule.operation:
         case "any":
             return _any(wild)
@@ -347,8 +347,17 @@ def _text(rule: Rule, fields: Sequence[str], has: str | None, has_words: bool = 
         case "noneOf":
             return _not(_any(wild))
         case "words" if has_words:
-            return _all([_any([f"{field}:{_quoted(word)}" for field in fields]) for word in _words(rule)])
+            whole = [
+                _any([_by_person(field, f"{field}:{_quoted(word)}") for field in fields])
+                for word in _words(rule)
+            ]
+            return _all(whole)
     raise UntranslatedError
+
+
+def _by_person(field: str, clause: str) -> str:
+    """The clause of what a person wrote: where nobody did, `caption:` finds a model's, which is not there."""
+    return f"({clause} has:caption)" if field == "caption" else clause
 
 
 def _whole_text(rule: Rule, field: str, has: str | None) -> str:

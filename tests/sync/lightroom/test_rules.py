@@ -67,6 +67,9 @@ def query_of(text: str) -> str | None:
         ("title", "words", {"value": "sun set"}, "title:sun title:set"),
         ("title", "empty", {}, "-has:title"),
         ("caption", "notEmpty", {}, "has:caption"),
+        ("caption", "any", {"value": "sun"}, "caption:*sun* has:caption"),
+        ("caption", "noneOf", {"value": "sun"}, "-(caption:*sun* has:caption)"),
+        ("caption", "words", {"value": "sun"}, "caption:sun has:caption"),
         ("filename", "beginsWith", {"value": "IMG_"}, 'name:"IMG_*"'),
         ("filename", "any", {"value": "(2)"}, "name:*?2?*"),
         ("folder", "any", {"value": "Norway"}, "in:*Norway*"),
@@ -106,7 +109,8 @@ def test_any_text_is_looked_for_in_all_fields_of_texts() -> None:
     query = query_of(rule("all", "any", value="dog"))
     assert query is not None
     assert {condition.field for condition in parse(query).conditions} == {
-        "keyword", "title", "caption", "name", "in", "person", "camera", "lens", "place", "creator", "label"
+        "keyword", "title", "caption", "name", "in", "person", "camera", "lens", "place", "creator", "label",
+        "has",  # a caption of a person
     }  # fmt: skip
     assert "in" not in str(query_of(rule("metadata", "all", value="dog"))).replace(":", " ").split()
 
