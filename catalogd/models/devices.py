@@ -66,10 +66,8 @@ def discover() -> list[Device]:
 
 
 def is_usable(gpu: Device) -> bool:
-    """Whether torch or onnxruntime is installed in a build for this GPU."""
-    if gpu.kind == "cuda":
-        return torch_has_cuda() or onnxruntime_has_cuda()
-    return _folder_of("torch") is not None
+    """Whether torch is installed in a build for this GPU: without it no frame gets there."""
+    return torch_has_cuda() if gpu.kind == "cuda" else _folder_of("torch") is not None
 
 
 def chosen(devices: str) -> list[Device]:

@@ -51,7 +51,13 @@ class Session:
         if optimised:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         self.device = device
-        self._session = _open(path, options, _providers(device))
+        self._stream = _stream(device)
+        self._session = _open(path, options, _providers(device, self._stream))
+        if device.kind == "cuda" and _CUDA not in self._session.get_providers():
+            raise ModelError(
+                f"{path}: onnxruntime cannot compute on GPU {device}: are the CUDA and cuDNN that it "
+                "was built for installed? https://onnxruntime.ai/docs/execution-providers"
+            )
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self.inputs = [node.name for node in inputs]
         self.outputs = [node.name for node in outputs]
@@ -78,20 +84,21 @@ class Session:
     def run_there(self, *tensors: Any) -> list[Any]:
         """As `run`, with outputs as onnxruntime's values where they were computed; `.numpy()` fetches one.
 
-        On a GPU it waits for the stream that made the tensors, and returns when the graph is done.
+        The caller is not held up by what torch still computes for the inputs: onnxruntime's stream waits
+        for that. It returns when the graph is done.
         """
         binding = self._session.io_binding()
-        kept = [
+        bound = [
             _bind(binding, name, tensor, dtype)
             for name, tensor, dtype in zip(self.inputs, tensors, self.dtypes, strict=True)
         ]
         place = "cuda" if self.device.kind == "cuda" else "cpu"
         for name in self.outputs:
             binding.bind_output(name, place, self.device.index)
-        _wait_for_torch(tensors)
+        _follow_torch(self._stream)
         with as_memory_error():
             self._session.run_with_iobinding(binding)
-        del kept  # inputs must live until here
+        del bound  # what was bound must live until here
         return list(binding.get_outputs())
 
 
@@ -124,7 +131,7 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _providers(device: Device) -> list[Any]:
+def _providers(device: Device, stream: Any) -> list[Any]:
     """Which of onnxruntime's providers may run nodes, the preferred first."""
     import onnxruntime as ort
 
@@ -136,17 +143,34 @@ def _providers(device: Device) -> list[Any]:
             f"this onnxruntime has no CUDA for GPU {device}: "
             "pip uninstall onnxruntime, then pip install 'catalogd[gpu]'"
         )
-    return [(_CUDA, _cuda_options(device)), "CPUExecutionProvider"]
+    return [(_CUDA, _cuda_options(device, stream)), "CPUExecutionProvider"]
 
 
-def _cuda_options(device: Device) -> dict[str, str]:
+def _cuda_options(device: Device, stream: Any) -> dict[str, str]:
     """torch has the same card: memory is taken as needed, and no time is spent on trying kernels."""
-    return {
+    options = {
         "device_id": str(device.index),
         "arena_extend_strategy": "kSameAsRequested",  # else every growth doubles what is taken
         "cudnn_conv_algo_search": "HEURISTIC",  # an exhaustive search starts anew at every new shape
-        "do_copy_in_default_stream": "1",
     }
+    return options if stream is None else {**options, "user_compute_stream": str(stream.cuda_stream)}
+
+
+def _stream(device: Device) -> Any:
+    """The CUDA stream of a session, which torch can make wait for its own; None elsewhere."""
+    if device.kind != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.Stream(device.label)
+
+
+def _follow_torch(stream: Any) -> None:
+    """Let a session begin when what torch was told so far is done."""
+    if stream is not None:
+        import torch
+
+        stream.wait_stream(torch.cuda.current_stream(stream.device))
 
 
 def _open(path: Path, options: Any, providers: Sequence[Any]) -> Any:
@@ -167,7 +191,7 @@ def _is_torch(tensor: Any) -> bool:
 def _as_array(tensor: Any, dtype: Any) -> NDArray[Any]:
     """A numpy array in the width of floats that the graph has."""
     array: NDArray[Any] = (
-        tensor.float().numpy() if _is_torch(tensor) and _is_float(tensor) else np.asarray(tensor)
+        tensor.float().cpu().numpy() if _is_torch(tensor) and _is_float(tensor) else np.asarray(tensor)
     )
     if dtype is not None and array.dtype != dtype and array.dtype.kind == "f":
         return array.astype(dtype)
@@ -196,16 +220,6 @@ def _in_dtype(tensor: Any, dtype: Any) -> Any:
     if dtype is None or not _is_float(tensor):
         return tensor
     return tensor.to(getattr(torch, np.dtype(dtype).name))
-
-
-def _wait_for_torch(tensors: Sequence[Any]) -> None:
-    """onnxruntime computes on a stream of its own: what torch makes of its inputs must be there first."""
-    for tensor in tensors:
-        if _is_torch(tensor) and tensor.device.type == "cuda":
-            import torch
-
-            torch.cuda.current_stream(tensor.device).synchronize()
-            return
 
 
 def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ def open_model(folder: Path, cls: Any, hardware: Hardware, **options: Any) -> An
     """
     import torch
 
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is not there: catalogd models")
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
     with as_memory_error():
@@ -80,9 +82,23 @@ def _from_folder(folder: Path, cls: Any, hardware: Hardware, options: Mapping[st
         "output_loading_info": True,
         **options,
     }
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         return cls.from_pretrained(folder, **settled)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars that transformers draws across the progress of a run."""
+    from transformers.utils import logging as words
+
+    was_drawing = words.is_progress_bar_enabled()
+    words.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_drawing:
+            words.enable_progress_bar()
 
 
 def _first_line(error: BaseException) -> str:
@@ -113,13 +129,14 @@ def generate_bucketed(
     gets the tokens that it gets alone. Call it within `inference()`.
     """
     written: list[list[int]] = [[] for _ in prompts]
+    ends = _ends(model, options)
     for group in buckets([len(prompt) for prompt in prompts], rows):
         inputs = _padded(model, [prompts[index] for index in group], pad)
         if beside is not None:
             inputs |= beside(group) if callable(beside) else _chosen(beside, group)
         tokens = model.generate(**inputs, pad_token_id=pad, do_sample=False, **options)
         for index, row in zip(group, _new_tokens(model, inputs, tokens).tolist(), strict=True):
-            written[index] = _until_end(row, model, pad)
+            written[index] = _until_end(row, ends)
     return written
 
 
@@ -172,9 +189,13 @@ def _new_tokens(model: Any, inputs: Mapping[str, Any], tokens: Any) -> Any:
     return tokens[:, inputs["input_ids"].shape[1] :] if "input_ids" in inputs else tokens
 
 
-def _until_end(row: list[int], model: Any, pad: int) -> list[int]:
-    """A row up to the token that ends it. Padding that follows is none of its words."""
-    ends = model.generation_config.eos_token_id
-    stops = {pad, *(ends if isinstance(ends, list) else [ends])}
-    end = next((at for at, token in enumerate(row) if token in stops), len(row))
+def _until_end(row: list[int], ends: Collection[int]) -> list[int]:
+    """A row up to the token that ends it; what follows fills it up to the longest of its group."""
+    end = next((at for at, token in enumerate(row) if token in ends), len(row))
     return row[:end]
+
+
+def _ends(model: Any, options: Mapping[str, Any]) -> list[int]:
+    """The tokens that end what a model writes."""
+    ends = options.get("eos_token_id", model.generation_config.eos_token_id)
+    return [] if ends is None else ends if isinstance(ends, list) else [ends]
