@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from catalogd.errors import ModelError, SettingsError
-from catalogd.models import DerivedModel, Model, bundles, choices, weights
+from catalogd.models import DerivedModel, Model, bundles, choices, known, weights
 from catalogd.models.devices import CPU, Device, Hardware
 from catalogd.models.known import MODELS, PICTURES_ID, PROFILES, Entry
 from catalogd.settings import Settings
@@ -85,14 +85,25 @@ def chosen(settings: Settings, profile: str = "") -> Choice:
     name = profile or settings.profile or own.profile or "starter"
     if name not in PROFILES:
         raise SettingsError(f"there is no profile {name!r}; there are: {', '.join(PROFILES)}")
-    return Choice(name, {**PROFILES[name], **own.jobs}, frozenset(own.jobs))
+    named = {**({"caption": known.SERVER_ID} if settings.caption_server else {}), **own.jobs}
+    usual = {job: _allowed(job, model_id, own) for job, model_id in PROFILES[name].items()}
+    return Choice(name, {**usual, **named}, frozenset(named))
+
+
+def _allowed(job: str, model_id: str, own: choices.Choices) -> str:
+    """The starter's model does a job while the licence of the profile's is not accepted."""
+    if entry_of(model_id).is_commercial or model_id in own.accepted:
+        return model_id
+    return PROFILES["starter"].get(job, model_id)
 
 
 def entry_of(model_id: str) -> Entry:
     """The model of an id. Raises SettingsError naming those that exist."""
-    if model_id not in MODELS:
-        raise SettingsError(f"there is no model {model_id!r}; there are: {', '.join(MODELS)}")
-    return MODELS[model_id]
+    entry = MODELS.get(model_id) or known.of_family(model_id)
+    if entry is None:
+        names = ", ".join(MODELS)
+        raise SettingsError(f"there is no model {model_id!r}; there are: {names}, {known.OF_FAMILIES}")
+    return entry
 
 
 def profile_models(
@@ -138,7 +149,19 @@ def gaps(settings: Settings, profile: str = "", jobs: Collection[str] | None = N
     choice = chosen(settings, profile)
     wanted = [entry for entry in choice.entries() if _is_wanted(entry, choice, jobs) and not entry.is_extra]
     found = [(entry, obstacle(entry, settings) or _misfit(entry, choice)) for entry in wanted]
-    return [f"{entry.id} ({entry.job}): {gap.text} → {gap.fix}" for entry, gap in found if gap]
+    sentences = [f"{entry.id} ({entry.job}): {gap.text} → {gap.fix}" for entry, gap in found if gap]
+    return [*sentences, *_stand_ins(choice)]
+
+
+def _stand_ins(choice: Choice) -> Iterator[str]:
+    """The jobs that the starter's models do because a licence was not accepted."""
+    for job, model_id in PROFILES[choice.profile].items():
+        if job not in choice.named and choice.jobs[job] != model_id:
+            entry = entry_of(model_id)
+            yield (
+                f"{choice.jobs[job]} does {job}: {model_id} is not for everyone "
+                f"({entry.licence}) → catalogd models accept {model_id}"
+            )
 
 
 def is_accepted(entry: Entry, settings: Settings) -> bool:
@@ -168,11 +191,10 @@ def text_encoder(
 def _with_words(space: str) -> Iterator[Entry]:
     """The models that may have made a space, by its name."""
     model_id = space.partition("@")[0]
-    starter = MODELS[PICTURES_ID]
-    if model_id.startswith(starter.id):
-        yield starter
-    elif model_id in MODELS and MODELS[model_id].text_made_by:
-        yield MODELS[model_id]
+    if model_id.startswith(PICTURES_ID):
+        yield MODELS[PICTURES_ID]
+    elif (entry := MODELS.get(model_id) or known.of_family(model_id)) and entry.text_made_by:
+        yield entry
 
 
 def _text_encoder(entry: Entry, settings: Settings, threads: int) -> TextEncoder | None:
