@@ -46,6 +46,9 @@ _VECTORS_VERSION = 1  # of the text vectors in the cache
 _TRAINING_BATCH = 32_768  # texts; SigLIP (Zhai et al. 2023, section 4), SigLIP 2 alike
 # Words of a vocabulary that fit an everyday photo, and the most that they are taken to be of a short one.
 _USUAL_TAGS, _MOST_USUAL_SHARE = 5, 0.02
+_FITTING_SHARE = (
+    0.05  # of the words that come along: those that may describe one picture, alike ones included
+)
 _CERTAIN = 80.0  # log-odds: beyond them a float32 exponential overflows
 _LEAST_CHANCE = 0.5  # of a tag: it is likelier right than wrong
 _MOST_TAGS = 12
@@ -144,8 +147,15 @@ def chances_of(cosines: Vectors, others: Vectors | None, logits: Logits) -> Vect
     if logits.bias is not None:
         log_odds = log_odds + logits.bias + math.log(_TRAINING_BATCH)
     elif others is not None:
-        log_odds = log_odds - _log_mean_exp(logits.scale * others)[:, None]
+        log_odds = log_odds - _log_mean_exp(logits.scale * _unfit(others))[:, None]
     result: Vectors = (1 / (1 + np.exp(-np.clip(log_odds, -_CERTAIN, _CERTAIN)))).astype(np.float32)
+    return result
+
+
+def _unfit(others: Vectors) -> Vectors:
+    """Without the texts of each picture that fit it best, which may well describe it, too."""
+    kept = others.shape[1] - int(others.shape[1] * _FITTING_SHARE)
+    result: Vectors = np.partition(others, kept - 1, axis=1)[:, :kept]
     return result
 
 
