@@ -24,6 +24,7 @@ from catalogd.records import Place, Region, Sidecar, display_path
 
 if TYPE_CHECKING:
     from catalogd.daemon import Progress
+    from catalogd.models.hub import Plan
     from catalogd.models.registry import ModelInfo
     from catalogd.records import Facts, Failure, Hit, Output, Record, UserFacts
     from catalogd.sync.report import Tally
@@ -96,6 +97,8 @@ def _counts(progress: Progress) -> list[str]:
         counts.append(f"{progress.sidecars_refused:,} sidecars refused")
     if progress.thumbnails_failed:
         counts.append(f"{progress.thumbnails_failed:,} without a thumbnail")
+    if progress.search_model is not None:
+        counts.append(f"new search model: {progress.search_model:.0%} of photos")
     counts += [f"model {escaped(name)} failed on {count:,}" for name, count in progress.model_errors.items()]
     return counts + [f"offline: {escaped(path)}" for path in progress.offline]
 
@@ -218,20 +221,43 @@ def failures_table(failures: list[Failure]) -> Table:
     return table
 
 
-def models_table(profile: str, rows: list[ModelInfo]) -> Table:
-    table = Table(
-        title=Text(f"profile {escaped(profile)}"),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-    )
-    for title in ("model", "job", "weights from", "state", "licence"):
-        table.add_column(title, overflow="fold")
+def models_table(profile: str, rows: list[ModelInfo], is_chosen: bool = False) -> Table:
+    """`profile` "": those that no profile has."""
+    title = f"profile {escaped(profile)}{', in use' if is_chosen else ''}" if profile else "other models"
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for column in ("model", "job", "weights from", "size", "memory", "state", "licence"):
+        table.add_column(column, overflow="fold")
     for row in rows:
-        state = f"missing: {row.install}" if row.source == "missing" else "present"
-        table.add_row(*(Text(escaped(cell)) for cell in (row.name, row.job, row.source, state, row.licence)))
+        sizes = [byte_size(count) if count else "" for count in (row.size_bytes, row.memory_bytes)]
+        cells = (row.id, row.job, row.source, *sizes, _model_state(row), _model_licence(row))
+        table.add_row(*(Text(escaped(cell)) for cell in cells))
     return table
+
+
+def _model_state(row: ModelInfo) -> str:
+    if row.sha256_ok is False:
+        return f"not what it should be: {row.install or 'get it again'}"
+    if row.source == "missing":
+        return f"missing: {row.install}"
+    return f"present, {row.install}" if row.install else "present"
+
+
+def _model_licence(row: ModelInfo) -> str:
+    if row.is_accepted is None:
+        return row.licence
+    return f"{row.licence}, {'accepted' if row.is_accepted else 'not for everyone'}"
+
+
+def plan_line(plan: Plan) -> str:
+    """What of a model will be fetched, from where, under which licence."""
+    begun = plan.size_bytes - plan.missing_bytes
+    parts = [
+        f"{plan.bundle.id}: {byte_size(plan.size_bytes)} in {len(plan.files)} files",
+        f"{plan.bundle.repo} at {plan.commit[:12]}",
+        f"licence {plan.bundle.licence}" + (f" (the hub says {plan.licence})" if plan.licence else ""),
+        *([f"{byte_size(begun)} of it are here"] if begun else []),
+    ]
+    return ", ".join(parts)
 
 
 def record_text(record: Record) -> Text:

@@ -1,42 +1,19 @@
-"""`catalogd models`, `doctor`, `demo` and `completion`."""
+"""`catalogd doctor`, `demo` and `completion`."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from catalogd.cli.base import LoadSettings, cli, console, print_json
+from catalogd.cli.base import LoadSettings, cli, print_json
 from catalogd.cli.hits import NO_OUTPUTS, show_results
 from catalogd.cli.run import run_library
 
-if TYPE_CHECKING:
-    pass
-
-# ── models, doctor, demo ──────────────────────────────────────────────────────────────────────
-
-
-@cli.command()
-@click.option("--profile", help="Only this profile.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a model.")
-@click.pass_obj
-def models(load: LoadSettings, profile: str | None, as_json: bool) -> None:
-    """Profiles and their models: where the weights come from, whether they are here, under which licence."""
-    from catalogd.models import registry
-
-    settings = load(profile=profile)
-    for name in [settings.profile] if profile else registry.PROFILES:
-        rows = registry.describe(name, settings)
-        if as_json:
-            for row in rows:
-                print_json({"profile": name, **_plain(row)})
-        else:
-            from catalogd import terminal
-
-            console().print(terminal.models_table(name, rows))
+# ── doctor, demo ───────────────────────────────────────────────────────────────────────────────
 
 
 def _plain(row: Any) -> dict[str, Any]:

@@ -83,11 +83,15 @@ def chosen(settings: Settings, profile: str = "") -> Choice:
     """
     own = choices.read(settings)
     name = profile or settings.profile or own.profile or "starter"
+    named = {**({"caption": known.SERVER_ID} if settings.caption_server else {}), **own.jobs}
+    usual = {job: _allowed(job, model_id, own) for job, model_id in _profile(name).items()}
+    return Choice(name, {**usual, **named}, frozenset(named))
+
+
+def _profile(name: str) -> dict[str, str]:
     if name not in PROFILES:
         raise SettingsError(f"there is no profile {name!r}; there are: {', '.join(PROFILES)}")
-    named = {**({"caption": known.SERVER_ID} if settings.caption_server else {}), **own.jobs}
-    usual = {job: _allowed(job, model_id, own) for job, model_id in PROFILES[name].items()}
-    return Choice(name, {**usual, **named}, frozenset(named))
+    return PROFILES[name]
 
 
 def _allowed(job: str, model_id: str, own: choices.Choices) -> str:
@@ -170,8 +174,20 @@ def is_accepted(entry: Entry, settings: Settings) -> bool:
 
 
 def describe(profile: str, settings: Settings) -> list[ModelInfo]:
-    """Where each of the profile's weights is, or the command that gets it. `profile` "": the catalog's."""
-    return [row for entry in chosen(settings, profile).entries() for row in _rows(entry, settings)]
+    """Where each of the profile's weights is, or the command that gets it. `profile` "": the catalog's.
+
+    Another profile's models are those that it names, whatever the owner chose for single jobs.
+    """
+    choice = chosen(settings)
+    if profile not in ("", choice.profile):
+        choice = Choice(profile, dict(_profile(profile)))
+    return [row for entry in choice.entries() for row in _rows(entry, settings)]
+
+
+def describe_others(settings: Settings) -> list[ModelInfo]:
+    """The models that no profile has."""
+    used = {model_id for jobs in PROFILES.values() for model_id in jobs.values()}
+    return [row for entry in MODELS.values() if entry.id not in used for row in _rows(entry, settings)]
 
 
 def text_encoder(
@@ -186,6 +202,30 @@ def text_encoder(
         return _text_encoder(entry_of(embedder), settings, threads)
     made = (_text_encoder(entry, settings, threads) for entry in _with_words(space))
     return next((encoder for encoder in made if encoder and encoder.space == space), None)
+
+
+def search_space(settings: Settings, profile: str = "") -> str:
+    """The joint space of the chosen embedder; "" while it can't be made here."""
+    entry = entry_of(chosen(settings, profile).jobs["embedding"])
+    if obstacle(entry, settings):
+        return ""
+    return str(_Maker(settings, 1, CPU)(entry).fingerprint)
+
+
+def measured_frame_s(entry: Entry, settings: Settings) -> float:
+    """Seconds a photo takes the model on this machine's first device, as a run measured; 0: none has."""
+    from catalogd.models import devices, measured
+
+    if entry.way == "derived" or obstacle(entry, settings):
+        return 0.0
+    device = devices.chosen(settings.devices)[0]
+    known = measured.Measurements(settings.model_cache, device.name, devices.precision_of(device, settings))
+    return known[_Maker(settings, 1, device)(entry).fingerprint].frame_s
+
+
+def model_id_of(space: str) -> str:
+    """The id of the model that made a space, by its name; "" when catalogd does not know it."""
+    return next((entry.id for entry in _with_words(space)), "")
 
 
 def _with_words(space: str) -> Iterator[Entry]:
