@@ -30,6 +30,17 @@ _STATUS_BLOCK_BYTES = 4096  # run.json is padded to these, so that a full disk c
 
 
 @dataclasses.dataclass(frozen=True)
+class DeviceProgress:
+    """What one device did in this run."""
+
+    label: str  # "cpu", "cuda:0"
+    name: str  # for people
+    photos: int
+    busy_s: float  # that it had work
+    switched_off: tuple[str, ...]  # models that failed there, and that the run goes on without
+
+
+@dataclasses.dataclass(frozen=True)
 class Progress:
     """Where a run is; what the terminal shows, `--json` prints and `catalogd status` reads."""
 
@@ -54,6 +65,8 @@ class Progress:
     sidecars: int = 0  # written by this run
     sidecars_refused: int = 0
     api: str = ""  # where the HTTP API is, while it is served
+    search_model: float | None = None  # share of photos that a new model of search by meaning has seen
+    devices: tuple[DeviceProgress, ...] = ()  # where models run; () before the first photo
 
     @property
     def pending(self) -> int:

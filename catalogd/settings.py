@@ -99,7 +99,11 @@ class Settings:
         768, "long edge of the picture that is sent: servers scale larger ones down", least=64
     )
     readers: int = _setting(0, "reader processes; 0 chooses one a core", least=0)
-    batch: int = _setting(8, "frames a batch; on a CPU nothing is gained above 8 (bench/README.md)", least=1)
+    batch: int = _setting(
+        0,
+        "frames a batch; 0 chooses 8 on a CPU, where nothing is gained above (bench/README.md), 32 on a GPU",
+        least=0,
+    )
     batch_wait_s: float = _setting(0.02, "how long a batch that is not full waits for more frames", least=0)
     inference_threads: int = _setting(
         0,

@@ -18,6 +18,7 @@ import numpy as np
 
 from catalogd.errors import ChangedError, UnreadableError
 from catalogd.images import READ_VERSION, Reading, fingerprint_file
+from catalogd.models.devices import CPU, Device
 from catalogd.records import Facts, Output, Stat, Tag
 
 SIZE = (24, 32)
@@ -132,10 +133,14 @@ class CountModel(MeanModel):
         return Output(self.fingerprint, tags=(Tag("counted", 1.0),))
 
 
-def load_models(versions: tuple[int, ...] = (1,)) -> list[MeanModel]:
+def load_models(versions: tuple[int, ...] = (1,), device: Device = CPU) -> list[MeanModel]:
     return [kind(version) for kind, version in zip((MeanModel, CountModel), versions, strict=False)]
 
 
-def models(*versions: int) -> Callable[[], list[MeanModel]]:
+def no_models(device: Device) -> list[MeanModel]:
+    return []
+
+
+def models(*versions: int) -> Callable[[Device], list[MeanModel]]:
     """Something picklable that makes the stub models of these versions."""
     return functools.partial(load_models, versions or (1,))

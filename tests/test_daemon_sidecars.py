@@ -15,6 +15,7 @@ from catalogd.daemon import Daemon, Progress
 from catalogd.errors import ExiftoolError
 from catalogd.images import Reading, read_frame
 from catalogd.models import Model
+from catalogd.models.devices import Device
 from catalogd.records import Facts, Record
 from catalogd.settings import Settings
 from tests import factory, stubs
@@ -60,7 +61,7 @@ class Kept:
         assert daemon.run() == 0
         return sorted(self.reads)
 
-    def _models(self) -> list[Model]:
+    def _models(self, device: Device) -> list[Model]:
         models = stubs.load_models()
         for model in models:
             model.run = functools.partial(self._infer, model.run)  # type: ignore[method-assign]

@@ -72,7 +72,9 @@ def catalog(settings: Settings, photos: list[bytes]) -> Iterator[Catalog]:
     """A catalog of the photos, made without thumbnails."""
     off = dataclasses.replace(settings, thumbnails=False)
     records = [
-        outcome for outcome in index_inline(map(Task, photos), off, list) if isinstance(outcome, Record)
+        outcome
+        for outcome in index_inline(map(Task, photos), off, stubs.no_models)
+        if isinstance(outcome, Record)
     ]
     with Catalog.open(settings.catalog, settings, write=True) as catalog:
         catalog.commit(records, bytes(8))
@@ -110,7 +112,7 @@ def test_a_photo_of_any_orientation_has_an_upright_thumbnail(
     tmp_path: Path, settings: Settings, store: ThumbnailStore, orientation: int
 ) -> None:
     path = factory.write_jpeg(tmp_path / "photo.jpg", factory.stored(SCENE, orientation), orientation)
-    [record] = index_inline([Task(path)], settings, list)
+    [record] = index_inline([Task(path)], settings, stubs.no_models)
     assert isinstance(record, Record)
     thumbnail = store.get(record.content)
     assert decoded(thumbnail).shape == (48, 64, 3)
@@ -394,7 +396,7 @@ def test_a_reader_process_tells_that_it_could_not_write(settings: Settings, phot
     settings.catalog.mkdir()
     (settings.catalog / "thumbs").write_text("in the way")
     outcomes, tasks = [], [Task(path) for path in photos]
-    with Engine(settings, list) as engine:
+    with Engine(settings, stubs.no_models) as engine:
         while tasks or engine.busy:
             while tasks and engine.wants_task:
                 engine.offer(tasks.pop())
@@ -426,7 +428,7 @@ def test_one_process_makes_the_same_thumbnails_as_many_and_copies_share_one(
     made = []
     for name, run in (("one", index_inline), ("many", index)):
         there = dataclasses.replace(settings, catalog=tmp_path / name)
-        assert all(isinstance(outcome, Record) for outcome in run(map(Task, photos), there, list))
+        assert all(isinstance(outcome, Record) for outcome in run(map(Task, photos), there, stubs.no_models))
         made.append(files(ThumbnailStore(there)))
     assert made[0] == made[1]
     assert {name.partition(".")[0] for name in made[0]} == {fingerprint_file(path).hex() for path in photos}
@@ -435,7 +437,7 @@ def test_one_process_makes_the_same_thumbnails_as_many_and_copies_share_one(
 
 def test_a_run_without_thumbnails_makes_no_store(settings: Settings, photos: list[bytes]) -> None:
     off = dataclasses.replace(settings, thumbnails=False)
-    assert len(list(index_inline(map(Task, photos), off, list))) == 3
+    assert len(list(index_inline(map(Task, photos), off, stubs.no_models))) == 3
     assert not ThumbnailStore(off).folder.exists()
 
 

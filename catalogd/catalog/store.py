@@ -717,6 +717,7 @@ class _Commit:
             added_at=(old.added_at if old is not None else new.added_at) or self._now,
             missing_since=None,
             user=old.user if old is not None else None,
+            is_partial=False,
         )
         if old is not None and not same:
             self._tables.delete("contents", content_key(old))
@@ -724,7 +725,7 @@ class _Commit:
         self._counting.note(old, record)
         self.put_photo(record)
         # Of a photo that changed since only some of its models were asked for, the others must run too.
-        partial = not before.keys() <= record.outputs.keys()
+        partial = new.is_partial or not before.keys() <= record.outputs.keys()
         profile_key = STALE_PROFILE if partial else self._key_of(key, kept=same)
         self.put_file(new.path, new.stat, record.photo_id, profile_key)
         self._tables.delete("failures", key)

@@ -17,6 +17,7 @@ from catalogd.thumbnails import ThumbnailStore
 
 if TYPE_CHECKING:
     from catalogd.models import Model
+    from catalogd.models.devices import Device
 
 
 def lacking_contents(catalog: Catalog, store: ThumbnailStore) -> set[bytes]:
@@ -61,5 +62,5 @@ def _read_afresh(path: bytes, pixels: Frame, settings: Settings) -> Reading:
     return reading
 
 
-def _no_models() -> list[Model]:
+def _no_models(device: Device) -> list[Model]:
     return []

@@ -14,7 +14,7 @@ in the inference process. They know nothing of slots, queues or the catalog.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from catalogd.records import Output
@@ -31,7 +31,13 @@ T = TypeVar("T")
 
 
 class Model(Protocol):
-    """One job on a batch of frames."""
+    """One job on a batch of frames.
+
+    Where it has more to say it has further attributes: `device` (a `Device`, when it is not the CPU; it then
+    gets whole batches, in one thread, instead of a few frames in several), `is_remote` (true when it waits
+    for another machine: whole batches, beside the others) and `notes()` (what the owner should read, new
+    since the last call).
+    """
 
     @property
     def name(self) -> str:
@@ -56,6 +62,23 @@ class Model(Protocol):
 
     def unload(self) -> None:
         """Give the memory back; `load()` may follow."""
+
+
+class GatedModel(Model, Protocol):
+    """A model that is spared the frames on which, by what others said of them, it would find nothing.
+
+    It may also have `learn(seen, output)`, which hears what it found where it did look.
+    """
+
+    @property
+    def after_names(self) -> tuple[str, ...]:
+        """The names of the models whose outputs its gate looks at; they run before it."""
+
+    def wants(self, seen: Mapping[str, Output]) -> bool:
+        """Whether to look at the frame; `seen`: what others said of it so far, by name."""
+
+    def skipped(self) -> Output:
+        """The output of a frame that it does not look at: empty, with its `gate`."""
 
 
 class DerivedModel(Protocol):

@@ -13,15 +13,18 @@ import dataclasses
 import multiprocessing.connection
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from catalogd.errors import CatalogdError, CrashedError, DeadlineError, ModelError, PhotoError, ResourceError
 from catalogd.images import Reading, read_frame
+from catalogd.models.devices import CPU, Device
+from catalogd.pipeline.conduct import is_on_gpu
+from catalogd.pipeline.inference import Inference, LoadModels, batch_frames
 from catalogd.pipeline.ring import Ring, Slots, affordable_slots, slot_bytes
-from catalogd.pipeline.stages import Read, failure_of, infer_batch, read_photo, record_of
+from catalogd.pipeline.stages import Read, failure_of, read_photo, record_of
 from catalogd.pipeline.workers import (
     BatchFrame,
     Broken,
@@ -38,32 +41,56 @@ from catalogd.pipeline.workers import (
 from catalogd.records import Failure, Outcome, Output, Stat, Task
 
 if TYPE_CHECKING:
-    from catalogd.models import Model
+    from catalogd.pipeline.ring import Frame
     from catalogd.settings import Settings
 
-LoadModels = Callable[[], Sequence["Model"]]
+__all__ = [
+    "DeviceState",
+    "Engine",
+    "EngineState",
+    "InlineEngine",
+    "LoadModels",
+    "index",
+    "index_inline",
+    "usable_cores",
+    "used_devices",
+]
 
 _TRIES = 2  # a photo whose process died or hung is tried once more, then it is a failure
 _ALONE_AT = 16  # photos to be tried alone that make the engine drain for them; fewer wait for a quiet moment
 _IN_FLIGHT = 2  # batches an inference process has: one it works on, one so that it never waits
 _START_DEADLINE_S = 300.0  # the first start converts weights
+_WARM_UP_S = 300.0  # more for the first batch of a GPU: kernels are chosen and compiled
+_GROUP_WAIT_S = 1.0  # models that take turns wait for a full group while frames come more often than that
 _CRASH_LOOP = 5  # deaths in a row before a child was ever ready: its start is broken, not a photo
+_DEVICE_DEATHS = 15  # in a row while others work: more than it takes to find one deadly photo by halving
 _LIMIT_WINDOW_S = 30.0
 
 
 def index(
-    tasks: Iterable[Task], settings: Settings, load_models: LoadModels, read: Read = read_frame
+    tasks: Iterable[Task],
+    settings: Settings,
+    load_models: LoadModels,
+    read: Read = read_frame,
+    devices: Sequence[Device] = (CPU,),
 ) -> Iterator[Outcome]:
     """Read and infer every task on this machine's processes."""
-    with Engine(settings, load_models, read) as engine:
+    with Engine(settings, load_models, read, devices) as engine:
         yield from _drive(engine, tasks)
 
 
 def index_inline(
-    tasks: Iterable[Task], settings: Settings, load_models: LoadModels, read: Read = read_frame
+    tasks: Iterable[Task],
+    settings: Settings,
+    load_models: LoadModels,
+    read: Read = read_frame,
+    devices: Sequence[Device] = (CPU,),
 ) -> Iterator[Outcome]:
-    """The same stages in this process, one photo at a time; a crash of a decoder is a crash of ours."""
-    with InlineEngine(settings, load_models, read) as engine:
+    """The same stages in this process, one photo at a time; a crash of a decoder is a crash of ours.
+
+    Of several devices the first one is used.
+    """
+    with InlineEngine(settings, load_models, read, devices) as engine:
         yield from _drive(engine, tasks)
 
 
@@ -107,9 +134,37 @@ class _Reader:
 
 @dataclasses.dataclass
 class _Inference:
+    """One device: its process, which is another one after a death, and what it did."""
+
+    device: Device
     child: Child
+    group: int  # frames that it should get at once
+    batch: int  # frames that it works on at once
     batches: collections.deque[_Batch] = dataclasses.field(default_factory=collections.deque)
     since: float = 0.0  # when it began with its first batch (monotonic)
+    deaths: int = 0  # in a row, without a finished batch between
+    deaths_at_start: int = 0  # in a row, before it was ready
+    given_up: tuple[str, ...] = ()  # names of models that are switched off there
+    photos: int = 0
+    busy_s: float = 0.0  # that it had a batch
+    model_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether its models come in phases, so that a group that is not full costs as much as a full one."""
+        return self.group > self.batch
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceState:
+    """What one device did so far."""
+
+    label: str
+    name: str
+    photos: int
+    busy_s: float  # that it had work
+    model_seconds: dict[str, float]
+    given_up: tuple[str, ...]  # names of models that are switched off there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,11 +175,12 @@ class EngineState:
     slots_used: int
     readers: int
     limit: str  # "reading", "inference"
-    model_seconds: dict[str, float]
+    model_seconds: dict[str, float]  # of all devices
+    devices: tuple[DeviceState, ...]
 
 
 class Engine:
-    """The processes of one machine: N readers, one inference process, and the ring between them.
+    """The processes of one machine: N readers, an inference process a device, and the ring between them.
 
     Not thread-safe: the daemon's main thread owns it. A photo's way::
 
@@ -133,16 +189,23 @@ class Engine:
                                         └─ dies ─▶ the batch once more, then in halves ─▶ failure
     """
 
-    def __init__(self, settings: Settings, load_models: LoadModels, read: Read = read_frame) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        load_models: LoadModels,
+        read: Read = read_frame,
+        devices: Sequence[Device] = (CPU,),
+    ) -> None:
         self._settings = settings
         self._load_models = load_models
         self._read = read
-        self._threads = settings.inference_threads or usable_cores()
+        self._devices = tuple(devices)
+        self._threads = settings.inference_threads or max(1, usable_cores() // len(devices))
         self.asked_slots = max(2, settings.ring_bytes // slot_bytes(settings.frame_edge_px))
         slot_count = affordable_slots(settings.ring_bytes, settings.frame_edge_px)
         self._ring = Ring(slot_count, settings.frame_edge_px)
         self._slots = Slots(slot_count)
-        self._batch_size = max(1, min(settings.batch or 1, slot_count // 2))
+        self._most_frames = max(1, slot_count // (_IN_FLIGHT * len(devices)))  # of a batch
         self._tickets = 0
         self._again: collections.deque[_Item] = collections.deque()
         self._alone: collections.deque[_Item] = collections.deque()
@@ -150,10 +213,10 @@ class Engine:
         self._ready: collections.deque[_Item] = collections.deque()
         self._redo: collections.deque[_Batch] = collections.deque()
         self._outcomes: list[Outcome] = []
-        self._deaths_at_start = 0
+        self._deaths_at_start = 0  # of readers
         self.fingerprints: dict[str, str] = {}
+        self.notes: collections.deque[str] = collections.deque()  # for the owner, until somebody takes them
         self._waits = _Waits()
-        self.model_seconds: dict[str, float] = {}
         self.thumbnail_errors: collections.Counter[str] = collections.Counter()  # reason → photos
         self._inference: list[_Inference] = []
         self._readers: list[_Reader] = []
@@ -200,8 +263,19 @@ class Engine:
     def state(self) -> EngineState:
         used = self._slots.count - self._slots.free_count
         return EngineState(
-            self._slots.count, used, len(self._readers), self._waits.limit(), dict(self.model_seconds)
+            self._slots.count,
+            used,
+            len(self._readers),
+            self._waits.limit(),
+            _sum(one.model_seconds for one in self._inference),
+            tuple(_device_state(one) for one in self._inference),
         )
+
+    @property
+    def given_up(self) -> frozenset[str]:
+        """Models that are switched off on every device."""
+        each = [frozenset(one.given_up) for one in self._inference]
+        return frozenset.intersection(*each) if each else frozenset()
 
     def offer(self, task: Task) -> None:
         """Hand a photo to an idle reader. Only when `wants_task`. The first one starts the processes."""
@@ -217,7 +291,7 @@ class Engine:
         start and ResourceError when children keep dying before they are ready.
         """
         self._send_batches()
-        self._waits.note(len(self._ready) >= self._batch_size, not any(i.batches for i in self._inference))
+        self._note_waits()
         by_connection = {reader.child.connection: reader for reader in self._readers}
         infer_by_connection = {inference.child.connection: inference for inference in self._inference}
         waiting = [*by_connection, *infer_by_connection, *others]
@@ -291,11 +365,11 @@ class Engine:
             if known.child is reader.child:
                 self._readers[index] = _Reader(self._spawn_reader())
         if item is None:
-            self._note_death_at_start("reader")
+            self._note_death_at_start()
             return
         self._slots.free(item.slot)
         if not reader.child.ready:  # it never began: not the photo's doing
-            self._note_death_at_start("reader")
+            self._note_death_at_start()
             self._again.append(item)
         else:
             self._try_again(item, "read", error)
@@ -312,27 +386,41 @@ class Engine:
     # ── inference ─────────────────────────────────────────────────────────────────────────────
 
     def _send_batches(self) -> None:
-        for inference in self._inference:
-            while len(inference.batches) < _IN_FLIGHT:
-                batch = self._next_batch(idle=not inference.batches)
-                if batch is None:
+        """Batches go to whoever has least to do."""
+        while True:
+            for inference in sorted(self._inference, key=lambda one: len(one.batches)):
+                batch = self._next_batch(inference)
+                if batch is not None:
+                    self._send_batch(inference, batch)
                     break
-                self._send_batch(inference, batch)
+            else:
+                return
 
-    def _next_batch(self, idle: bool) -> _Batch | None:
+    def _next_batch(self, inference: _Inference) -> _Batch | None:
         """A batch to redo, a full one, or, for an idle process, what has waited long enough."""
+        idle = not inference.batches
+        others_started = not inference.child.ready and any(one.child.ready for one in self._inference)
+        if len(inference.batches) >= _IN_FLIGHT or others_started:
+            return None
         if self._redo:
             return self._redo.popleft() if idle else None
-        if not self._ready:
+        if len(self._ready) < inference.group and not (idle and self._waited_enough(inference)):
             return None
-        waited = time.monotonic() - self._ready[0].since
-        if len(self._ready) < self._batch_size and not (idle and waited >= self._settings.batch_wait_s):
-            return None
-        count = min(self._batch_size, len(self._ready))
+        count = min(inference.group, len(self._ready))
         items = [self._ready.popleft() for _ in range(count)]
         for item in items:
             self._slots.batch(item.slot)
         return _Batch(items)
+
+    def _waited_enough(self, inference: _Inference) -> bool:
+        """Whether to begin with less than a full batch."""
+        now = time.monotonic()
+        if not self._ready:
+            return False
+        if inference.takes_turns:
+            reading = any(reader.item is not None for reader in self._readers)
+            return not reading and now - self._ready[-1].since >= _GROUP_WAIT_S
+        return now - self._ready[0].since >= self._settings.batch_wait_s
 
     def _send_batch(self, inference: _Inference, batch: _Batch) -> None:
         if not inference.batches:
@@ -344,21 +432,32 @@ class Engine:
     def _hear_inference(self, inference: _Inference) -> None:
         reply = inference.child.receive()
         if isinstance(reply, Broken):
-            raise ModelError(reply.message)
-        if isinstance(reply, Ready):
-            self._deaths_at_start = 0
+            self._lose_device(inference, ModelError(reply.message))
+        elif isinstance(reply, Ready):
             inference.child.ready = True
+            inference.deaths_at_start = 0
             inference.since = time.monotonic()
-            self.fingerprints = reply.models
-            return
-        if reply is None or not inference.batches:
+            self.fingerprints |= reply.models
+            self._hear_news(inference, reply)
+        elif isinstance(reply, InferDone) and inference.batches:
+            self._infer_done(inference, reply)
+        else:
             self._inference_died(inference, CrashedError(f"inference {inference.child.kill()}"))
-            return
-        assert isinstance(reply, InferDone)
+
+    def _hear_news(self, inference: _Inference, reply: Ready | InferDone) -> None:
+        inference.group = max(1, min(reply.group, self._most_frames))
+        inference.given_up = tuple(reply.given_up)
+        self.notes.extend(reply.notes)
+
+    def _infer_done(self, inference: _Inference, reply: InferDone) -> None:
         batch = inference.batches.popleft()
-        inference.since = time.monotonic()
-        for name, seconds in reply.seconds.items():
-            self.model_seconds[name] = self.model_seconds.get(name, 0.0) + seconds
+        now = time.monotonic()
+        inference.busy_s += now - inference.since
+        inference.since = now
+        inference.deaths = 0
+        inference.photos += len(batch.items)
+        inference.model_seconds = _sum((inference.model_seconds, reply.seconds))
+        self._hear_news(inference, reply)
         for item, outputs in zip(batch.items, reply.outputs, strict=True):
             self._slots.free(item.slot)
             self._finish(item, outputs)
@@ -366,7 +465,8 @@ class Engine:
     def _finish(self, item: _Item, outputs: dict[str, Output] | str) -> None:
         assert item.reading is not None
         if not isinstance(outputs, str):
-            self._outcomes.append(record_of(item.task, item.reading, outputs))
+            names = self.fingerprints if item.task.models is None else item.task.models
+            self._outcomes.append(record_of(item.task, item.reading, outputs, names))
         else:  # its slot was scribbled over, by its own decoder or another's
             self._try_again(item, "infer", CrashedError(outputs))
 
@@ -376,11 +476,24 @@ class Engine:
         batches = list(inference.batches)
         if batches and inference.child.ready:
             batches[:1] = self._blame(batches[0], error)
-        elif not inference.child.ready:
-            self._note_death_at_start("inference")
+        inference.batches.clear()
         self._redo.extendleft(reversed(batches))
-        index = self._inference.index(inference)
-        self._inference[index] = _Inference(self._spawn_inference())
+        inference.deaths += 1
+        inference.deaths_at_start += not inference.child.ready
+        is_hopeless = len(self._inference) > 1 and inference.deaths >= _DEVICE_DEATHS
+        if is_hopeless or inference.deaths_at_start >= _CRASH_LOOP:
+            self._lose_device(inference, _crash_loop("inference"))
+        else:
+            inference.child = self._spawn_inference(inference.device)
+
+    def _lose_device(self, inference: _Inference, error: CatalogdError) -> None:
+        """The run goes on with the other devices. Raises `error` when it was the last one."""
+        inference.child.kill()
+        if len(self._inference) == 1:
+            raise error
+        self._inference.remove(inference)
+        self._redo.extendleft(reversed(inference.batches))
+        self.notes.append(f"the run goes on without {inference.device.label}: {error}")
 
     def _blame(self, batch: _Batch, error: PhotoError) -> list[_Batch]:
         batch.deaths += 1
@@ -398,15 +511,26 @@ class Engine:
 
     def _start(self) -> None:
         """Only now: a run with nothing to do saves a second of CPU, a quiet one the models' memory."""
-        self._inference.append(_Inference(self._spawn_inference()))
+        for device in self._devices:
+            batch = min(batch_frames(self._settings, device), self._most_frames)
+            self._inference.append(_Inference(device, self._spawn_inference(device), batch, batch))
         count = self._settings.readers or usable_cores()
         self._readers.extend(_Reader(self._spawn_reader()) for _ in range(count))
 
     def _spawn_reader(self) -> Child:
         return Child("catalogd-reader", reader_main, self._ring, self._settings, self._read)
 
-    def _spawn_inference(self) -> Child:
-        return Child("catalogd-inference", inference_main, self._ring, self._load_models, self._threads)
+    def _spawn_inference(self, device: Device) -> Child:
+        return Child(
+            "catalogd-inference",
+            inference_main,
+            self._ring,
+            self._settings,
+            self._load_models,
+            device,
+            self._threads,
+            self._most_frames,
+        )
 
     def _children(self) -> list[Child]:
         return [reader.child for reader in self._readers] + [inference.child for inference in self._inference]
@@ -422,16 +546,23 @@ class Engine:
                 )
             elif not child.ready and now - child.started > _START_DEADLINE_S:
                 self._reader_died(reader, DeadlineError("the reader did not start"))
-        limit = self._settings.infer_deadline_s
         for inference in list(self._inference):
             child = inference.child
+            limit = self._infer_limit_s(inference)
             if child.ready and inference.batches and now - inference.since > limit:
                 self._inference_died(
                     inference,
                     DeadlineError(f"inference took longer than {limit:g} s (setting infer_deadline_s)"),
                 )
             elif not child.ready and now - child.started > _START_DEADLINE_S:
-                raise ModelError(f"the models did not load within {_START_DEADLINE_S:g} s")
+                error = ModelError(f"the models did not load within {_START_DEADLINE_S:g} s")
+                self._lose_device(inference, error)
+
+    def _infer_limit_s(self, inference: _Inference) -> float:
+        """For the order that it is on, which may be a group of several batches."""
+        frames = len(inference.batches[0].items) if inference.batches else 0
+        warm_up = _WARM_UP_S if inference.device.is_gpu and not inference.photos else 0.0
+        return self._settings.infer_deadline_s * max(1, -(-frames // inference.batch)) + warm_up
 
     def _patience(self, timeout_s: float) -> float:
         """Wake in time for the oldest frame of a batch that is not full."""
@@ -440,13 +571,15 @@ class Engine:
             return max(0.0, min(timeout_s, left))
         return timeout_s
 
-    def _note_death_at_start(self, kind: str) -> None:
+    def _note_death_at_start(self) -> None:
         self._deaths_at_start += 1
         if self._deaths_at_start >= _CRASH_LOOP:
-            raise ResourceError(
-                f"the {kind} process died {_CRASH_LOOP} times before it was ready; "
-                "`catalogd doctor` looks for the cause"
-            )
+            raise _crash_loop("reader")
+
+    def _note_waits(self) -> None:
+        idle = sum(not one.batches for one in self._inference)
+        waiting = any(len(self._ready) >= one.group for one in self._inference)
+        self._waits.note(waiting, idle / len(self._inference) if self._inference else 1.0)
 
     def _fail(self, item: _Item, stage: str, error: PhotoError, exception: str = "") -> None:
         profile = " ".join(self.fingerprints.values())
@@ -458,16 +591,25 @@ class Engine:
 class InlineEngine:
     """An `Engine` without processes: `offer` reads, `step` infers. For debugging and small machines."""
 
-    def __init__(self, settings: Settings, load_models: LoadModels, read: Read = read_frame) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        load_models: LoadModels,
+        read: Read = read_frame,
+        devices: Sequence[Device] = (CPU,),
+    ) -> None:
         import numpy as np
 
         self._settings = settings
         self._read = read
-        self._models = list(load_models())
-        for model in self._models:
-            model.load()
-        self.fingerprints = {model.name: model.fingerprint for model in self._models}
-        self.model_seconds: dict[str, float] = {}
+        self._device = devices[0]
+        self._inference = Inference(settings, load_models, self._device, threads=1, most_frames=1)
+        self._inference.start()
+        self._busy_s = 0.0
+        self._photos = 0
+        self._model_seconds: dict[str, float] = {}
+        self.fingerprints = self._inference.fingerprints
+        self.notes = collections.deque(self._inference.take_notes())
         self.thumbnail_errors: collections.Counter[str] = collections.Counter()  # reason → photos
         self.asked_slots = 1
         self._pixels = np.empty(settings.frame_edge_px**2 * 3, np.uint8)
@@ -481,8 +623,7 @@ class InlineEngine:
         self.close()
 
     def close(self) -> None:
-        for model in self._models:
-            model.unload()
+        self._inference.close()
 
     @property
     def wants_task(self) -> bool:
@@ -494,7 +635,14 @@ class InlineEngine:
 
     @property
     def state(self) -> EngineState:
-        return EngineState(1, int(self.busy), 1, "inference", dict(self.model_seconds))
+        device, seconds = self._device, dict(self._model_seconds)
+        given_up = tuple(self._inference.given_up)
+        one = DeviceState(device.label, device.name, self._photos, self._busy_s, seconds, given_up)
+        return EngineState(1, int(self.busy), 1, "inference", seconds, (one,))
+
+    @property
+    def given_up(self) -> frozenset[str]:
+        return frozenset(self._inference.given_up)
 
     def offer(self, task: Task) -> None:
         stat = _stat_of(task.path)
@@ -508,10 +656,17 @@ class InlineEngine:
             self.thumbnail_errors[thumbnail_error] += 1
         shape = (reading.height, reading.width, 3)
         frame = self._pixels[: reading.height * reading.width * 3].reshape(shape)
-        outputs, seconds = infer_batch(self._models, [frame], [task.models])
-        for name, took in seconds.items():
-            self.model_seconds[name] = self.model_seconds.get(name, 0.0) + took
-        self._outcome = record_of(task, reading, outputs[0])
+        self._outcome = record_of(task, reading, *self._infer(task, frame))
+
+    def _infer(self, task: Task, frame: Frame) -> tuple[dict[str, Output], Iterable[str]]:
+        """What its models say of a frame, and the names of all that should say something."""
+        start = time.monotonic()
+        [outputs], seconds = self._inference.run(self._inference.divided([frame]), [task.models])
+        self._busy_s += time.monotonic() - start
+        self._photos += 1
+        self._model_seconds = _sum((self._model_seconds, seconds))
+        self.notes.extend(self._inference.take_notes())
+        return outputs, self.fingerprints if task.models is None else task.models
 
     def step(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Outcome]:
         if self._outcome is None:
@@ -529,15 +684,43 @@ class _Waits:
         self._queue_s = 0.0  # whole batches wait for inference: it is the limit
         self._empty_s = 0.0  # inference waits for frames: reading is the limit
 
-    def note(self, batches_wait: bool, inference_idle: bool) -> None:
+    def note(self, batches_wait: bool, idle_share: float) -> None:
+        """`idle_share`: of the devices, those that have nothing to do."""
         now = time.monotonic()
         passed, self._last = now - self._last, now
         fade = max(0.0, 1.0 - passed / _LIMIT_WINDOW_S)
         self._queue_s = self._queue_s * fade + passed * batches_wait
-        self._empty_s = self._empty_s * fade + passed * inference_idle
+        self._empty_s = self._empty_s * fade + passed * idle_share
 
     def limit(self) -> str:
         return "reading" if self._empty_s > self._queue_s else "inference"
+
+
+def _device_state(one: _Inference) -> DeviceState:
+    working = time.monotonic() - one.since if one.batches and one.child.ready else 0.0
+    device, seconds = one.device, dict(one.model_seconds)
+    return DeviceState(device.label, device.name, one.photos, one.busy_s + working, seconds, one.given_up)
+
+
+def _sum(each: Iterable[dict[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for seconds in each:
+        for name, spent in seconds.items():
+            total[name] = total.get(name, 0.0) + spent
+    return total
+
+
+def _crash_loop(kind: str) -> ResourceError:
+    return ResourceError(
+        f"the {kind} process died {_CRASH_LOOP} times in a row; `catalogd doctor` looks for the cause"
+    )
+
+
+def used_devices(devices: Sequence[Device], load_models: LoadModels) -> Sequence[Device]:
+    """Of the devices that may be used, those that are: GPUs only where a model runs there."""
+    if devices[0].is_gpu and not any(map(is_on_gpu, load_models(devices[0]))):
+        return (CPU,)
+    return devices
 
 
 def usable_cores() -> int:

@@ -6,21 +6,28 @@ functions: child processes, one process (`index_inline`), later a cluster.
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from catalogd.errors import CrashedError, PhotoError
+from catalogd.models.batches import Batch, as_batch
+from catalogd.pipeline.conduct import Conduct, is_on_gpu
 from catalogd.records import Failure, Output, Record, Stat, Task
 from catalogd.thumbnails import ThumbnailStore
 
 if TYPE_CHECKING:
     from catalogd.images import Reading
-    from catalogd.models import Model
+    from catalogd.models import DerivedModel, GatedModel
+    from catalogd.pipeline.conduct import AnyModel
     from catalogd.pipeline.ring import Frame
     from catalogd.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _CHUNK_FRAMES = 2  # frames a model call on a CPU: small enough to balance threads, nothing lost to overhead
 
@@ -51,53 +58,129 @@ def read_photo(path: bytes, pixels: Frame, settings: Settings, read: Read) -> tu
 
 
 def infer_batch(
-    models: Sequence[Model],
+    models: Sequence[AnyModel],
     frames: Sequence[Frame],
     wanted: Sequence[tuple[str, ...] | None],
     pool: Executor | None = None,
+    conduct: Conduct | None = None,
+    outputs: list[dict[str, Output]] | None = None,
 ) -> tuple[list[dict[str, Output]], dict[str, float]]:
-    """Run every model on the frames that want it.
+    """Run every model on the frames that want it; a model comes after those whose outputs it asks for.
 
-    `wanted[i]` names the models for frame i; None means all. With a `pool`, chunks of frames run
-    side by side. Returns each frame's outputs by model name, and the seconds each model took.
+    `wanted[i]` names the models for frame i; None means all. With a `pool`, chunks of frames run there side
+    by side, while models on a GPU have this thread, one after the other, and whole batches. `outputs` are
+    those that an earlier call made of the same frames; they are added to. Returns each frame's outputs by
+    model name, without those that failed for the model's own sake, and the seconds each model took.
     """
-    outputs: list[dict[str, Output]] = [{} for _ in frames]
+    conduct = conduct or Conduct()
+    outputs = [{} for _ in frames] if outputs is None else outputs
     seconds = dict.fromkeys((model.name for model in models), 0.0)
-    jobs: list[tuple[Model, list[int], Future[tuple[list[Output], float]] | None]] = []
-    for model in models:
-        indexes = [i for i, names in enumerate(wanted) if names is None or model.name in names]
-        size = _CHUNK_FRAMES if pool else len(indexes) or 1
-        for start in range(0, len(indexes), size):
-            chunk = indexes[start : start + size]
-            future = pool.submit(_timed, model, [frames[i] for i in chunk]) if pool else None
-            jobs.append((model, chunk, future))
-    for model, chunk, future in jobs:
-        results, took = future.result() if future else _timed(model, [frames[i] for i in chunk])
-        seconds[model.name] += took
-        for index, output in zip(chunk, results, strict=True):
-            outputs[index][model.name] = output
+    for turn in turns(models):
+        jobs = [
+            job for model in turn for job in _jobs(model, as_batch(frames), wanted, outputs, conduct, pool)
+        ]
+        for job in sorted(jobs, key=lambda job: job.future is not None):  # this thread first: the pool works
+            results, took = job.future.result() if job.future else conduct.run(job.model, job.items)
+            seconds[job.model.name] += took
+            _keep(job, results, outputs)
     return outputs, seconds
 
 
-def _timed(model: Model, frames: list[Frame]) -> tuple[list[Output], float]:
-    start = time.perf_counter()
-    results = _run_model(model, frames)
-    return results, time.perf_counter() - start
+def turns(models: Sequence[AnyModel]) -> Iterator[list[AnyModel]]:
+    """The models in turns: each after those that it asks for, as far as they are among `models`."""
+    left = list(models)
+    while left:
+        names = {model.name for model in left}
+        turn = [model for model in left if names.isdisjoint({*asked_names(model)} - {model.name})]
+        turn = turn or left  # they ask for each other: nobody can come first
+        yield turn
+        left = [model for model in left if model not in turn]
 
 
-def _run_model(model: Model, frames: list[Frame]) -> list[Output]:
-    """All frames at once; when that fails, in halves, so that a failing frame fails alone."""
+def asked_names(model: AnyModel) -> tuple[str, ...]:
+    """The models whose outputs this one looks at."""
+    if is_derived(model):
+        return (model.after,)
+    return model.after_names if is_gated(model) else ()
+
+
+def is_derived(model: AnyModel) -> TypeGuard[DerivedModel]:
+    return hasattr(model, "derive")
+
+
+def is_gated(model: AnyModel) -> TypeGuard[GatedModel]:
+    return hasattr(model, "wants")
+
+
+@dataclasses.dataclass
+class _Job:
+    """One call of a model."""
+
+    model: AnyModel
+    indexes: list[int]
+    items: Sequence[Any]  # frames, or the outputs that it derives from
+    future: Future[tuple[list[Output | None], float]] | None = None  # None: it has the calling thread
+
+
+def _jobs(
+    model: AnyModel,
+    batch: Batch,
+    wanted: Sequence[tuple[str, ...] | None],
+    outputs: list[dict[str, Output]],
+    conduct: Conduct,
+    pool: Executor | None,
+) -> Iterator[_Job]:
+    """Those of the pool have begun when they are yielded."""
+    if model.name in conduct.given_up:
+        return
+    indexes = [i for i, names in enumerate(wanted) if names is None or model.name in names]
+    if is_derived(model):
+        sources = {i: outputs[i][model.after] for i in indexes if _is_said(outputs[i].get(model.after))}
+        if sources:
+            yield _Job(model, list(sources), list(sources.values()))
+        return
+    if is_gated(model):
+        indexes = [i for i in indexes if _is_let_through(model, outputs[i])]
+    is_aside = pool is not None and not is_on_gpu(model)
+    is_divided = is_aside and not getattr(model, "is_remote", False)
+    size = _CHUNK_FRAMES if is_divided else len(indexes) or 1
+    for start in range(0, len(indexes), size):
+        chunk = indexes[start : start + size]
+        items = batch.part(chunk)
+        future = pool.submit(conduct.run, model, items) if pool and is_aside else None
+        yield _Job(model, chunk, items, future)
+
+
+def _is_said(output: Output | None) -> bool:
+    return output is not None and output.error is None and output.gate is None
+
+
+def _is_let_through(model: GatedModel, outputs: dict[str, Output]) -> bool:
+    """Whether the model shall look at the frame; else its output says why not."""
     try:
-        return model.run(frames)
-    except Exception as error:
-        if len(frames) == 1:
-            return [Output(fingerprint=model.fingerprint, error=f"{type(error).__name__}: {error}"[:500])]
-    middle = len(frames) // 2
-    return _run_model(model, frames[:middle]) + _run_model(model, frames[middle:])
+        if model.wants(outputs):
+            return True
+        outputs[model.name] = model.skipped()
+    except Exception as error:  # of the gate, about this frame
+        outputs[model.name] = Output(model.fingerprint, error=f"{type(error).__name__}: {error}")
+    return False
 
 
-def record_of(task: Task, reading: Reading, outputs: dict[str, Output]) -> Record:
-    """The record of one photo, ready to be committed."""
+def _keep(job: _Job, results: list[Output | None], outputs: list[dict[str, Output]]) -> None:
+    learn = getattr(job.model, "learn", None)
+    for index, output in zip(job.indexes, results, strict=True):
+        if output is None or not output.fingerprint:  # not made, for the model's own sake
+            continue
+        if learn is not None and output.error is None:
+            try:
+                learn(outputs[index], output)
+            except Exception:  # its gate is no reason to lose what was found
+                log.warning("%s: its gate could not learn", job.model.name, exc_info=True)
+        outputs[index][job.model.name] = output
+
+
+def record_of(task: Task, reading: Reading, outputs: dict[str, Output], names: Iterable[str] = ()) -> Record:
+    """The record of one photo, ready to be committed; partial when one of `names` has no output."""
     return Record(
         path=task.path,
         stat=reading.stat,
@@ -105,6 +188,7 @@ def record_of(task: Task, reading: Reading, outputs: dict[str, Output]) -> Recor
         facts=reading.facts,
         outputs=outputs,
         photo_id=task.photo_id,
+        is_partial=not outputs.keys() >= set(names),
     )
 
 

@@ -7,7 +7,7 @@ One pipe a child, messages msgpack-encoded, slot numbers travel and pixels stay:
       ◀─── Ready once, then ReadDone | ReadFailed
 
     daemon                         inference × devices
-      InferOrder(frames) ────────▶   infer_batch on the slots
+      InferOrder(frames) ────────▶   a thread listens, so that frames go up early; infer_batch on the slots
       ◀─── Ready once, then InferDone; Broken when it can't start
 
     daemon                         writer
@@ -25,26 +25,30 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import multiprocessing
 import multiprocessing.connection
 import os
+import queue
 import resource
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from catalogd.errors import CatalogdError, CatalogFullError, PhotoError, TooLargeError, UnreadableError
 from catalogd.images import Reading
-from catalogd.pipeline.stages import Read, infer_batch, read_photo
+from catalogd.models.batches import Batch
+from catalogd.models.devices import Device
+from catalogd.pipeline.inference import Inference, LoadModels
+from catalogd.pipeline.stages import Read, read_photo
 from catalogd.records import Change, Output
 
 if TYPE_CHECKING:
-    from catalogd.models import Model
     from catalogd.pipeline.ring import Ring
     from catalogd.settings import Settings
 
@@ -84,6 +88,9 @@ class InferOrder(msgspec.Struct, frozen=True, tag=True):
 class InferDone(msgspec.Struct, frozen=True, tag=True):
     outputs: list[dict[str, Output] | str]  # per frame; a text is the reason why its slot was refused
     seconds: dict[str, float]
+    group: int  # frames that the next orders should have
+    given_up: list[str]  # names of models that are switched off on this device
+    notes: list[str]  # what the owner should read
 
 
 class CommitOrder(msgspec.Struct, frozen=True, tag=True):
@@ -107,9 +114,12 @@ class CommitFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The child has loaded what it needs; `models` maps names to fingerprints (inference only)."""
+    """The child has loaded what it needs; what inference also says is as in `InferDone`."""
 
-    models: dict[str, str] = {}
+    models: dict[str, str] = {}  # name → fingerprint, of all that were asked for
+    group: int = 0
+    given_up: list[str] = []
+    notes: list[str] = []
 
 
 class Broken(msgspec.Struct, frozen=True, tag=True):
@@ -244,39 +254,80 @@ def _silence() -> None:
 def inference_main(
     connection: multiprocessing.connection.Connection,
     ring: Ring,
-    load_models: Callable[[], Sequence[Model]],
+    settings: Settings,
+    load_models: LoadModels,
+    device: Device,
     threads: int,
+    most_frames: int,
 ) -> None:
-    """The inference process: every model on every batch, while its frames are in the ring."""
+    """The inference process of one device: every model on every batch, while its frames are in the ring."""
     try:
-        models = list(load_models())
-        for model in models:
-            model.load()
+        inference = Inference(settings, load_models, device, threads, most_frames)
+        inference.start()
+        _pin(ring, device)
     except CatalogdError as error:
         connection.send_bytes(_encode(Broken(str(error))))
         return
-    connection.send_bytes(_encode(Ready({model.name: model.fingerprint for model in models})))
-    with ThreadPoolExecutor(threads, "infer") as pool:
+    connection.send_bytes(
+        _encode(Ready(inference.fingerprints, inference.group, inference.given_up, inference.take_notes()))
+    )
+    orders: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, ring, inference, orders), daemon=True).start()
+    while (work := orders.get()) is not None:
+        connection.send_bytes(_encode(_infer_one(work, inference)))
+
+
+def _pin(ring: Ring, device: Device) -> None:
+    """Let the GPU copy frames from the ring by itself; where it may not, they go through a buffer."""
+    if device.kind == "cuda" and "torch" in sys.modules:
+        from catalogd.models import tensors
+
+        with contextlib.suppress(MemoryError):
+            tensors.pin(ring.memory())
+
+
+@dataclasses.dataclass
+class _Work:
+    """An order whose frames are at hand."""
+
+    indexes: list[int]  # of the frames in the order, without those refused
+    batches: list[Batch]
+    wanted: list[tuple[str, ...] | None]
+    refused: dict[int, str]  # index → why its slot does not hold the frame
+
+
+def _listen(
+    connection: multiprocessing.connection.Connection,
+    ring: Ring,
+    inference: Inference,
+    orders: queue.SimpleQueue[_Work | None],
+) -> None:
+    """Take orders in a thread of its own, so that the next one's frames go up while one is computed."""
+    with contextlib.suppress(EOFError, OSError):  # the daemon is gone
         while True:
             order = _decode_order(connection.recv_bytes())
             assert isinstance(order, InferOrder)
-            connection.send_bytes(_encode(_infer_one(order, ring, models, pool if threads > 1 else None)))
+            orders.put(_work_of(order, ring, inference))
+    orders.put(None)
 
 
-def _infer_one(
-    order: InferOrder, ring: Ring, models: Sequence[Model], pool: ThreadPoolExecutor | None
-) -> InferDone:
-    frames, refused = [], {}
+def _work_of(order: InferOrder, ring: Ring, inference: Inference) -> _Work:
+    frames, refused = {}, {}
     for index, item in enumerate(order.frames):
         try:
-            frames.append((index, ring.frame(item.slot, item.ticket)))
+            frames[index] = ring.frame(item.slot, item.ticket)
         except PhotoError as error:
             refused[index] = str(error)
-    wanted = [order.frames[index].models for index, _ in frames]
-    outputs, seconds = infer_batch(models, [frame for _, frame in frames], wanted, pool)
-    by_index: dict[int, dict[str, Output] | str] = {**refused}
-    by_index.update({index: output for (index, _), output in zip(frames, outputs, strict=True)})
-    return InferDone([by_index[index] for index in range(len(order.frames))], seconds)
+    wanted = [order.frames[index].models for index in frames]
+    return _Work(list(frames), inference.divided(list(frames.values())), wanted, refused)
+
+
+def _infer_one(work: _Work, inference: Inference) -> InferDone:
+    outputs, seconds = inference.run(work.batches, work.wanted)
+    by_index: dict[int, dict[str, Output] | str] = {**work.refused}
+    by_index.update(zip(work.indexes, outputs, strict=True))
+    answers = [by_index[index] for index in range(len(by_index))]
+    return InferDone(answers, seconds, inference.group, inference.given_up, inference.take_notes())
 
 
 # ── writer ────────────────────────────────────────────────────────────────────────────────────

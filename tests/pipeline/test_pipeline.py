@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalogd.errors import ModelError, ResourceError
+from catalogd.models.devices import Device
 from catalogd.pipeline import Engine, index, index_inline
 from catalogd.pipeline.ring import slot_bytes
 from catalogd.records import Failure, Outcome, Record, Task
@@ -142,7 +143,7 @@ def test_a_model_that_raises_on_one_frame_fails_that_output_alone(tmp_path: Path
     assert all(outcome.outputs["mean"].error is None for name, outcome in outcomes.items() if name in GOOD)
 
 
-def _no_weights() -> list[object]:
+def _no_weights(device: Device) -> list[object]:
     raise ModelError("weights of mean are missing")
 
 
@@ -151,7 +152,7 @@ def test_models_that_can_not_load_end_the_run_with_their_error(tmp_path: Path, s
         list(index(library(tmp_path, GOOD), settings, _no_weights, stubs.read))
 
 
-def _die_at_once() -> list[object]:
+def _die_at_once(device: Device) -> list[object]:
     os._exit(7)
 
 

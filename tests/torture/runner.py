@@ -21,6 +21,7 @@ import numpy as np
 
 from catalogd.errors import CatalogdError
 from catalogd.images import Reading, read_frame
+from catalogd.models.devices import Device
 from catalogd.pipeline.workers import Child
 from catalogd.records import Output
 from catalogd.settings import Settings
@@ -54,7 +55,7 @@ def noted_read(journal: str, real: bool, path: bytes, pixels: np.ndarray, settin
     return (read_frame if real else stubs.read)(path, pixels, settings)
 
 
-def noted_models(journal: str, versions: tuple[int, ...]) -> list[stubs.MeanModel]:
+def noted_models(journal: str, versions: tuple[int, ...], device: Device) -> list[stubs.MeanModel]:
     models = stubs.load_models(versions)
     for model in models:
         model.run = functools.partial(_noted_run, journal, model.name, model.run)  # type: ignore[method-assign]
