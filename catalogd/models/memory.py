@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,19 +19,16 @@ _SIGNS = ("out of memory", "allocate memory", "failed to allocate", "bad_alloc",
 def as_memory_error() -> Iterator[None]:
     """What says in any library's words that memory is out is raised as MemoryError.
 
-    The new error does not hold on to the frames of the old one, and with them to what lies on the GPU.
+    What the failed call had in its variables, on the GPU perhaps, is let go of, though the error be kept.
     """
-    said = ""
     try:
         yield
-    except MemoryError:
-        raise
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if said:
-        raise MemoryError(said)
+        traceback.clear_frames(error.__traceback__)
+        lines = str(error).splitlines()
+        raise MemoryError(lines[0] if lines else type(error).__name__) from None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
