@@ -131,7 +131,9 @@ def _session(path: Path, hardware: Hardware) -> sessions.Session:
 
 def _freed(path: Path, source_hash: str, settings: Settings, hardware: Hardware) -> sessions.Session | None:
     """A session of a copy whose inputs have any number of rows; None when onnxruntime refuses it."""
-    target = settings.model_cache / f"{path.stem}-{source_hash}.free{_VERSION}.onnx"
+    # A pack has several graphs of one hash, and hubs call them all "model".
+    name = f"{path.parent.name}-{path.stem}-{path.stat().st_size}-{source_hash}"
+    target = settings.model_cache / f"{name}.free{_VERSION}.onnx"
     try:
         if not target.is_file():
             if path.stat().st_size > _MAX_COPY_BYTES:
