@@ -1,6 +1,6 @@
 """Foreign weights → plain float32 ONNX that onnxruntime runs. Used once a machine; needs `onnx`.
 
-Two converters: the EfficientNet-Lite0 checkpoint (a legacy torch pickle, read without torch by an
+Two converters: the EfficientNet-Lite0 checkpoint (a torch pickle, read without torch by an
 unpickler that allows six names) and OpenCV Zoo's block-quantised graphs (which onnxruntime refuses;
 their dequantisation is a constant and is computed here).
 """
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -86,18 +88,9 @@ class _CheckpointUnpickler(pickle.Unpickler):
 
 
 def read_checkpoint(path: Path) -> dict[str, Array]:
-    """The named tensors of a legacy torch checkpoint. Raises ModelError when it is not one."""
-    storages: dict[str, _Storage] = {}
+    """The named tensors of a torch checkpoint, legacy or zipped. Raises ModelError when it is not one."""
     try:
-        with path.open("rb") as stream:
-            for _ in range(3):  # magic number, protocol version, system information
-                _CheckpointUnpickler(stream, storages).load()
-            views = _CheckpointUnpickler(stream, storages).load()
-            for key in _CheckpointUnpickler(stream, storages).load():
-                (count,) = struct.unpack("<q", stream.read(8))
-                storage = storages[key]
-                data = stream.read(count * storage.dtype.itemsize)
-                storage.values = np.frombuffer(data, storage.dtype, count)
+        views = _read_zipped(path) if zipfile.is_zipfile(path) else _read_legacy(path)
         return {name: view.array() for name, view in views.items()}
     except (
         pickle.UnpicklingError,
@@ -107,8 +100,64 @@ def read_checkpoint(path: Path) -> dict[str, Array]:
         TypeError,
         AttributeError,
         struct.error,
+        zipfile.BadZipFile,
     ) as error:
         raise ModelError(f"{path}: not a checkpoint catalogd can read ({error})") from error
+
+
+def _read_legacy(path: Path) -> dict[str, _TensorView]:
+    storages: dict[str, _Storage] = {}
+    with path.open("rb") as stream:
+        for _ in range(3):  # magic number, protocol version, system information
+            _CheckpointUnpickler(stream, storages).load()
+        views: dict[str, _TensorView] = _CheckpointUnpickler(stream, storages).load()
+        for key in _CheckpointUnpickler(stream, storages).load():
+            (count,) = struct.unpack("<q", stream.read(8))
+            storage = storages[key]
+            data = stream.read(count * storage.dtype.itemsize)
+            storage.values = np.frombuffer(data, storage.dtype, count)
+    return views
+
+
+def _read_zipped(path: Path) -> dict[str, _TensorView]:
+    """What torch has written since 1.6: a pickle, and beside it a file a storage."""
+    storages: dict[str, _Storage] = {}
+    with zipfile.ZipFile(path) as archive:
+        head = next((name for name in archive.namelist() if name.endswith("/data.pkl")), "")
+        views: dict[str, _TensorView] = _CheckpointUnpickler(archive.open(head), storages).load()
+        folder = head.removesuffix(".pkl")
+        for key, storage in storages.items():
+            storage.values = np.frombuffer(archive.read(f"{folder}/{key}"), storage.dtype)
+    return views
+
+
+# ---------------------------------------------------------------- safetensors
+
+_SAFE_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
+_MOST_HEADER_BYTES = 100_000_000  # as the format's own library has it
+
+
+def read_safetensors(path: Path) -> dict[str, Array]:
+    """The named tensors of a safetensors file; bfloat16 as float32. Raises ModelError when it is not one."""
+    data = path.read_bytes()
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        if length > _MOST_HEADER_BYTES:
+            raise ValueError("its header is too long")
+        header = json.loads(data[8 : 8 + length])
+        header.pop("__metadata__", None)
+        body = memoryview(data)[8 + length :]
+        return {name: _safe_tensor(body, **entry) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise ModelError(f"{path}: not a safetensors file catalogd can read ({error})") from error
+
+
+def _safe_tensor(body: memoryview, dtype: str, shape: list[int], data_offsets: list[int]) -> Array:
+    first, last = data_offsets
+    values = np.frombuffer(body[first:last], _SAFE_TYPES[dtype])
+    if dtype == "BF16":
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return values.reshape(shape)
 
 
 # ---------------------------------------------------------------- EfficientNet-Lite0

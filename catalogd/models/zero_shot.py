@@ -11,7 +11,8 @@ A cosine is no probability. What a model was trained by says how to make one of 
   a training batch's texts does. A batch has 32,768 texts and a vocabulary fewer, of which several fit: the
   odds are corrected for that.
 - by softmax (CLIP): `exp(scale · cosine)` of a text beside the mean of other texts is how much likelier it is
-  than those. The others are the words of the vocabulary that comes along, whatever the owner's own is.
+  than those. The others are the words that come along, whatever the owner's own are, but for the
+  twentieth that fits best.
 
 No photos were at hand to measure either: docs/models.md says what to expect.
 """
