@@ -54,7 +54,14 @@ def _copy_stream(label: str) -> Any:
 
 
 class Upload:
-    """One frame on its way to a device, and then there."""
+    """One frame on its way to a device, and then there.
+
+    ::
+
+        copy stream     ──[frame k]──[frame k+1]──▶          recorded: `_arrived`
+        compute stream        └ wait_event ──[looks, models of batch k]──▶
+        this thread     goes on at once; `finish()` waits for `_arrived`, so that the slot may be filled
+    """
 
     def __init__(self, frame: Frame, device: Device) -> None:
         """Start the copy; it runs beside the caller when the frame lies in pinned memory."""
@@ -65,7 +72,8 @@ class Upload:
                 self._pixels: torch.Tensor | None = source.to(device.label)
                 return
             with torch.cuda.stream(_copy_stream(device.label)):
-                self._pixels = source.to(device.label, non_blocking=True)
+                there = torch.empty_like(source, device=device.label)
+                self._pixels = there.copy_(source, non_blocking=True)
                 self._arrived = torch.cuda.Event()
                 self._arrived.record()
 
@@ -75,7 +83,7 @@ class Upload:
         if self._arrived is not None:
             stream = torch.cuda.current_stream(self._pixels.device)
             stream.wait_event(self._arrived)
-            self._pixels.record_stream(stream)  # its memory was given out by the other stream
+            self._pixels.record_stream(stream)  # its memory is the copy stream's, and is in use beyond it
         return self._pixels
 
     def finish(self) -> None:
