@@ -218,16 +218,16 @@ def accept(load: LoadSettings, ids: tuple[str, ...]) -> None:
     licence_acceptance(load(), ids)
 
 
-def licence_acceptance(settings: Settings, ids: Iterable[str]) -> None:
+def licence_acceptance(settings: Settings, ids: Iterable[str], err: bool = False) -> None:
     """Keep that these licences were accepted, and say what was."""
     from catalogd.models import choices, licences, registry
 
     for entry in [registry.entry_of(model_id) for model_id in ids]:
         if entry.is_commercial:
-            echo(f"{entry.id}: {entry.licence}, which asks for no acceptance")
+            echo(f"{entry.id}: {entry.licence}, which asks for no acceptance", err)
         elif not registry.is_accepted(entry, settings):
             choices.accept(settings, entry.id, entry.licence)
-            echo(f"{entry.id}: accepted for {settings.catalog}: {licences.terms(entry.licence)}")
+            echo(f"{entry.id}: accepted for {settings.catalog}: {licences.terms(entry.licence)}", err)
 
 
 def _may_use(entry: Entry, settings: Settings) -> bool:

@@ -24,6 +24,7 @@ from catalogd.errors import ModelError
 from catalogd.models import weights
 from catalogd.settings import Settings
 
+OPEN_CLIP = "open_clip:"  # begins the ids of open_clip's models, MODEL/PRETRAINED behind it
 MANIFEST = "catalogd.json"  # in a folder that was fetched: written last, so one without it is not whole
 
 
@@ -43,6 +44,11 @@ class Bundle:
     revision: str = "main"
     folder_inside: str = ""  # of the repository: what is in it lands at the top
     size_bytes: int = 0  # of what is fetched, about, for people; 0: unknown
+
+    @property
+    def is_on_hub(self) -> bool:
+        """Whether `catalogd models get` can fetch it. Where families have theirs is asked when it does."""
+        return bool(self.repo) or self.id.startswith(OPEN_CLIP)
 
     @property
     def folder_name(self) -> str:

@@ -78,6 +78,7 @@ Report = Callable[[str, int, int], None]  # name of the file, bytes done and to 
 
 def plan(bundle: Bundle, settings: Settings, endpoint: str | None = None) -> Plan:
     """Ask the hub. Raises ModelError: no such repository, no access, no network, another layout."""
+    bundle = _with_repo(bundle)
     if not bundle.repo:
         raise ModelError(f"no hub has {bundle.id}: put its folder into the model path, see docs/models.md")
     with _translated(bundle):
@@ -91,6 +92,23 @@ def plan(bundle: Bundle, settings: Settings, endpoint: str | None = None) -> Pla
     licence = str(card.get("license_name") or card.get("license") or "")
     folder = bundles.hub_folder(bundle, settings)
     return Plan(bundle, str(facts.sha), licence, files, folder, endpoint)
+
+
+def _with_repo(bundle: Bundle) -> Bundle:
+    """With the repository where open_clip's list has the weights of MODEL/PRETRAINED."""
+    if bundle.repo or not bundle.is_on_hub:
+        return bundle
+    model, _, pretrained = bundle.id.removeprefix(bundles.OPEN_CLIP).partition("/")
+    try:
+        from open_clip import get_pretrained_cfg
+    except ImportError:
+        raise ModelError(f"{bundle.id} needs pip install 'catalogd[gpu]'") from None
+    repo = str(get_pretrained_cfg(model, pretrained).get("hf_hub", "")).strip("/")
+    if repo.count("/") != 1:
+        raise ModelError(
+            f"open_clip names no repository for {model}/{pretrained}: `open_clip.list_pretrained()`"
+        )
+    return dataclasses.replace(bundle, repo=repo)
 
 
 def fetch(plan: Plan, settings: Settings, report: Report) -> FoundBundle:

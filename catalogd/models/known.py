@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any, Literal
 
 from catalogd.models import licences, sources
-from catalogd.models.bundles import Bundle
+from catalogd.models.bundles import OPEN_CLIP, Bundle
 from catalogd.models.weights import Weights
 
 Way = Literal["package", "bundle", "derived", "server"]
@@ -427,7 +427,7 @@ _READERS = (
         id="pp-ocrv6-trocr",
         job="text",
         purpose="text in the picture, unsure lines read a second time",
-        made_by="catalogd.models.trocr:TextModelWithTrocr",
+        made_by="catalogd.models.trocr:TrocrModel",
         way="bundle",
         needs=(sources.TEXT_DETECTION, sources.TEXT_RECOGNITION),
         bundle=_bundle(
@@ -447,7 +447,7 @@ _READERS = (
         id="pp-ocr",
         job="text",
         purpose="text in the picture",
-        made_by="catalogd.models.text:BundleTextModel",
+        made_by="catalogd.models.pp_ocr:PpOcrModel",
         way="bundle",
         bundle=_bundle("pp-ocr", "", "Apache-2.0", ("det.onnx", "rec.onnx"), ("*.txt",)),
         modules=("onnxruntime", "cv2"),
@@ -521,7 +521,7 @@ def of_family(model_id: str) -> Entry | None:
 
     What kind of weights it is stands in the id; its licence is not known.
     """
-    family, _, name = model_id.partition(":")
-    if family == "open_clip" and name.count("/") == 1 and all(name.split("/")):
+    name = model_id.removeprefix(OPEN_CLIP)
+    if name != model_id and name.count("/") == 1 and all(name.split("/")):
         return open_clip(model_id, "", "unknown", "of open_clip's list, or your own")
     return None

@@ -320,7 +320,7 @@ def _importable(entry: Entry) -> bool:
 
 
 def _how_to_get(bundle: bundles.Bundle) -> str:
-    if bundle.repo:
+    if bundle.is_on_hub:
         return f"catalogd models get {bundle.id}"
     return f"a folder {bundle.folder_name} in the model path: docs/models.md"
 
