@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalogd.errors import ModelError
 from catalogd.models.devices import Hardware
-from catalogd.models.memory import as_memory_error, memory_used
+from catalogd.models.memory import as_memory_error, is_out_of_memory, memory_used
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,9 @@ def open_model(folder: Path, cls: Any, hardware: Hardware, **options: Any) -> An
     with as_memory_error():
         try:
             model, found = _from_folder(folder, cls, hardware, options)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise ModelError(f"{folder}: {cls.__name__} cannot be opened: {_first_line(error)}") from error
         if wrong := [*found["missing_keys"], *(str(key) for key in found["mismatched_keys"])]:
             raise ModelError(f"{folder}: no weights for {len(wrong)} parts of {cls.__name__}: {wrong[0]}, …")
