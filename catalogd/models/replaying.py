@@ -35,7 +35,7 @@ _TIMED_RUNS = 5
 
 
 class Replayed:
-    """A function of tensors `[n, …] -> [n, …]`, replayed where it pays. Its rows do not depend on each other."""
+    """A function of tensors `[n, …] -> [n, …]` whose rows are independent, replayed where that pays."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Graph:
                 function(example)
         torch.cuda.current_stream(example.device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        # Graphs never run at once, so they share what they compute in. Other threads may use the GPU meanwhile.
+        # Graphs never run at once: they share what they compute in. Other threads may use the GPU meanwhile.
         options = {"pool": _pool(), "capture_error_mode": "thread_local"}
         with torch.cuda.graph(self._graph, **options):
             self._output = function(example)
