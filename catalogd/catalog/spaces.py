@@ -113,6 +113,12 @@ class SearchSpaces:
         with self._store.snapshot() as reading:
             return _state(reading)
 
+    def searched_beside(self, space: str) -> str:
+        """The space that is searched or, where nobody ever chose, was made so far; "" if it is `space`."""
+        with self._store.snapshot() as reading:
+            active = standing(reading).active or _searched_so_far(reading, space)
+        return "" if active == space else active
+
     def coverage(self, space: str) -> int:
         """Photos that can be found and that `space` covers, counted: 4 s of 500,000 photos."""
         with self._store.snapshot() as reading:

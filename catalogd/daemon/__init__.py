@@ -21,18 +21,24 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-import xxhash
+import msgspec
 
 from catalogd.catalog import Catalog
+from catalogd.catalog.spaces import SearchSpaces, SwitchState
+from catalogd.catalog.store import Store
+from catalogd.daemon.chosen import ChosenPhotos
+from catalogd.daemon.deriving import Deriver
+from catalogd.daemon.models import KEEP_SPACE, RunModels, SearchModels, profile_key
 from catalogd.daemon.orders import Ordered, Orders
 from catalogd.daemon.serving import ServerKeeper
 from catalogd.daemon.sidecars import Keeper
 from catalogd.daemon.watch import Places, Scanner, Unsettled, Watcher, is_within, real_roots
 from catalogd.daemon.writing import Writer
-from catalogd.errors import CatalogError, ChangedError, PhotoError
+from catalogd.errors import CatalogError, CatalogMissingError, ChangedError, ModelError, PhotoError
 from catalogd.images import PHOTO_EXTENSIONS, READ_VERSION, fingerprint_file, read_frame
+from catalogd.models.devices import CPU, Device
 from catalogd.pipeline import Engine, InlineEngine, LoadModels
 from catalogd.pipeline.scan import Rules
 from catalogd.pipeline.stages import Read
@@ -49,6 +55,7 @@ from catalogd.records import (
     display_path,
 )
 from catalogd.run_state import (
+    DeviceProgress,
     Lock,
     Progress,
     is_running,
@@ -75,13 +82,6 @@ _RATE_WINDOW_S = 30.0
 Report = Callable[[Progress], None]
 
 
-def profile_key(fingerprints: dict[str, str]) -> bytes:
-    """8 bytes that change when any model of the profile does, or the step that reads photos."""
-    steps = {"read": str(READ_VERSION), **fingerprints}
-    text = "\n".join(f"{name}={fingerprint}" for name, fingerprint in sorted(steps.items()))
-    return xxhash.xxh3_64_digest(text.encode())
-
-
 class Daemon:
     """One `catalogd run`."""
 
@@ -98,13 +98,27 @@ class Daemon:
         exclude: tuple[str, ...] = (),
         report: Report | None = None,
         read: Read = read_frame,
+        devices: Sequence[Device] = (CPU,),
+        search: SearchModels = KEEP_SPACE,
+        only: Sequence[int] | None = None,
+        is_part: bool = False,
     ) -> None:
+        """`only`: these photos instead of what a scan finds, of all folders when there are no `roots`.
+
+        `is_part`: `load_models` leaves models of the profile out on purpose, so that photos are not done
+        with by this run.
+        """
         self._settings = settings
         self._roots = real_roots(roots)
         self._load_models = load_models
         self._read = read
+        self._devices = devices
         self._once = once
         self._inline = inline
+        self._search = search
+        self._only = only
+        self._is_part = is_part
+        self._switch: SwitchState | None = None
         self._write_sidecars = sidecars
         self._keeper: Keeper | None = None
         self._server: ServerKeeper | None = None
@@ -143,7 +157,10 @@ class Daemon:
             self._server.close(at_once=self._stops > 1)
 
     def run(self) -> int:
-        """Work until done (`once`) or told to stop. Returns the exit code: 0, 3 (photos failed), 130."""
+        """Work until done (`once`) or told to stop.
+
+        Returns the exit code: 0, 3 (photos failed), 4 (a model was switched off), 130.
+        """
         lock = Lock(self._settings.catalog)
         self._places = Places(self._settings.catalog, self._roots)
         try:
@@ -156,19 +173,25 @@ class Daemon:
             lock.release()
 
     def _run(self) -> int:
-        self._fingerprints = {model.name: model.fingerprint for model in self._load_models()}
-        self._key = key = profile_key(self._fingerprints)
+        models = self._load_models(self._devices[0])
+        self._models = RunModels(models, self._search.beside, self._is_part)
+        key = self._models.key
+        self._begin_switch()
         with contextlib.ExitStack() as stack:
             self._writer = Writer(self._settings, key, self._inline)
             stack.push(self._close_writer)
             self._catalog = stack.enter_context(Catalog.open(self._settings.catalog, self._settings))
-            self._scanner = Scanner(self._roots, self._catalog, key, self._rules, self._places)
+            self._scanner = self._source(key)
             stack.callback(self._scanner.stop)
-            if not self._once:
+            if isinstance(self._scanner, Scanner) and not self._once:
                 stack.callback(Watcher(self._roots, self._scanner, self._places).stop)
             engine_class: type[Engine] | type[InlineEngine] = InlineEngine if self._inline else Engine
-            self._engine: Engine | InlineEngine = engine_class(self._settings, self._load_models, self._read)
+            self._engine: Engine | InlineEngine = engine_class(
+                self._settings, self._load_models, self._read, self._devices
+            )
             stack.callback(self._engine.close)
+            self._deriver = Deriver(self._settings, self._load_models, self._inline)
+            stack.callback(self._deriver.close)
             self._tell_about_ring()
             ThumbnailStore(self._settings).sweep()
             self._tasks = self._find_tasks()
@@ -187,7 +210,31 @@ class Daemon:
         self._tell("done", force=True)
         if self._stops:
             return 130 if self._once or self._stops > 1 else 0
+        if self._engine.given_up:
+            return ModelError.exit_code
         return 3 if self._counts["failed"] else 0
+
+    def _source(self, key: bytes) -> Scanner | ChosenPhotos:
+        """Where the photos come from."""
+        if self._only is not None:
+            return ChosenPhotos(self._catalog, self._only, self._roots)
+        return Scanner(self._roots, self._catalog, key, self._rules, self._places)
+
+    def _begin_switch(self) -> None:
+        """Search by meaning goes over to the run's model, once that has seen every photo.
+
+        At once where nobody can put a query into the space that is searched now.
+        """
+        space = self._models.fingerprint(self._search.name)
+        try:
+            with Store(self._settings.catalog) as store:
+                spaces = SearchSpaces(store)
+                former, is_under_way = spaces.searched_beside(space), bool(spaces.state().wanted)
+        except CatalogMissingError:
+            return
+        if space and (former or is_under_way) and self._search.has_text_model(space):
+            with Store(self._settings.catalog, write=True) as store:
+                SearchSpaces(store).begin(space, at_once=not self._search.has_text_model(former))
 
     def _loop(self) -> None:
         """The whole run: feed, step, collect, commit, tell; until there is nothing left to do."""
@@ -195,8 +242,11 @@ class Daemon:
             scanning = self._scanner.busy  # asked first: what it finds from now on is not idle
             self._orders.turn()
             self._feed()
-            self._collect(self._engine.step(self._patience(), self._writer.connections))
+            others = [*self._writer.connections, *self._deriver.connections]
+            self._collect(self._engine.step(self._patience(), others))
+            self._derive()
             self._notice_scans()
+            self._notice_engine()
             self._notice_thumbnails()
             self._notice_sidecars()
             self._take_requests()
@@ -214,7 +264,8 @@ class Daemon:
 
     @property
     def _idle(self) -> bool:
-        return not self._engine.busy and (self._stops > 0 or not self._has_work)
+        busy = self._engine.busy or self._deriver.count
+        return not busy and (self._stops > 0 or not self._has_work)
 
     @property
     def _has_work(self) -> bool:
@@ -226,7 +277,7 @@ class Daemon:
     # ── work ──────────────────────────────────────────────────────────────────────────────────
 
     def _feed(self) -> None:
-        while not self._stops and not self._writer.behind and self._engine.wants_task:
+        while not self._stops and not self._writer.behind and self._can_take:
             try:
                 task = self._ordered_task() if self._orders.waiting else next(self._tasks)
             except StopIteration:
@@ -236,6 +287,10 @@ class Daemon:
                 self._under_way.add(task.path)
                 self._counts["offered"] += 1
                 self._engine.offer(task)
+
+    @property
+    def _can_take(self) -> bool:
+        return self._engine.wants_task and self._deriver.wants_photo
 
     def _ordered_task(self) -> Task | None:
         """The next photo that was ordered; None when it is settled, or waits for what is under way."""
@@ -316,8 +371,8 @@ class Daemon:
         if entry is None:
             return self._new_task(path, stat)
         if entry.stat != stat:
-            return Task(path, photo_id=entry.photo_id)
-        if not entry.photo_id or entry.profile_key == self._key:  # failed, or done since the scan
+            return self._whole_task(path, entry.photo_id)
+        if not entry.photo_id or entry.profile_key == self._models.key:  # failed, or done since the scan
             self._count_done("current")
             return None
         return self._stale_task(path, stat, entry.photo_id)
@@ -325,36 +380,53 @@ class Daemon:
     def _new_task(self, path: bytes, stat: Stat) -> Task | None:
         known = self._moved_from(path, stat)
         if known is None:
-            return Task(path)
+            return self._whole_task(path)
         self._settle(Moved(known.photo_id, path, stat))
         self._moving.add(known.photo_id)
         beside = self._sidecars.pop(os.path.dirname(path), None)  # compared once it is known here
-        if beside or self._stale(known) or known.facts.version != READ_VERSION:
+        if beside or any(self._models.lack(known)) or known.facts.version != READ_VERSION:
             self._look_later.add(path)
         self._count_done("moved")
         return None
 
+    def _whole_task(self, path: bytes, photo_id: int = 0) -> Task:
+        """Of a photo that is new, or another picture than before."""
+        switched = self._switch is not None and not self._switch.wanted
+        return Task(path, self._models.of_new(switched), photo_id)
+
     def _stale_task(self, path: bytes, stat: Stat, photo_id: int) -> Task | None:
         """Run just the models whose output is missing or was made by another version.
 
-        None of them when only the facts are of another version.
+        None of them when only the facts are of another version. What can be made from the record is, and
+        the photo is not read for it.
         """
         record = self._catalog.record(photo_id)
         if record is None:
-            return Task(path)
-        stale = self._stale(record)
-        if stale or record.facts.version != READ_VERSION:
-            return Task(path, stale, photo_id)
-        self._settle(Moved(photo_id, path, stat, current=True))  # its entry gets the profile's key
+            return self._whole_task(path)
+        is_read = record.facts.version != READ_VERSION
+        lack = self._models.lack(record, is_read)
+        if lack.frames or is_read:
+            return Task(path, lack.frames, photo_id)
+        if lack.derived:
+            self._under_way.add(path)
+            self._counts["offered"] += 1
+            self._deriver.offer(photo_id, lack.derived, path)
+            return None
+        if not self._models.is_part:
+            self._settle(Moved(photo_id, path, stat, current=True))  # its entry gets the profile's key
         self._count_done("current")
         return None
 
-    def _stale(self, record: Record) -> tuple[str, ...]:
-        return tuple(
-            name
-            for name, fingerprint in self._fingerprints.items()
-            if name not in record.outputs or record.outputs[name].fingerprint != fingerprint
-        )
+    def _derive(self) -> None:
+        """Take what was made from records, and let go of what could not be."""
+        self._collect(self._deriver.turn(flush=not self._has_work))
+        for path in self._deriver.left:
+            self._under_way.discard(path)
+            self._counts["finished"] += 1
+            self._count_done("current")
+        self._deriver.left.clear()
+        if self._deriver.broken is not None:
+            self._note(f"nothing is made from what models said before: {self._deriver.broken}")
 
     def _moved_from(self, path: bytes, stat: Stat) -> Record | None:
         """The photo with this content that was known elsewhere and is gone there, or was missing here."""
@@ -377,7 +449,7 @@ class Daemon:
         self._under_way.add(change.path)
         self._writer.add(change)
 
-    def _collect(self, outcomes: list[Record | Failure]) -> None:
+    def _collect(self, outcomes: Sequence[Record | Failure]) -> None:
         self._counts["finished"] += len(outcomes)
         for outcome in outcomes:
             if isinstance(outcome, Failure) and not os.path.lexists(outcome.path):  # gone before it was read
@@ -388,6 +460,8 @@ class Daemon:
                 self._orders.unblock((outcome.path,))
                 self._count_done("vanished")
                 continue
+            if isinstance(outcome, Record) and self._engine.given_up:
+                outcome = msgspec.structs.replace(outcome, is_partial=True)
             if isinstance(outcome, Failure) and outcome.reason == ChangedError.reason and not self._once:
                 self._defer(outcome.path)
                 continue
@@ -489,6 +563,8 @@ class Daemon:
         if now < self._next_report and not force:
             return
         self._next_report = now + _STATUS_EVERY_S
+        with Store(self._settings.catalog) as store:  # at the end the catalog is closed already
+            self._switch = SearchSpaces(store).state()
         self._finished_at.append((now, self._counts["done"]))
         while len(self._finished_at) > 2 and now - self._finished_at[0][0] > _RATE_WINDOW_S:
             self._finished_at.popleft()
@@ -525,6 +601,11 @@ class Daemon:
             sidecars=self._keeper.written if self._keeper else 0,
             sidecars_refused=self._keeper.refused if self._keeper else 0,
             api=self._server.url if self._server else "",
+            search_model=self._switch.share if self._switch and self._switch.wanted else None,
+            devices=tuple(
+                DeviceProgress(one.label, one.name, one.photos, round(one.busy_s, 1), one.given_up)
+                for one in (engine.devices if engine else ())
+            ),
         )
 
     def _pending(self) -> int:
@@ -557,6 +638,11 @@ class Daemon:
                 "(docker: --shm-size=256m)"
             )
 
+    def _notice_engine(self) -> None:
+        """What models say of themselves: who is switched off, what a server cost."""
+        while self._engine.notes:
+            self._note_anew(self._engine.notes.popleft())
+
     def _notice_thumbnails(self) -> None:
         """What they fail of is told once, the photos are counted; they are indexed all the same."""
         errors = self._engine.thumbnail_errors
@@ -583,6 +669,12 @@ class Daemon:
         self._server.turn()
         while self._server.troubles:
             self._note(self._server.troubles.popleft())
+
+    def _note_anew(self, text: str) -> None:
+        """A note "subject: what is so now" takes the place of the last one on its subject."""
+        subject = text.partition(": ")[0] + ": "
+        self._notes = [note for note in self._notes if not note.startswith(subject)]
+        self._note(text)
 
     def _note(self, text: str) -> None:
         if text in self._notes:

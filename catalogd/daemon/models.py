@@ -1,0 +1,98 @@
+"""The models of one run: what a photo lacks of them, and which of them may search by meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import xxhash
+
+from catalogd.catalog.store import KEPT_PROFILE
+from catalogd.images import READ_VERSION
+from catalogd.models import DerivedModel, Model
+from catalogd.pipeline.stages import is_derived
+from catalogd.records import Record
+
+
+def profile_key(fingerprints: dict[str, str]) -> bytes:
+    """8 bytes that change when any model of the profile does, or the step that reads photos."""
+    steps = {"read": str(READ_VERSION), **fingerprints}
+    text = "\n".join(f"{name}={fingerprint}" for name, fingerprint in sorted(steps.items()))
+    return xxhash.xxh3_64_digest(text.encode())
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchModels:
+    """What a run knows of search by meaning."""
+
+    name: str = ""  # of the output whose space shall be searched; "": whatever is, stays
+    beside: frozenset[str] = frozenset()  # names of models that are kept for the space that is searched now
+    has_text_model: Callable[[str], bool] = lambda space: True  # whether queries can be put in this space
+
+
+KEEP_SPACE = SearchModels()
+
+
+class Lack(NamedTuple):
+    """Of a photo, the models whose output is missing or was made by another version."""
+
+    frames: tuple[str, ...]  # those that look at the photo
+    derived: tuple[str, ...]  # those that its record is enough for
+
+
+class RunModels:
+    """The models of a run, by name. `is_part`: others of the profile are left out on purpose.
+
+    What is `beside` them runs on new photos only: its lack makes none stale.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model | DerivedModel],
+        beside: frozenset[str] = frozenset(),
+        is_part: bool = False,
+    ) -> None:
+        self._fingerprints = {model.name: model.fingerprint for model in models}
+        self._after = {model.name: model.after for model in models if is_derived(model)}
+        self._beside = beside & self._fingerprints.keys()
+        self._needed = {name: of for name, of in self._fingerprints.items() if name not in self._beside}
+        self.is_part = is_part
+        self.key = KEPT_PROFILE if is_part else profile_key(self._needed)
+
+    def fingerprint(self, name: str) -> str:
+        """ "" when the run does not have the model."""
+        return self._fingerprints.get(name, "")
+
+    def of_new(self, switched: bool) -> tuple[str, ...] | None:
+        """The models of a photo that is new or has changed; None: all.
+
+        `switched`: the space that models were kept beside for is searched no more.
+        """
+        return tuple(self._needed) if self._beside and switched else None
+
+    def lack(self, record: Record, is_read: bool = False) -> Lack:
+        """What the photo lacks. `is_read`: its file is read in any case.
+
+        When it is read, what is derived is made then, too, and brings along what it is derived from.
+        """
+        stale = {name for name, of in self._needed.items() if not _is_of(record, name, of)}
+        frames = {name for name in stale if name not in self._after}
+        derived = stale - frames
+        if not frames and not (is_read and derived):
+            ready = [name for name in derived if self._has_source(record, name)]
+            return Lack((), tuple(name for name in self._needed if name in ready))
+        brought = {self._after[name] for name in derived} & self._fingerprints.keys()
+        wanted = frames | derived | brought
+        return Lack(tuple(name for name in self._fingerprints if name in wanted), ())
+
+    def _has_source(self, record: Record, name: str) -> bool:
+        """Whether the record says what the model is derived from, as its model of this run says it."""
+        source = record.outputs.get(self._after[name])
+        made_by = self._fingerprints.get(self._after[name])
+        return source is not None and source.error is None and made_by in (None, source.fingerprint)
+
+
+def _is_of(record: Record, name: str, fingerprint: str) -> bool:
+    output = record.outputs.get(name)
+    return output is not None and output.fingerprint == fingerprint
