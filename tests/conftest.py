@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import signal
 import sys
 import threading
 from typing import Any
@@ -31,3 +32,7 @@ def _parse_undisturbed(*arguments: Any, **options: Any) -> Any:
 
 if sys.version_info < (3, 12, 2):
     ast.parse = _parse_undisturbed
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so does whatever they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
