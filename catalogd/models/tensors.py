@@ -93,6 +93,12 @@ class Upload:
         self._pixels = None
 
 
+def choose(device: Device) -> None:
+    """Make a CUDA device the one of this process: libraries that name none take it. Before models load."""
+    if device.kind == "cuda":
+        torch.cuda.set_device(device.index)
+
+
 def pin(memory: NDArray[np.uint8]) -> None:
     """Let the GPUs of this process copy from `memory` by themselves. It must outlive them.
 
