@@ -150,7 +150,7 @@ def _plans(settings: Settings, entries: list[Entry], again: bool) -> Iterator[Pl
 
     for entry in entries:
         found = bundles.find(entry.bundle, settings) if entry.bundle else None
-        if entry.bundle and (found is None or again):
+        if entry.bundle and entry.bundle.is_on_hub and (found is None or again):
             yield hub.plan(entry.bundle, settings)
         elif found:
             echo(f"{entry.id}: is here, {found.folder}")

@@ -100,11 +100,13 @@ class FoundBundle:
         manifest = read_manifest(self.folder)
         for name, pinned in (manifest.files if manifest else {}).items():
             path = self.folder / name
-            again = f"get it again: catalogd models get {self.bundle.id} --again"
             if not path.is_file():
-                raise ModelError(f"{path} is gone; {again}")
+                raise ModelError(f"{path} is gone: catalogd models get {self.bundle.id} --again")
             if path.stat().st_size != pinned.size or self._sha256(path) != pinned.sha256:
-                raise ModelError(f"{path} is not what was fetched from {manifest and manifest.repo}; {again}")
+                raise ModelError(
+                    f"{path} is not what was fetched from {manifest and manifest.repo}: "
+                    f"catalogd models get {self.bundle.id} --again"
+                )
 
     def weight_files(self) -> list[Path]:
         """Those that `Bundle.weights` names, in the order of their paths."""

