@@ -46,7 +46,10 @@ class Blip2Captions(local.LocalCaptioner):
         return dataclasses.replace(hardware, precision="fp32") if overflows else hardware
 
     def _prepare(self) -> None:
+        from catalogd.models.replaying import Replayed
+
         self._look = local.look_of(local.processor_of(self._folder))
+        self._look_at = Replayed(self._seen, self._hardware, "BLIP-2's vision encoder and Q-Former")
         config = self._model.config
         asked = [f"Question: {question} Answer:" for question in self._questions]
         written = self._tokenizer(asked)["input_ids"] if asked else []
@@ -74,7 +77,7 @@ class Blip2Captions(local.LocalCaptioner):
         """What the language model reads, photo by photo and prompt by prompt: [32 + words, width] each."""
         import torch
 
-        seen = self._seen(batch.tensor(self._look, self._model.dtype))
+        seen = self._look_at(batch.tensor(self._look, self._model.dtype))
         words = self._model.get_input_embeddings()
         prompts = [words(torch.tensor(prompt, device=seen.device)) for prompt in self._prompts]
         return [torch.cat([photo, prompt.to(photo.dtype)]) for photo in seen for prompt in prompts]

@@ -38,6 +38,7 @@ class LocalCaptioner:
         self._questions = asked.texts
         self._folder = bundle.folder
         self._hardware = hardware
+        self.device = hardware.device
         hashes = "-".join(filter(None, (bundle.short_hash, asked.short_hash)))
         self.fingerprint = f"{bundle.bundle.id}@{hashes}.{self.step}"
         self._model: Any = None

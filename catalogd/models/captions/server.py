@@ -203,6 +203,7 @@ class ServerCaptions:
     """`caption`, and answers to the owner's questions, by one request a photo."""
 
     name = captions.NAME
+    is_remote = True  # it waits on the network: all frames of a batch in one call
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError when the server, its model or the questions are not as they should be."""
@@ -223,6 +224,7 @@ class ServerCaptions:
         self._picture_tokens = 0  # the most that a picture was counted as
         self._described = self._tokens_in = self._tokens_out = 0
         self._waiting = self._left = 0  # photos for which the money, or the server, was not there
+        self._told = self._summary()
         self._hold_until = self._down_until = 0.0
         self._down = ""
 
@@ -299,8 +301,12 @@ class ServerCaptions:
         return Output(self.fingerprint, error=self._clean(said))
 
     def notes(self) -> list[str]:
-        """What the owner should know now; it replaces what was said before."""
-        return [f"captions by {self._server.host}: {self._summary()}"]
+        """What the owner should know now, where it changed; it takes the place of what was said before."""
+        summary = self._summary()
+        if summary == self._told:
+            return []
+        self._told = summary
+        return [f"captions by {self._server.host}: {summary}"]
 
     def _summary(self) -> str:
         settings = self._settings
