@@ -13,6 +13,7 @@ import json
 import pickle
 import struct
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 
@@ -137,24 +138,26 @@ _SAFE_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "
 _MOST_HEADER_BYTES = 100_000_000  # as the format's own library has it
 
 
-def read_safetensors(path: Path) -> dict[str, Array]:
-    """The named tensors of a safetensors file; bfloat16 as float32. Raises ModelError when it is not one."""
-    data = path.read_bytes()
+def read_safetensors(path: Path, names: Collection[str] | None = None) -> dict[str, Array]:
+    """The named tensors of a safetensors file, those of `names` only; bfloat16 as float32.
+
+    The file is mapped: what is not asked for is not read. Raises ModelError when it is not one.
+    """
     try:
-        (length,) = struct.unpack_from("<Q", data)
+        data = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.empty(0, np.uint8)
+        (length,) = struct.unpack_from("<Q", data[:8].tobytes())
         if length > _MOST_HEADER_BYTES:
             raise ValueError("its header is too long")
-        header = json.loads(data[8 : 8 + length])
-        header.pop("__metadata__", None)
-        body = memoryview(data)[8 + length :]
-        return {name: _safe_tensor(body, **entry) for name, entry in header.items()}
+        header = json.loads(data[8 : 8 + length].tobytes())
+        wanted = header.keys() - {"__metadata__"} if names is None else header.keys() & set(names)
+        return {name: _safe_tensor(data[8 + length :], **header[name]) for name in header if name in wanted}
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise ModelError(f"{path}: not a safetensors file catalogd can read ({error})") from error
 
 
-def _safe_tensor(body: memoryview, dtype: str, shape: list[int], data_offsets: list[int]) -> Array:
+def _safe_tensor(body: Array, dtype: str, shape: list[int], data_offsets: list[int]) -> Array:
     first, last = data_offsets
-    values = np.frombuffer(body[first:last], _SAFE_TYPES[dtype])
+    values: Array = np.frombuffer(body[first:last], _SAFE_TYPES[dtype])
     if dtype == "BF16":
         values = (values.astype(np.uint32) << 16).view(np.float32)
     return values.reshape(shape)

@@ -77,7 +77,7 @@ class DualEncoder:
 
     def text_encoder(self) -> TextEncoder:
         """Opens the text tower alone, on the CPU."""
-        return TextEncoder(self._settings, self._found)
+        return text_encoder(self._settings, self._found)
 
     def _embed(self, batch: Batch) -> Vectors:
         assert self._tower is not None, "load() first"
@@ -115,24 +115,41 @@ def outputs_of(fingerprint: str, batch: Batch, embed: Callable[[Batch], Vectors]
     return [Output(fingerprint, joint_embedding=sessions.half_bytes(vector)) for vector in vectors]
 
 
+def text_encoder(settings: Settings, found: FoundBundle, threads: int = 1) -> TextEncoder:
+    """The text tower of a pair; written into the cache first, once a machine. Raises ModelError."""
+    pair = pairs.read_pair(found.folder)
+    target = tower_folder(settings, found)
+    made_folder(target, lambda folder: write_mapped(pair.textual, folder))
+    return TextEncoder(_fingerprint(found), pair.wording, pair.logits, target, pair.tokens, threads)
+
+
+def tower_folder(settings: Settings, found: FoundBundle) -> Path:
+    """Where the cache keeps the text tower of a model."""
+    name = f"{found.bundle.folder_name}-textual-{found.short_hash}.v{_TOWER_VERSION}"
+    return settings.model_cache / name
+
+
 class TextEncoder:
     """Texts to vectors that compare with `Output.joint_embedding` of the same `space`.
 
     As multilingual as its model: SigLIP2 knows over a hundred languages, CLIP knows English.
     """
 
-    def __init__(self, settings: Settings, found: FoundBundle, threads: int = 1) -> None:
-        """Writes the tower into the cache first, once a machine. Raises ModelError."""
-        pair = pairs.read_pair(found.folder)
-        self.space = _fingerprint(found)
-        self.wording = pair.wording
-        self.logits = pair.logits
-        target = settings.model_cache / (
-            f"{found.bundle.folder_name}-textual-{found.short_hash}.v{_TOWER_VERSION}"
-        )
-        made_folder(target, lambda folder: _write_mapped(pair.textual, folder / "model.onnx"))
-        self._tower = _Tower(target / "model.onnx", threads, CPU, optimised=True)
-        self._tokenizer = Tokenizer(pair.tokens, self._tower.length)
+    def __init__(
+        self,
+        space: str,
+        wording: pairs.Wording,
+        logits: pairs.Logits,
+        tower: Path,
+        tokens: pairs.Tokens,
+        threads: int = 1,
+    ) -> None:
+        """`tower`: a folder that `write_mapped` filled."""
+        self.space = space
+        self.wording = wording
+        self.logits = logits
+        self._tower = _Tower(tower / "model.onnx", threads, CPU, optimised=True)
+        self._tokenizer = Tokenizer(tokens, self._tower.length)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """`float32[n, D]`, unit rows, one a query."""
@@ -240,9 +257,9 @@ def _folder_aside(target: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_mapped(source: Path, target: Path) -> None:
+def write_mapped(source: Path, folder: Path) -> None:
     """The graph, optimised, with its weights in a file beside it, which onnxruntime maps."""
-    sessions.write_optimised(source, target, "weights.bin")
+    sessions.write_optimised(source, folder / "model.onnx", "weights.bin")
 
 
 def free_batch(source: Path, target: Path) -> None:

@@ -276,6 +276,11 @@ def _token(token: Any) -> str:
     return str(token["content"]) if isinstance(token, dict) else str(token or "")
 
 
+def pad_token(folder: Path) -> str:
+    """The token with which a tokenizer's config fills texts up; "" when it names none."""
+    return _token(read_json(folder / "tokenizer_config.json").get("pad_token"))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A config. Raises ModelError when it is missing or is none."""
     try:

@@ -15,7 +15,7 @@ from catalogd.errors import ModelError
 from catalogd.models import pairs
 from catalogd.models.bundles import FoundBundle
 from catalogd.models.devices import Hardware
-from catalogd.models.dual_encoder import DualEncoder, TextEncoder
+from catalogd.models.dual_encoder import DualEncoder, text_encoder
 from catalogd.records import Output
 from catalogd.settings import Settings
 from tests.models import pair_factory as factory
@@ -178,7 +178,7 @@ def number(word: str) -> int:
 def test_siglip_reads_a_query_without_case_and_punctuation_filled_up_with_its_own_token(
     siglip: FoundBundle, settings: Settings
 ) -> None:
-    encoder = TextEncoder(settings, siglip)
+    encoder = text_encoder(settings, siglip)
     (found,) = encoder.encode(["  A red, red CAR! "])
     ids = [number("a"), number("red"), number("red"), number("car"), 2]
     assert found @ tokens_as_documented(siglip, ids + [3] * 7) == pytest.approx(1, abs=1e-5)
@@ -186,7 +186,7 @@ def test_siglip_reads_a_query_without_case_and_punctuation_filled_up_with_its_ow
 
 
 def test_clip_reads_a_query_as_a_caption_filled_up_with_zeros(clip: FoundBundle, settings: Settings) -> None:
-    encoder = TextEncoder(settings, clip)
+    encoder = text_encoder(settings, clip)
     caption = [number(word) for word in ("a", "photo", "of", "cat")]
     expected = tokens_as_documented(clip, [*caption, 2, 0, 0, 0, 0, 0])
     for text in ("cat", "A photo of Cat"):
@@ -194,14 +194,14 @@ def test_clip_reads_a_query_as_a_caption_filled_up_with_zeros(clip: FoundBundle,
 
 
 def test_a_text_that_is_too_long_is_cut_and_still_ends(clip: FoundBundle, settings: Settings) -> None:
-    found = TextEncoder(settings, clip).vectors(["dog " * 50])[0]
+    found = text_encoder(settings, clip).vectors(["dog " * 50])[0]
     expected = tokens_as_documented(clip, [number("dog")] * 9 + [2])
     assert found @ expected == pytest.approx(1, abs=1e-5)
 
 
 def test_texts_do_not_depend_on_their_neighbours(tmp_path: Path, settings: Settings) -> None:
     for found in (factory.open_clip_pair(tmp_path / "one"), factory.transformers_pair(tmp_path / "many")):
-        encoder = TextEncoder(settings, found)
+        encoder = text_encoder(settings, found)
         texts = ["cat", "a red dog", "", "Ein Hund am Strand"] * 10
         together = encoder.encode(texts)
         assert together.shape == (40, factory.DIMENSIONS)
@@ -213,7 +213,7 @@ def test_texts_do_not_depend_on_their_neighbours(tmp_path: Path, settings: Setti
 def test_the_text_tower_opens_from_the_cache_with_its_weights_beside_it(
     siglip: FoundBundle, settings: Settings
 ) -> None:
-    before = TextEncoder(settings, siglip).encode(["cat"])
+    before = text_encoder(settings, siglip).encode(["cat"])
     (folder,) = settings.model_cache.glob("tiny-pair-textual-*")
     table = 64 * factory.WIDTH * 4
     assert (folder / "weights.bin").stat().st_size > table
@@ -221,7 +221,7 @@ def test_the_text_tower_opens_from_the_cache_with_its_weights_beside_it(
     (siglip.folder / "textual/model.onnx").write_bytes(b"")
     kept = FoundBundle(siglip.bundle, siglip.folder, "path")
     kept.__dict__["short_hash"] = siglip.short_hash
-    assert np.array_equal(TextEncoder(settings, kept).encode(["cat"]), before)
+    assert np.array_equal(text_encoder(settings, kept).encode(["cat"]), before)
 
 
 # -- layouts --------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ def test_exports_for_transformers_js_are_read_by_the_names_of_their_outputs(
     given = {"pixel_values": pixels.transpose(2, 0, 1)[None].astype(np.float32)}
     (expected,) = session.run(["pooler_output"], given)
     assert vector(output) @ (expected[0] / np.linalg.norm(expected[0])) >= 0.999
-    (words,) = TextEncoder(settings, found).vectors(["Red car"])
+    (words,) = text_encoder(settings, found).vectors(["Red car"])
     ids = [number("red"), number("car"), 2] + [3] * 9
     assert words @ tokens_as_documented(found, ids, "onnx/text_model.onnx") == pytest.approx(1, abs=1e-5)
 
@@ -305,7 +305,7 @@ def test_a_padding_token_that_the_tokenizer_does_not_know_is_named(
 ) -> None:
     factory.write(siglip.folder / "textual/tokenizer_config.json", {"pad_token": "<nothing>"})
     with pytest.raises(ModelError, match="<nothing>"):
-        TextEncoder(settings, siglip)
+        text_encoder(settings, siglip)
 
 
 def test_a_graph_that_is_none_is_named(siglip: FoundBundle, settings: Settings) -> None:
