@@ -13,7 +13,7 @@ from pathlib import Path
 
 from catalogd.errors import CatalogdError, ConflictError, ExiftoolError
 from catalogd.metadata.exiftool import find_exiftool
-from catalogd.models import registry
+from catalogd.models import devices, registry
 from catalogd.pipeline.ring import affordable_slots, slot_bytes
 from catalogd.run_state import read_server
 from catalogd.settings import GiB, Settings
@@ -52,7 +52,13 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything a run and a query need."""
     findings = [_python(), *_libraries(), _vector_engine(settings), _exiftool(settings)]
-    findings += [*_models(settings), _disk(settings), _shared_memory(settings), *_watches()]
+    findings += [
+        *_devices(settings),
+        *_models(settings),
+        _disk(settings),
+        _shared_memory(settings),
+        *_watches(),
+    ]
     return [*findings, _api(settings)]
 
 
@@ -92,6 +98,25 @@ def _exiftool(settings: Settings) -> Finding:
         return Finding("exiftool", False if settings.exiftool else None, missed, fix)
     uses = "sidecars, lenses of old cameras"
     return Finding("exiftool", True, f"{program.version}, {program.path} ({program.origin}): {uses}")
+
+
+def _devices(settings: Settings) -> Iterator[Finding]:
+    """Where models run, and GPUs that lie idle."""
+    try:
+        chosen = devices.chosen(settings.devices)
+        named = [f"GPU {gpu} in {devices.precision_of(gpu, settings)}" for gpu in chosen if gpu.is_gpu]
+    except CatalogdError as error:
+        yield Finding("devices", False, str(error), "the settings devices and precision")
+        return
+    idle = [str(gpu) for gpu in devices.present() if not devices.is_usable(gpu)]
+    if idle:
+        text = f"models run on the CPU: nothing is installed that uses GPU {', '.join(idle)}"
+        yield Finding("devices", None, text, "pip install 'catalogd[gpu]'")
+        return
+    yield Finding("devices", True, f"models run on {', '.join(named) or 'the CPU'}")
+    if any(gpu.kind == "cuda" for gpu in chosen) and not devices.onnxruntime_has_cuda():
+        text = "the installed onnxruntime has no CUDA: models in ONNX do not run on a GPU"
+        yield Finding("onnxruntime", False, text, "pip uninstall onnxruntime; pip install 'catalogd[gpu]'")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

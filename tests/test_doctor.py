@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from catalogd.doctor import examine
-from catalogd.settings import Settings
+from catalogd.models import devices
+from catalogd.settings import GiB, Settings
 from tests.models.test_registry import remove
 
 
@@ -59,3 +60,31 @@ def test_without_faiss_the_doctor_says_what_it_would_gain(
     [finding] = [finding for finding in examine(settings) if finding.name == "vector engine"]
     assert finding.ok is verdict
     assert finding.fix == "pip install 'catalogd[faiss]'"
+
+
+@pytest.mark.parametrize(
+    ("usable", "setting", "verdict", "says"),
+    [
+        (True, "auto", True, "models run on GPU 0 (NVIDIA Test, 24 GiB) in bf16"),
+        (False, "auto", None, "nothing is installed that uses GPU 0 (NVIDIA Test, 24 GiB)"),
+        (True, "cpu", True, "models run on the CPU"),
+        (True, "3", False, "--devices 3: there is no GPU 3; there are: 0 (NVIDIA Test, 24 GiB)"),
+    ],
+)
+def test_the_doctor_says_where_models_run_and_which_gpu_lies_idle(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    usable: bool,
+    setting: str,
+    verdict: bool | None,
+    says: str,
+) -> None:
+    gpu = devices.Device("cuda", 0, "NVIDIA Test", 24 * GiB, (8, 6))
+    monkeypatch.setattr(devices, "present", lambda: [gpu])
+    monkeypatch.setattr(devices, "torch_has_cuda", lambda: usable)
+    settings = Settings(catalog=tmp_path / "catalog", model_cache=tmp_path / "models", devices=setting)
+    findings = [finding for finding in examine(settings) if finding.name in ("devices", "onnxruntime")]
+    assert (findings[0].ok, says in findings[0].text) == (verdict, True)
+    assert bool(findings[0].fix) is (verdict is not True)
+    on_gpu = usable and setting == "auto"
+    assert [finding.ok for finding in findings[1:]] == ([False] if on_gpu else []), "it has no CUDA here"
