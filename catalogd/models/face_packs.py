@@ -63,6 +63,7 @@ class FacePackModel:
 
     def __init__(self, settings: Settings, bundle: FoundBundle, hardware: Hardware) -> None:
         self.fingerprint = f"{bundle.bundle.id}@{bundle.short_hash}.{_STEP}"
+        self.device = hardware.device
         self._settings = settings
         self._bundle = bundle
         self._hardware = hardware

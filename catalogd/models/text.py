@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from catalogd import _native
 from catalogd.models import batches, each_frame, failed, graphs, sessions, sources, together, weights
-from catalogd.models.devices import Hardware
+from catalogd.models.devices import CPU, Device, Hardware
 from catalogd.records import Output, TextLine
 from catalogd.settings import Settings
 
@@ -82,6 +82,7 @@ class PpOcr(abc.ABC):
 
     def __init__(self, fingerprint: str, hardware: Hardware) -> None:
         self.fingerprint = fingerprint
+        self.device = hardware.device
         self._hardware = hardware
         self._detector: sessions.Session | None = None
         self._reader: sessions.Session | None = None
@@ -196,8 +197,9 @@ class PpOcr(abc.ABC):
 class TextModel(PpOcr):
     """The starter's: the weights that rapidocr's package carries."""
 
-    def __init__(self, settings: Settings, threads: int) -> None:
-        super().__init__(weights.fingerprint("pp-ocr-v6-small", _PARTS, _STEP), Hardware(threads=threads))
+    def __init__(self, settings: Settings, threads: int, device: Device = CPU) -> None:
+        fingerprint = weights.fingerprint("pp-ocr-v6-small", _PARTS, _STEP)
+        super().__init__(fingerprint, Hardware(device, threads))
         self._settings = settings
 
     def _files(self) -> tuple[Path, Path]:
