@@ -54,6 +54,19 @@ SIGLIP_LOGITS = Logits(117.33, -12.93)
 SIGLIP2_LOGITS = Logits(112.67, -16.77)
 
 
+TRAINING_BATCH = (
+    32_768  # texts beside each picture's own; SigLIP (Zhai et al. 2023, section 4), SigLIP 2 alike
+)
+
+
+def logits_of_family(model_id: str) -> Logits | None:
+    """The published ones of the family that a dual encoder's id names; None where no family is known."""
+    name = model_id.lower()
+    if "siglip" in name:
+        return SIGLIP2_LOGITS if "siglip2" in name else SIGLIP_LOGITS
+    return CLIP_LOGITS if "clip" in name or "vit-" in name else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Wording:
     """How a text is written for a text tower."""

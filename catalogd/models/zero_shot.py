@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from catalogd.errors import ModelError
 from catalogd.models import sessions
-from catalogd.models.pairs import Logits, Wording
+from catalogd.models.pairs import TRAINING_BATCH, Logits, Wording
 from catalogd.models.vocabulary import Vocabulary, read_vocabulary
 from catalogd.models.weights import HASH_DIGITS, written_aside
 from catalogd.records import Output, Tag
@@ -44,7 +44,6 @@ Vectors = NDArray[np.float32]
 
 _STEP = 1  # of what this module makes of cosines
 _VECTORS_VERSION = 1  # of the text vectors in the cache
-_TRAINING_BATCH = 32_768  # texts; SigLIP (Zhai et al. 2023, section 4), SigLIP 2 alike
 # Words of a vocabulary that fit an everyday photo, and the most that they are taken to be of a short one.
 _USUAL_TAGS, _MOST_USUAL_SHARE = 5, 0.02
 _FITTING_SHARE = (
@@ -146,7 +145,7 @@ def chances_of(cosines: Vectors, others: Vectors | None, logits: Logits) -> Vect
     usual = min(_USUAL_TAGS / cosines.shape[1], _MOST_USUAL_SHARE)
     log_odds = logits.scale * cosines + math.log(usual / (1 - usual))
     if logits.bias is not None:
-        log_odds = log_odds + logits.bias + math.log(_TRAINING_BATCH)
+        log_odds = log_odds + logits.bias + math.log(TRAINING_BATCH)
     elif others is not None:
         log_odds = log_odds - _log_mean_exp(logits.scale * _unfit(others))[:, None]
     result: Vectors = (1 / (1 + np.exp(-np.clip(log_odds, -_CERTAIN, _CERTAIN)))).astype(np.float32)

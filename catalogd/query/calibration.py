@@ -20,6 +20,8 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogd.models.pairs import TRAINING_BATCH, Logits, logits_of_family
+
 Cosines = NDArray[np.float32]
 
 # Photos of a library that the background of a query is measured on: its mean is then known to 0.02 of its
@@ -29,6 +31,8 @@ SAMPLE = 2000
 # (docs/search-quality.md).
 FOUND = 0.45
 _LEAST_SPREAD = 0.02  # cosine: a library of copies of one picture has none
+_USUAL_SHARE = 0.01  # of a library's photos that a query means
+_CERTAIN = 80.0  # log-odds: beyond them a float32 exponential overflows
 _FEW = 30  # photos: of fewer, the model's own spread counts more than what was measured
 
 
@@ -69,25 +73,62 @@ class Calibration:
 
         Grows with the cosine; NaN stays NaN.
         """
-        mean, spread = self._blended(background)
+        mean, spread = _blended(background, self.usual)
         cosines = np.asarray(cosines, np.float32)
         standing_out = np.maximum(cosines, 0) * np.maximum((cosines - mean) / spread, 0)
         larger = math.log(max(background.photos / self.usual.photos, 1.0))
         log_odds = self.bias + self.slope * standing_out - self.per_size * larger
-        chances: Cosines = (1.0 / (1.0 + np.exp(-log_odds))).astype(np.float32)
-        return chances
-
-    def _blended(self, background: Background) -> tuple[float, float]:
-        """Mean and spread: the fewer photos were looked at, the more they are the usual ones."""
-        share = background.sample / (background.sample + _FEW)
-        mean = share * background.mean + (1 - share) * self.usual.mean
-        spread = share * background.spread + (1 - share) * self.usual.spread
-        return mean, max(spread, _LEAST_SPREAD)
+        return _chances(log_odds)
 
 
-def for_space(space: str) -> Calibration:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Contrastive:
+    """What cosines are worth by what a dual encoder was trained with, where nobody measured it.
+
+    By sigmoid (SigLIP): the log-odds that a text is the one of a training batch that belongs to a picture,
+    corrected for there being more photos that fit. By softmax (CLIP): how much likelier the query is for a
+    photo than for the library's photos in the mean, whose cosines are taken as normally distributed.
+    """
+
+    logits: Logits
+    usual: Background  # of a typical query
+    is_measured: bool = False
+
+    def probability(self, cosines: Cosines, background: Background) -> Cosines:
+        """As that of `Calibration`."""
+        log_odds = self.logits.scale * np.asarray(cosines, np.float32) + _log_odds(_USUAL_SHARE)
+        if self.logits.bias is not None:
+            return _chances(log_odds + self.logits.bias + math.log(TRAINING_BATCH))
+        mean, spread = _blended(background, self.usual)
+        of_all = self.logits.scale * mean + (self.logits.scale * spread) ** 2 / 2
+        return _chances(log_odds - of_all)
+
+
+def _blended(background: Background, usual: Background) -> tuple[float, float]:
+    """Mean and spread: the fewer photos were looked at, the more they are the usual ones."""
+    share = background.sample / (background.sample + _FEW)
+    mean = share * background.mean + (1 - share) * usual.mean
+    spread = share * background.spread + (1 - share) * usual.spread
+    return mean, max(spread, _LEAST_SPREAD)
+
+
+def _chances(log_odds: Cosines) -> Cosines:
+    certain = np.clip(log_odds, -_CERTAIN, _CERTAIN)
+    chances: Cosines = (1.0 / (1.0 + np.exp(-certain))).astype(np.float32)
+    return chances
+
+
+def _log_odds(chance: float) -> float:
+    return math.log(chance / (1 - chance))
+
+
+def for_space(space: str) -> Calibration | Contrastive:
     """The calibration of an embedding space, whose name starts with its model's and an "@"."""
-    return _MEASURED.get(space.partition("@")[0], _UNKNOWN)
+    model_id = space.partition("@")[0]
+    if model_id in _MEASURED:
+        return _MEASURED[model_id]
+    logits = logits_of_family(model_id)
+    return Contrastive(logits, _USUAL_OF_CLIP) if logits else _UNKNOWN
 
 
 # bench/bench_quality.py fit: 148 photos, 268 queries, a third of them for what no photo shows. Fitted on
@@ -95,7 +136,8 @@ def for_space(space: str) -> Calibration:
 _MEASURED = {
     "efficientnet-lite0+conse-minilm": Calibration(-4.2, 1.65, 0.3, Background(0.05, 0.13, 1, 148)),
 }
-# A dual encoder trained by contrast has small cosines, so this finds by them only what stands far out.
+# A typical query of CLIP, until photos of the library are seen; after thirty of them it counts for half.
+_USUAL_OF_CLIP = Background(0.19, 0.025, 1, 148)
 _UNKNOWN = Calibration(-4.2, 1.65, 0.3, Background(0.05, 0.13, 1, 148), is_measured=False)
 
 # How often a photo shows what was asked for when all words of the query are in the field. Of what models say

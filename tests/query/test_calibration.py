@@ -14,6 +14,7 @@ from catalogd.query.calibration import (
     FOUND,
     Background,
     Calibration,
+    Contrastive,
     for_space,
     word_probability,
 )
@@ -28,7 +29,9 @@ backgrounds = st.builds(
 )
 
 
-def chance(cosine: float, background: Background = USUAL, calibration: Calibration = MEASURED) -> float:
+def chance(
+    cosine: float, background: Background = USUAL, calibration: Calibration | Contrastive = MEASURED
+) -> float:
     return float(calibration.probability(np.array([cosine], np.float32), background)[0])
 
 
@@ -73,9 +76,45 @@ def test_no_cosine_has_no_probability() -> None:
 
 def test_the_starter_models_are_measured_and_an_unknown_one_says_that_it_is_not() -> None:
     assert MEASURED.is_measured
-    unknown = for_space("siglip2@0123456789ab.1#joint")
+    unknown = for_space("nobody@0123456789ab.1#joint")
     assert not unknown.is_measured
     assert chance(0.3, Background(0.05, 0.06, 2000, 148), unknown) < FOUND
+
+
+SIGLIP2 = ("siglip2-base@0123456789ab.1", "open_clip:ViT-B-16-SigLIP2/webli@0123456789ab.1#joint")
+CLIP = ("clip-vit-b-32@0123456789ab.1", "open_clip:ViT-L-14/openai@0123456789ab.1#joint", "dfn-vit-l-14@0.1")
+
+
+@pytest.mark.parametrize("space", SIGLIP2)
+def test_siglips_cosines_are_worth_what_its_training_says(space: str) -> None:
+    known = for_space(space)
+    assert not known.is_measured
+    for library in (Background(0.03, 0.02, 2000, 10_000), Background(0.05, 0.04, 100, 100)):
+        assert chance(0.13, library, known) > 0.9, "a caption of the photo"
+        assert chance(0.05, library, known) < 0.05, "of another one"
+    even = (16.77 - math.log(32_768) + math.log(99)) / 112.67
+    assert chance(even, USUAL, known) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("space", CLIP)
+def test_clips_cosines_are_worth_what_they_stand_above_the_library(space: str) -> None:
+    known = for_space(space)
+    low, high = Background(0.17, 0.025, 2000, 10_000), Background(0.22, 0.025, 2000, 10_000)
+    assert not known.is_measured
+    assert chance(0.28, low, known) > 0.9
+    assert chance(0.18, low, known) < 0.01
+    assert chance(0.28, high, known) < 0.5
+    assert chance(0.33, high, known) == pytest.approx(chance(0.28, low, known), abs=0.01)
+    assert chance(0.30, Background.of(np.empty(0, np.float32), 0), known) > FOUND
+
+
+@pytest.mark.parametrize("space", [*SIGLIP2, *CLIP])
+def test_chances_by_training_grow_with_the_cosine_and_stay_chances(space: str) -> None:
+    cosines = np.linspace(-1, 1, 41, dtype=np.float32)
+    chances = for_space(space).probability(cosines, Background(0.19, 0.03, 2000, 10_000))
+    assert np.all(np.diff(chances) >= 0)
+    assert 0 <= chances[0] < 0.01 < 0.99 < chances[-1] <= 1
+    assert math.isnan(for_space(space).probability(np.array([np.nan], np.float32), USUAL)[0])
 
 
 @pytest.mark.parametrize("field", FIELDS)
