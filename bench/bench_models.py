@@ -5,6 +5,10 @@
     python bench/bench_models.py faces    size of face detection against smallest face and CPU
     python bench/bench_models.py joint --labelled FOLDER   ConSE variants: does a word find its photos
     python bench/bench_models.py cold     what a query waits for before its words are a vector
+    python bench/bench_models.py embed_cpu   a ViT-B/32 in ONNX: batches from the ring, or one at a time
+
+Of the profile studio, on a GPU where there is one: pipeline, batched, blip2, vit_l14, busy, copies; studio.py
+says what each of them asks.
 
 Frames are made of the photos that scikit-image carries; `--photos FOLDER` takes others. One thread a
 model; CPU time of the process, so that other work on the machine is not in it.
@@ -275,12 +279,29 @@ def bench_cold(settings: Settings, arguments: argparse.Namespace) -> None:
     report("cold", load_cpu_ms=load, first_encode_cpu_ms=first, process_wall_ms=wall)
 
 
+# ---------------------------------------------------------------- in files of their own
+
+
+def bench_embed_cpu(settings: Settings, arguments: argparse.Namespace) -> None:
+    import bench_embed
+
+    bench_embed.bench_embed_cpu(settings, arguments)
+
+
+def bench_studio(settings: Settings, arguments: argparse.Namespace) -> None:
+    import studio
+
+    studio.ASKED[arguments.question](load_frames(arguments.photos), arguments)
+
+
 QUESTIONS = {
     "cpu": bench_cpu,
     "text": bench_text,
     "faces": bench_faces,
     "joint": bench_joint,
     "cold": bench_cold,
+    "embed_cpu": bench_embed_cpu,
+    **dict.fromkeys(("pipeline", "batched", "blip2", "vit_l14", "busy", "copies"), bench_studio),
 }
 
 
@@ -291,6 +312,13 @@ def main() -> None:
     parser.add_argument("question", choices=QUESTIONS)
     parser.add_argument("--photos", type=Path, help="a folder of photos instead of scikit-image's")
     parser.add_argument("--labelled", type=Path, help="a folder with MANIFEST.tsv, for joint")
+    parser.add_argument(
+        "--size", choices=("auto", "true", "small"), default="auto", help="of studio's models"
+    )
+    parser.add_argument("--weights", type=Path, help="where random weights are kept for the next time")
+    parser.add_argument("--models", help="ids with commas between, for batched")
+    parser.add_argument("--images", type=int, help="so many, for pipeline and busy")
+    parser.add_argument("--trace", type=Path, help="where copies writes its trace, for chrome://tracing")
     arguments = parser.parse_args()
     if arguments.question == "joint" and arguments.labelled is None:
         parser.error("joint needs --labelled")
