@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import importlib.metadata
 import os
 import shutil
 import sys
@@ -34,6 +35,7 @@ _LIBRARIES = {
     "uvicorn": "the HTTP API",
     "prometheus_client": "the HTTP API's numbers",
 }
+_ONNXRUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 _LITTLE_DISK_BYTES = 2 * GiB
 _WATCH_LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 _FEW_WATCHES = 65_536  # one a folder
@@ -116,17 +118,28 @@ def _devices(settings: Settings) -> Iterator[Finding]:
     yield Finding("devices", True, f"models run on {', '.join(named) or 'the CPU'}")
     if any(gpu.kind == "cuda" for gpu in chosen) and not devices.onnxruntime_has_cuda():
         text = "the installed onnxruntime has no CUDA: models in ONNX do not run on a GPU"
-        yield Finding("onnxruntime", False, text, "pip uninstall onnxruntime; pip install 'catalogd[gpu]'")
+        yield Finding(
+            "onnxruntime",
+            False,
+            text,
+            "pip uninstall -y onnxruntime onnxruntime-gpu; pip install onnxruntime-gpu",
+        )
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
     try:
-        rows = registry.describe(settings.profile, settings)
+        choice = registry.chosen(settings)
+        rows = registry.describe("", settings)
     except CatalogdError as error:
         yield Finding("profile", False, str(error), "catalogd models")
         return
+    yield Finding("profile", True, choice.profile)
     for name in dict.fromkeys(row.name for row in rows):
         yield _model(name, [row for row in rows if row.name == name])
+    for sentence in registry.stand_ins(choice):
+        text, _, fix = sentence.partition(" → ")
+        yield Finding("licence", None, text, fix)
+    yield from _onnxruntimes()
 
 
 def _model(name: str, rows: list[registry.ModelInfo]) -> Finding:
@@ -142,10 +155,33 @@ def _model(name: str, rows: list[registry.ModelInfo]) -> Finding:
     if len(missing) == len(rows) and all(row.optional for row in rows):
         return Finding(f"model {name}", None, f"{job}: an extra that is not installed", fixes)
     if [row for row in missing if not row.optional] or (fixes and not missing):
-        return Finding(f"model {name}", False, f"{job}: missing", fixes)
+        return Finding(f"model {name}", False, f"{job}: {_lack(rows, missing)}", fixes)
     if missing:
         return Finding(f"model {name}", None, f"{job}: works, better with {missing[0].package}", fixes)
-    return Finding(f"model {name}", True, f"{job}, from {rows[0].source}")
+    return Finding(f"model {name}", True, f"{job}, {rows[0].id} from {rows[0].source}")
+
+
+def _lack(rows: list[registry.ModelInfo], missing: list[registry.ModelInfo]) -> str:
+    if not missing and any(row.is_accepted is False for row in rows):
+        return f"{rows[0].id} is not for everyone ({rows[0].licence})"
+    return f"{rows[0].id} is missing"
+
+
+def _onnxruntimes() -> Iterator[Finding]:
+    """Both packages lay the same files, and the one installed last wins; removing one breaks the other."""
+    installed = [name for name in _ONNXRUNTIMES if _is_installed(name)]
+    if len(installed) > 1:
+        text = f"{' and '.join(installed)} share a folder: the one that was installed last runs, or a mixture"
+        fix = f"pip uninstall -y {' '.join(installed)}; pip install {installed[-1]}"
+        yield Finding("onnxruntime packages", None, text, fix)
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _disk(settings: Settings) -> Finding:

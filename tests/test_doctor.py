@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from catalogd.doctor import examine
-from catalogd.models import devices
+from catalogd.models import choices, devices
 from catalogd.settings import GiB, Settings
 from tests.models.test_registry import remove
 
@@ -88,3 +88,39 @@ def test_the_doctor_says_where_models_run_and_which_gpu_lies_idle(
     assert bool(findings[0].fix) is (verdict is not True)
     on_gpu = usable and setting == "auto"
     assert [finding.ok for finding in findings[1:]] == ([False] if on_gpu else []), "it has no CUDA here"
+
+
+def test_the_models_of_the_chosen_profile_are_looked_at_and_what_stands_in_is_a_note(tmp_path: Path) -> None:
+    settings = Settings(catalog=tmp_path / "catalog", model_cache=tmp_path / "models")
+    choices.use_profile(settings, "standard")
+    findings = {finding.name: finding for finding in examine(settings)}
+    assert findings["profile"].text == "standard"
+    missing = findings["model embedding:siglip2-base"]
+    assert (missing.ok, missing.fix) == (False, "catalogd models get siglip2-base")
+    assert findings["model caption"].ok is None, "captions are made on request"
+    assert findings["licence"].ok is None
+    assert findings["licence"].fix == "catalogd models accept buffalo_l"
+
+
+def test_weights_that_were_named_without_an_accepted_licence_are_a_fault(tmp_path: Path) -> None:
+    settings = Settings(
+        catalog=tmp_path / "catalog", model_cache=tmp_path / "models", model_path=tmp_path / "own"
+    )
+    for name in ("detection", "recognition"):
+        (tmp_path / "own" / "buffalo_l" / name).mkdir(parents=True)
+        (tmp_path / "own" / "buffalo_l" / name / "model.onnx").write_text("x")
+    choices.use_model(settings, "faces", "buffalo_l")
+    [finding] = [finding for finding in examine(settings) if finding.name == "model faces"]
+    assert finding.ok is False
+    assert "buffalo_l is not for everyone (InsightFace-research)" in finding.text
+    assert finding.fix == "catalogd models accept buffalo_l"
+
+
+def test_two_packages_of_onnxruntime_are_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(catalog=tmp_path / "catalog", model_cache=tmp_path / "models")
+    monkeypatch.setattr("catalogd.doctor._is_installed", lambda name: name == "onnxruntime")
+    assert not [finding for finding in examine(settings) if finding.name == "onnxruntime packages"]
+    monkeypatch.setattr("catalogd.doctor._is_installed", lambda name: True)
+    [finding] = [finding for finding in examine(settings) if finding.name == "onnxruntime packages"]
+    assert finding.ok is None
+    assert finding.fix.endswith("pip install onnxruntime-gpu")

@@ -132,6 +132,15 @@ def profile_models(
     return [*pixels.values(), *_derived(usable, pixels, choice, make)]
 
 
+def picture_model(settings: Settings, threads: int) -> Model | None:
+    """The one whose picture embedding every profile has, not loaded; None when it is missing."""
+    entry = MODELS[PICTURES_ID]
+    if obstacle(entry, settings):
+        return None
+    model: Model = _Maker(settings, threads, CPU)(entry)
+    return model
+
+
 def obstacle(entry: Entry, settings: Settings) -> Obstacle | None:
     """What keeps a model from being used; None when nothing does."""
     if not _importable(entry):
@@ -154,10 +163,10 @@ def gaps(settings: Settings, profile: str = "", jobs: Collection[str] | None = N
     wanted = [entry for entry in choice.entries() if _is_wanted(entry, choice, jobs) and not entry.is_extra]
     found = [(entry, obstacle(entry, settings) or _misfit(entry, choice)) for entry in wanted]
     sentences = [f"{entry.id} ({entry.job}): {gap.text} → {gap.fix}" for entry, gap in found if gap]
-    return [*sentences, *_stand_ins(choice)]
+    return [*sentences, *stand_ins(choice)]
 
 
-def _stand_ins(choice: Choice) -> Iterator[str]:
+def stand_ins(choice: Choice) -> Iterator[str]:
     """The jobs that the starter's models do because a licence was not accepted."""
     for job, model_id in PROFILES[choice.profile].items():
         if job not in choice.named and choice.jobs[job] != model_id:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from catalogd.errors import PhotoError, UsageError
 from catalogd.records import Output
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class PictureEncoder:
-    """The profile's embedding model, loaded when the first file is asked for. Safe from any thread."""
+    """The model of the picture embedding, which every profile has, loaded for the first file asked for.
+
+    Safe from any thread.
+    """
 
     def __init__(self, settings: Settings, read: Read | None = None) -> None:
         self._settings = settings
@@ -43,14 +46,13 @@ class PictureEncoder:
         return output
 
     def _loaded(self) -> Model:
-        from catalogd.models.registry import profile_models
+        from catalogd.models.registry import picture_model
 
         with self._loading:
             if self._model is None:
-                models = profile_models(self._settings.profile, self._settings, 0)
-                model = next((model for model in models if model.name == "embedding"), None)
+                model = picture_model(self._settings, 0)
                 if model is None:
                     raise UsageError("there is no model that compares pictures: see `catalogd doctor`")
                 model.load()
-                self._model = cast("Model", model)
+                self._model = model
             return self._model
