@@ -118,8 +118,8 @@ def _best_resident(needs: Sequence[Need], usable: int, batch: int) -> frozenset[
 
 def _has_room(some: Collection[Need], needs: Sequence[Need], usable: int, batch: int) -> bool:
     names = {need.name for need in some}
-    others = [need for need in needs if need.name not in names]
-    return all(_bytes_of([*some, other], batch) <= usable for other in others)
+    fullest = [[*some, other] for other in needs if other.name not in names] or [list(some)]
+    return all(_bytes_of(loaded, batch) <= usable for loaded in fullest)
 
 
 def _phases(

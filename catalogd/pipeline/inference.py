@@ -27,7 +27,7 @@ from catalogd.models.memory import is_out_of_memory, memory_used
 from catalogd.models.planning import LOAD_SHARE, Need, Plan, plan, usable_bytes
 from catalogd.pipeline.conduct import Conduct, is_on_gpu
 from catalogd.pipeline.ring import slot_bytes
-from catalogd.pipeline.stages import asked_names, infer_batch, is_derived
+from catalogd.pipeline.stages import asked_names, infer_batch, is_derived, turns
 
 if TYPE_CHECKING:
     from catalogd.pipeline.conduct import AnyModel
@@ -54,7 +54,7 @@ class Inference:
         self._settings = settings
         self._most = most_frames
         self._batch = max(1, min(batch_frames(settings, device), most_frames))
-        self._models = list(load_models(device))
+        self._models = [model for turn in turns(load_models(device)) for model in turn]
         self.fingerprints = {model.name: model.fingerprint for model in self._models}
         self._conduct = Conduct(device)
         self._measured = Measurements(settings.model_cache, device.name, precision_of(device, settings))
@@ -156,12 +156,12 @@ class Inference:
         names = {model.name for model in left}
         coming = next((set(phase) for phase in self._plan.phases if names & set(phase)), set())
         phase = [model for model in left if self._stays(model) or model.name in coming]
-        while True:
-            later = names - {model.name for model in phase}
+        while later := names - {model.name for model in phase}:
             kept = [model for model in phase if later.isdisjoint(asked_names(model))]
             if len(kept) == len(phase):
-                return kept or [model for model in left if model.name in coming] or list(left)
+                break
             phase = kept
+        return phase or list(left)  # all of them ask for each other
 
     def _enter(self, phase: Sequence[AnyModel]) -> list[AnyModel]:
         """Load a phase; those of it that are loaded. What neither belongs to it nor stays is unloaded."""
