@@ -39,7 +39,12 @@ SIDEWAYS = {
 }
 HOMES = {
     "torch": {"models"},
+    "torchvision": {"models"},
     "transformers": {"models"},
+    "open_clip": {"models"},
+    "safetensors": {"models"},
+    "huggingface_hub": {"models"},
+    "httpx": {"models"},
     "onnxruntime": {"models"},
     "onnx": {"models"},
     "cv2": {"models"},
