@@ -10,7 +10,8 @@
 They measure the labelled photos of tests/data/quality. `--photos FOLDER --labels MANIFEST.tsv` indexes photos
 instead, from their pixels: the manifest has columns path and label, a label being {"objects": ["dog", …]},
 and file names start with four digits. `--queries FILE` names other queries, written as queries.tsv there, and
-`--write FILE` keeps what the models said of the photos, as photos.jsonl there.
+`--write FILE` keeps what the models said of the photos, as photos.jsonl there. The constants of another
+model are fitted on your own photos by `fit --catalog FOLDER --labels MANIFEST.tsv --model embedding:ID`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from catalogd.catalog import Catalog, kinds
 from catalogd.models import registry
 from catalogd.models.joint import JointSpace
 from catalogd.models.joint import labels as joint_labels
-from catalogd.query.calibration import FOUND, Background, for_space
+from catalogd.query.calibration import FOUND, Background, Calibration, for_space
 from catalogd.query.searcher import Searcher
 from catalogd.records import Record
 from catalogd.settings import Settings
@@ -58,14 +59,18 @@ SIZES = (148, 500, 2000, 8000, 20_000)
 class Bench:
     """The photos, the queries and a place for catalogs."""
 
-    def __init__(self, space: str, photos: Sequence[Labelled], queries: Path, folder: Path) -> None:
+    def __init__(
+        self, space: str, photos: Sequence[Labelled], queries: Path, folder: Path, model: str = "embedding"
+    ) -> None:
+        """`model`: the name of the output whose joint embeddings are searched."""
         self.space = space
+        self.model = model
         self.photos = photos
         self.queries = quality.load_queries(photos, queries)
         self._queries_file = queries
         self._folder = folder
         self.settings = self.catalog_of(photos)
-        encoder = registry.text_encoder(self.settings.profile, self.settings)
+        encoder = registry.text_encoder(self.settings.profile, self.settings, space=space)
         if encoder is None or encoder.space != space:
             sys.exit("these photos were seen by other models: give --photos and --labels (and --write)")
         self.encoder = encoder
@@ -152,7 +157,9 @@ def candidates(bench: Bench, photos: Sequence[Labelled], queries: Sequence[Query
     Cosine × deviations, and whether the photo is right.
     """
     settings = bench.catalog_of(photos)
-    joint = np.array([np.frombuffer(_joint(photo), "<f2") for photo in photos]).astype(np.float32)
+    joint = np.array([np.frombuffer(_joint(photo, bench.model), "<f2") for photo in photos]).astype(
+        np.float32
+    )
     names = np.array([photo.name for photo in photos])
     with Catalog.open(settings.catalog, settings) as catalog:
         names_of = {record.photo_id: quality.name_of(record.name) for record in catalog.iter_records()}
@@ -169,8 +176,10 @@ def standing_out(cosines: npt.NDArray[np.float32]) -> Floats:
     return np.asarray(np.maximum(cosines, 0) * np.maximum(deviations, 0), float)
 
 
-def _joint(photo: Labelled) -> bytes:
-    return next(output.joint_embedding for output in photo.outputs.values() if output.joint_embedding)
+def _joint(photo: Labelled, model: str) -> bytes:
+    vector = photo.outputs[model].joint_embedding
+    assert vector is not None, f"{photo.name} has no vector of {model}"
+    return vector
 
 
 def fitted(values: Floats, right: Flags) -> tuple[float, float]:
@@ -260,7 +269,9 @@ def size(bench: Bench) -> None:
     about some photos.
     """
     random = np.random.default_rng(SEED)
-    joint = np.array([np.frombuffer(_joint(photo), "<f2") for photo in bench.photos]).astype(np.float32)
+    joint = np.array([np.frombuffer(_joint(photo, bench.model), "<f2") for photo in bench.photos]).astype(
+        np.float32
+    )
     names = np.array([photo.name for photo in bench.photos])
     pairs = random.integers(0, len(joint), (max(SIZES), 2))
     share = random.uniform(0.5, 1, (len(pairs), 1)).astype(np.float32)
@@ -270,6 +281,8 @@ def size(bench: Bench) -> None:
     made /= np.linalg.norm(made, axis=1, keepdims=True)
     queries = [query for query in bench.queries if query.kind != "text"]
     known = for_space(bench.space)
+    if not isinstance(known, Calibration):
+        sys.exit("size is asked of the starter's models only: its photos are made of their labels")
     ways = {"in use": known, "whatever the size": dataclasses.replace(known, per_size=0.0)}
     for count in SIZES:
         found: dict[tuple[str, bool], list[bool]] = collections.defaultdict(list)
@@ -295,21 +308,26 @@ def size(bench: Bench) -> None:
 # ---------------------------------------------------------------- from pixels
 
 
-def indexed(photos: Path, labels: Path, folder: Path) -> tuple[str, list[Labelled]]:
-    """What the models of the starter profile say of the photos under a folder."""
+def indexed(photos: Path, labels: Path, folder: Path, model: str) -> tuple[str, list[Labelled]]:
+    """What the models of the profile in use say of the photos under a folder."""
     catalog = folder / "indexed"
     subprocess.run([CATALOGD, "--catalog", str(catalog), "run", str(photos), "--once"], check=True)
-    return exported(catalog, labels)
+    return exported(catalog, labels, model)
 
 
-def exported(folder: Path, labels: Path) -> tuple[str, list[Labelled]]:
-    """The same of a catalog that is there already."""
+def exported(folder: Path, labels: Path, model: str) -> tuple[str, list[Labelled]]:
+    """The same of a catalog that is there already, of photos that the model has seen."""
     marked = quality.labels_of(labels)
     with Catalog.open(folder, Settings(catalog=folder)) as catalog:
         ids = [record.photo_id for record in catalog.iter_records()]
         records = [record for record in catalog.records(ids, with_embeddings=True) if record is not None]
-    found = [_labelled(record, marked) for record in records]
-    return records[0].outputs["embedding"].fingerprint, sorted(found, key=lambda photo: photo.name)
+    seen = [record for record in records if model in record.outputs]
+    if not seen:
+        sys.exit(f"no photo of this catalog has an output {model!r}: catalogd models use, catalogd run")
+    space = seen[0].outputs[model].fingerprint
+    seen = [record for record in seen if record.outputs[model].fingerprint == space]
+    found = [_labelled(record, marked) for record in seen if record.outputs[model].joint_embedding]
+    return space, sorted(found, key=lambda photo: photo.name)
 
 
 def _labelled(record: Record, marked: dict[str, tuple[str, ...]]) -> Labelled:
@@ -335,6 +353,9 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of photos to index")
     parser.add_argument("--catalog", type=Path, help="or the folder of a catalog that holds them already")
     parser.add_argument("--labels", type=Path, help="the table of what people marked in them")
+    parser.add_argument(
+        "--model", default="embedding", help="the output that is searched: embedding, embedding:siglip2-base"
+    )
     parser.add_argument("--queries", type=Path, default=quality.DATA / "queries.tsv")
     parser.add_argument("--write", type=Path, help="where to keep what the models said")
     arguments = parser.parse_args()
@@ -343,14 +364,14 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if arguments.catalog:
-            space, photos = exported(arguments.catalog, arguments.labels)
+            space, photos = exported(arguments.catalog, arguments.labels, arguments.model)
         elif arguments.photos:
-            space, photos = indexed(arguments.photos, arguments.labels, folder)
+            space, photos = indexed(arguments.photos, arguments.labels, folder, arguments.model)
         else:
             space, photos = quality.load_photos()
         if arguments.write:
             quality.save_photos(space, photos, arguments.write)
-        bench = Bench(space, photos, arguments.queries, folder)
+        bench = Bench(space, photos, arguments.queries, folder, arguments.model)
         for question in arguments.questions:
             QUESTIONS[question](bench)
 
