@@ -67,6 +67,7 @@ class Progress:
     api: str = ""  # where the HTTP API is, while it is served
     search_model: float | None = None  # share of photos that a new model of search by meaning has seen
     devices: tuple[DeviceProgress, ...] = ()  # where models run; () before the first photo
+    said: tuple[str, ...] = ()  # what models say of themselves now: what a server cost
 
     @property
     def pending(self) -> int:

@@ -100,7 +100,16 @@ def _counts(progress: Progress) -> list[str]:
     if progress.search_model is not None:
         counts.append(f"new search model: {progress.search_model:.0%} of photos")
     counts += [f"model {escaped(name)} failed on {count:,}" for name, count in progress.model_errors.items()]
+    counts += _devices(progress)
     return counts + [f"offline: {escaped(path)}" for path in progress.offline]
+
+
+def _devices(progress: Progress) -> list[str]:
+    """What each device did; nothing where there is only the CPU."""
+    devices = progress.devices
+    if [device.label for device in devices] == ["cpu"]:
+        return []
+    return [f"{one.label} {one.photos:,} photos in {duration(one.busy_s)}" for one in devices]
 
 
 def progress_view(progress: Progress) -> Group:
@@ -130,7 +139,7 @@ def summary(progress: Progress) -> list[str]:
     lines[0] += "".join(f", {text}" for text in _counts(progress))
     if progress.failed:
         lines.append("see `catalogd failures` for what failed and why")
-    return lines
+    return lines + [escaped(news) for news in progress.said]
 
 
 def synced_lines(row: dict[str, Any]) -> list[str]:

@@ -606,6 +606,7 @@ class Daemon:
                 DeviceProgress(one.label, one.name, one.photos, round(one.busy_s, 1), one.given_up)
                 for one in (engine.devices if engine else ())
             ),
+            said=engine.said if engine else (),
         )
 
     def _pending(self) -> int:

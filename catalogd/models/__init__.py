@@ -35,8 +35,8 @@ class Model(Protocol):
 
     Where it has more to say it has further attributes: `device` (a `Device`, when it is not the CPU; it then
     gets whole batches, in one thread, instead of a few frames in several), `is_remote` (true when it waits
-    for another machine: whole batches, beside the others) and `notes()` (what the owner should read, new
-    since the last call).
+    for another machine: whole batches, beside the others) and `notes()` (what the owner should
+    know now, where it changed; it takes the place of what was said before).
     """
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import multiprocessing.connection
 import os
 import time
@@ -148,6 +149,7 @@ class _Inference:
     photos: int = 0
     busy_s: float = 0.0  # that it had a batch
     model_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    said: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # by model: its latest news
 
     @property
     def takes_turns(self) -> bool:
@@ -177,6 +179,7 @@ class EngineState:
     limit: str  # "reading", "inference"
     model_seconds: dict[str, float]  # of all devices
     devices: tuple[DeviceState, ...]
+    said: tuple[str, ...]  # what models say of themselves now: what a server cost
 
 
 class Engine:
@@ -269,6 +272,7 @@ class Engine:
             self._waits.limit(),
             _sum(one.model_seconds for one in self._inference),
             tuple(_device_state(one) for one in self._inference),
+            tuple(itertools.chain(*(news for one in self._inference for news in one.said.values()))),
         )
 
     @property
@@ -457,6 +461,7 @@ class Engine:
         inference.deaths = 0
         inference.photos += len(batch.items)
         inference.model_seconds = _sum((inference.model_seconds, reply.seconds))
+        inference.said |= reply.said
         self._hear_news(inference, reply)
         for item, outputs in zip(batch.items, reply.outputs, strict=True):
             self._slots.free(item.slot)
@@ -608,6 +613,7 @@ class InlineEngine:
         self._busy_s = 0.0
         self._photos = 0
         self._model_seconds: dict[str, float] = {}
+        self._said: dict[str, list[str]] = {}
         self.fingerprints = self._inference.fingerprints
         self.notes = collections.deque(self._inference.take_notes())
         self.thumbnail_errors: collections.Counter[str] = collections.Counter()  # reason → photos
@@ -638,7 +644,8 @@ class InlineEngine:
         device, seconds = self._device, dict(self._model_seconds)
         given_up = tuple(self._inference.given_up)
         one = DeviceState(device.label, device.name, self._photos, self._busy_s, seconds, given_up)
-        return EngineState(1, int(self.busy), 1, "inference", seconds, (one,))
+        said = tuple(itertools.chain(*self._said.values()))
+        return EngineState(1, int(self.busy), 1, "inference", seconds, (one,), said)
 
     @property
     def given_up(self) -> frozenset[str]:
@@ -666,6 +673,7 @@ class InlineEngine:
         self._photos += 1
         self._model_seconds = _sum((self._model_seconds, seconds))
         self.notes.extend(self._inference.take_notes())
+        self._said |= self._inference.said()
         return outputs, self.fingerprints if task.models is None else task.models
 
     def step(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Outcome]:

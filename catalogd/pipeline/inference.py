@@ -82,7 +82,7 @@ class Inference:
     def start(self) -> None:
         """Load what stays. Raises ModelError when no model is left of those that look at frames."""
         if self.device.kind == "cuda" and any(map(is_on_gpu, self._models)):
-            _open_cuda()
+            _open_cuda(self.device)
         if self.device.is_gpu:
             self._usable = usable_bytes(self.device.memory_bytes, memory_used(self.device))
         for model in self._models:
@@ -113,6 +113,18 @@ class Inference:
         self, batches: Sequence[Batch], wanted: Wanted
     ) -> tuple[list[dict[str, Output]], dict[str, float]]:
         """Every model on the frames that want it, as `infer_batch`; the batches are closed."""
+        try:
+            outputs, seconds = self._run(batches, wanted)
+        finally:  # before any of their slots is filled anew
+            for batch in batches:
+                batch.close()
+        self._withhold(outputs)
+        self._learn()
+        return outputs, seconds
+
+    def _run(
+        self, batches: Sequence[Batch], wanted: Wanted
+    ) -> tuple[list[dict[str, Output]], dict[str, float]]:
         outputs: list[dict[str, Output]] = [{} for _ in wanted]
         seconds = dict.fromkeys(self.fingerprints, 0.0)
         left = [model for model in self._models if model.name not in self._conduct.given_up]
@@ -128,20 +140,17 @@ class Inference:
                     seconds[name] += spent
             left = [model for model in left if model not in phase and self._is_on(model)]
             left += self._starved(phase, outputs)
-        for batch in batches:
-            batch.close()
-        self._withhold(outputs)
-        self._learn()
         return outputs, seconds
 
     def take_notes(self) -> list[str]:
         """What the owner should read, new since the last time."""
-        for model in self._models:
-            notes = getattr(model, "notes", None)
-            if notes is not None:
-                self._notes += notes()
         taken, self._notes = self._notes, []
         return taken
+
+    def said(self) -> dict[str, list[str]]:
+        """What models say of themselves, by name, where it changed: it replaces what they said before."""
+        each: dict[str, list[str]] = {one.name: getattr(one, "notes", list)() for one in self._models}
+        return {name: notes for name, notes in each.items() if notes}
 
     # ── who is loaded ─────────────────────────────────────────────────────────────────────────
 
@@ -323,9 +332,10 @@ def batch_frames(settings: Settings, device: Device) -> int:
     return settings.batch or (GPU_BATCH if device.is_gpu else CPU_BATCH)
 
 
-def _open_cuda() -> None:
-    """Load torch before the models, so that what they take is measured from the first on."""
+def _open_cuda(device: Device) -> None:
+    """Load torch before the models, for this GPU, so that what they take is measured from the first on."""
     try:
-        import catalogd.models.tensors  # noqa: F401
+        from catalogd.models import tensors
     except ImportError:  # onnxruntime alone
         return
+    tensors.choose(device)

@@ -35,7 +35,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -91,6 +91,7 @@ class InferDone(msgspec.Struct, frozen=True, tag=True):
     group: int  # frames that the next orders should have
     given_up: list[str]  # names of models that are switched off on this device
     notes: list[str]  # what the owner should read
+    said: dict[str, list[str]] = {}  # by model: news that replace what it said before
 
 
 class CommitOrder(msgspec.Struct, frozen=True, tag=True):
@@ -264,26 +265,27 @@ def inference_main(
     try:
         inference = Inference(settings, load_models, device, threads, most_frames)
         inference.start()
-        _pin(ring, device)
+        notes = [*inference.take_notes(), *_pin(ring, device)]
     except CatalogdError as error:
         connection.send_bytes(_encode(Broken(str(error))))
         return
-    connection.send_bytes(
-        _encode(Ready(inference.fingerprints, inference.group, inference.given_up, inference.take_notes()))
-    )
+    ready = Ready(inference.fingerprints, inference.group, inference.given_up, notes)
+    connection.send_bytes(_encode(ready))
     orders: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, ring, inference, orders), daemon=True).start()
     while (work := orders.get()) is not None:
         connection.send_bytes(_encode(_infer_one(work, inference)))
 
 
-def _pin(ring: Ring, device: Device) -> None:
-    """Let the GPU copy frames from the ring by itself; where it may not, they go through a buffer."""
+def _pin(ring: Ring, device: Device) -> Iterator[str]:
+    """Let the GPU copy frames from the ring by itself; says why it may not."""
     if device.kind == "cuda" and "torch" in sys.modules:
         from catalogd.models import tensors
 
-        with contextlib.suppress(MemoryError):
+        try:
             tensors.pin(ring.memory())
+        except MemoryError as error:
+            yield f"frames go to {device.label} by way of a buffer, which is slower: {error}"
 
 
 @dataclasses.dataclass
@@ -327,7 +329,8 @@ def _infer_one(work: _Work, inference: Inference) -> InferDone:
     by_index: dict[int, dict[str, Output] | str] = {**work.refused}
     by_index.update(zip(work.indexes, outputs, strict=True))
     answers = [by_index[index] for index in range(len(by_index))]
-    return InferDone(answers, seconds, inference.group, inference.given_up, inference.take_notes())
+    notes, said = inference.take_notes(), inference.said()
+    return InferDone(answers, seconds, inference.group, inference.given_up, notes, said)
 
 
 # ── writer ────────────────────────────────────────────────────────────────────────────────────

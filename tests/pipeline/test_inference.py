@@ -285,7 +285,7 @@ def test_a_model_that_says_it_can_not_work_is_asked_once_a_batch_and_nothing_is_
         assert is_whole(infer(inference, 8), "a")
     assert asked == [8, 8, 8]
     assert inference.given_up == ["caption"]
-    assert "asked 3 times" in inference.take_notes()
+    assert inference.said() == {"caption": ["asked 3 times"]}
 
 
 def test_an_output_without_a_fingerprint_is_one_that_was_not_made(settings: Settings) -> None:
