@@ -189,7 +189,7 @@ def _requoted(word: str) -> str:
 
 
 def text_encoder(settings: Settings, catalog: Catalog, needed: bool) -> Any:
-    """The text model of the space that is searched; without it the search goes by words alone, and says so."""
+    """The text model of the space that is searched; without it words alone count, and that is said."""
     if not needed:
         return None
     from catalogd.query.meaning import Meaning

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import xxhash
 
-from catalogd.catalog.store import KEPT_PROFILE
+from catalogd.catalog.spaces import SearchSpaces
+from catalogd.catalog.store import KEPT_PROFILE, Store
+from catalogd.errors import CatalogMissingError
 from catalogd.images import READ_VERSION
-from catalogd.models import DerivedModel, Model
+from catalogd.models import DerivedModel, Model, bundles, registry
 from catalogd.pipeline.stages import is_derived
 from catalogd.records import Record
+from catalogd.settings import Settings
 
 
 def profile_key(fingerprints: dict[str, str]) -> bytes:
@@ -29,9 +33,49 @@ class SearchModels:
     name: str = ""  # of the output whose space shall be searched; "": whatever is, stays
     beside: frozenset[str] = frozenset()  # names of models that are kept for the space that is searched now
     has_text_model: Callable[[str], bool] = lambda space: True  # whether queries can be put in this space
+    also: tuple[str, ...] = ()  # ids of the models `beside`, which are not of the profile
 
 
 KEEP_SPACE = SearchModels()
+
+
+def search_models(settings: Settings) -> SearchModels:
+    """Of the chosen models: whose space shall be searched, and whose is until then.
+
+    That one sees new photos, too, as long as its weights are here. Opens no weights.
+    """
+    embedder = registry.entry_of(registry.chosen(settings).jobs["embedding"])
+    model_id = registry.model_id_of(_space_beside(settings))
+    also = (model_id,) if model_id not in ("", embedder.id, registry.PICTURES_ID) else ()
+    return SearchModels(
+        embedder.name,
+        frozenset(registry.entry_of(other).name for other in also),
+        functools.partial(_has_text_model, settings),
+        also,
+    )
+
+
+def _space_beside(settings: Settings) -> str:
+    try:
+        with Store(settings.catalog) as store:
+            return SearchSpaces(store).searched_beside(registry.search_space(settings))
+    except CatalogMissingError:
+        return ""
+
+
+def _has_text_model(settings: Settings, space: str) -> bool:
+    """Whether the text model of a space is on this machine, with the weights that made the space."""
+    model_id = registry.model_id_of(space)
+    if not model_id or registry.obstacle(registry.entry_of(model_id), settings):
+        return False
+    entry = registry.entry_of(model_id)
+    if entry.bundle is None:
+        from catalogd.models import embedding
+
+        made = embedding.EmbeddingModel(settings, 1).fingerprint
+        return space == made == embedding.joint_space_name()
+    found = bundles.find(entry.bundle, settings)
+    return found is not None and found.short_hash in space
 
 
 class Lack(NamedTuple):
