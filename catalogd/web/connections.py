@@ -35,7 +35,9 @@ class PatientProtocol(H11Protocol):
         if len(self.connections) > MOST_OPEN:
             transport.abort()
             return
-        transport.set_write_buffer_limits(high=0)  # `pause_writing` as soon as the kernel takes no more
+        # `pause_writing` as soon as the kernel takes no more. Not 0: over TLS asyncio pauses at "as much as" the
+        # limit, so an empty buffer would pause, too, and nothing would ever resume it.
+        transport.set_write_buffer_limits(high=1)
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
