@@ -219,7 +219,18 @@ class _Counted(io.FileIO):
 
 
 def _get(plan: Plan, file: HubFile, stream: _Counted) -> None:
-    """The rest of a file. A server that can't continue sends all of it, and the start is dropped."""
+    """The rest of a file, tried again as long as a broken connection has brought more of it."""
+    while True:
+        before = stream.seek(0, os.SEEK_END)
+        try:
+            return _get_rest(plan, file, stream)
+        except Exception:
+            if stream.seek(0, os.SEEK_END) <= before:
+                raise
+
+
+def _get_rest(plan: Plan, file: HubFile, stream: _Counted) -> None:
+    """A server that can't continue sends all of it, and the start is dropped."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
 
