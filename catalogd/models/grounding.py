@@ -187,11 +187,15 @@ class _Network:
         # Only now is the device waited for.
         words_before = itertools.accumulate((len(chunk.words) for chunk, _, _ in self._chunks), initial=0)
         return [
-            list(_rows(*outputs, chunk, before))
-            for outputs, (chunk, _, _), before in zip(passes, self._chunks, words_before, strict=False)
+            list(_rows(logits, boxes, chunk, before))
+            for (logits, boxes), (chunk, _, _), before in zip(
+                passes, self._chunks, words_before, strict=False
+            )
         ]
 
-    def _pass(self, pixels: torch.Tensor, whole: torch.Tensor, tokens: torch.Tensor, words: Any) -> Any:
+    def _pass(
+        self, pixels: torch.Tensor, whole: torch.Tensor, tokens: torch.Tensor, words: Any
+    ) -> tuple[Any, Any]:
         """Logits and boxes of all queries for one chunk."""
         self._text = _TextOutput(words.expand(len(pixels), -1, -1))
         out = self._detector(pixel_values=pixels, pixel_mask=whole, input_ids=tokens.expand(len(pixels), -1))

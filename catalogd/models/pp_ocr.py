@@ -6,6 +6,7 @@ recogniser's metadata, or from a file `*dict*.txt` or `*keys*.txt` with one a li
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from catalogd.models.devices import Hardware
 from catalogd.settings import Settings
 
 _STEP = 1  # of what this module makes of the weights
+_HASH_DIGITS = 8  # of a list of characters in the fingerprint
 _TRIAL_PX = (48, 320)  # of the strip that tells how many classes there are
 _ARABIC = "AL"  # Unicode's class of letters that are written from right to left
 # Words and numbers that stay as they are inside a line from right to left, with what joins them.
@@ -30,7 +32,8 @@ class PpOcrModel(text.PpOcr):
     """`text_lines`, by the weights of a folder."""
 
     def __init__(self, settings: Settings, bundle: FoundBundle, hardware: Hardware) -> None:
-        super().__init__(f"{bundle.bundle.id}@{bundle.short_hash}.{_STEP}", hardware)
+        hashes = "-".join((bundle.short_hash, *map(_digest, _lists(bundle.folder))))
+        super().__init__(f"{bundle.bundle.id}@{hashes}.{_STEP}", hardware)
         self._folder = bundle.folder
 
     def _files(self) -> tuple[Path, Path]:
@@ -58,8 +61,16 @@ def reading_order(line: str) -> str:
     return "".join(part if i % 2 else part[::-1] for i, part in reversed(list(enumerate(parts))))
 
 
+def _lists(folder: Path) -> list[Path]:
+    return sorted({*folder.rglob("*dict*.txt"), *folder.rglob("*keys*.txt")})
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:_HASH_DIGITS]
+
+
 def _characters(folder: Path) -> list[str]:
-    paths = [*folder.rglob("*dict*.txt"), *folder.rglob("*keys*.txt")]
+    paths = _lists(folder)
     if len(paths) != 1:
         raise ModelError(f"{folder}: one list of characters is wanted (dict.txt); there are {len(paths)}")
     # A line may be a single space, and characters may be what other functions take for ends of lines.

@@ -7,6 +7,7 @@ which each tag counts). RAM++ is published as a checkpoint of torch: docs/models
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ _MEAN = (255 * 0.485, 255 * 0.456, 255 * 0.406)  # of ImageNet
 _SCALE = (1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225))
 _THRESHOLD = 0.68  # of a tag without its own, as RAM++ has it
 _MAX_TAGS = 30  # the surest: photos have 5 to 20 in RAM++'s paper
+_HASH_DIGITS = 8  # of each list in the fingerprint
 _STEP = 1  # of what this module makes of the weights
 
 Floats = NDArray[np.float32]
@@ -41,7 +43,8 @@ class TaggerModel:
     name = "tags"
 
     def __init__(self, settings: Settings, bundle: FoundBundle, hardware: Hardware) -> None:
-        self.fingerprint = f"{bundle.bundle.id}@{bundle.short_hash}.{_STEP}"
+        hashes = "-".join((bundle.short_hash, *_digests(bundle.folder)))
+        self.fingerprint = f"{bundle.bundle.id}@{hashes}.{_STEP}"
         self.device = hardware.device
         self._settings = settings
         self._bundle = bundle
@@ -87,6 +90,12 @@ class TaggerModel:
         sure = np.flatnonzero(probabilities > self._thresholds)
         best = sure[np.argsort(-probabilities[sure], kind="stable")][:_MAX_TAGS]
         return tuple(Tag(self._tags[i], float(probabilities[i])) for i in best)
+
+
+def _digests(folder: Path) -> list[str]:
+    """Of the files that say what the graph's numbers mean."""
+    paths = (folder / "tags.txt", folder / "thresholds.txt")
+    return [hashlib.sha256(p.read_bytes()).hexdigest()[:_HASH_DIGITS] for p in paths if p.is_file()]
 
 
 def _lines(path: Path) -> list[str]:

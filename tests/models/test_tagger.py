@@ -128,3 +128,12 @@ def test_a_frame_that_is_no_frame_fails_alone(settings: Settings, tmp_path: Path
     first, second = model.run([np.zeros((2, 2), np.uint8), photo("coffee.png")])
     assert first.error
     assert second.tags is not None
+
+
+def test_other_tags_or_thresholds_are_another_model(settings: Settings, tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    first = opened(tmp_path, settings).fingerprint
+    folder_of(tmp_path, thresholds=[0.5] * TAGS)
+    second = opened(tmp_path, settings).fingerprint
+    (tmp_path / "tags.txt").write_text("\n".join(f"word {i}" for i in range(TAGS)))
+    assert len({first, second, opened(tmp_path, settings).fingerprint}) == 3
