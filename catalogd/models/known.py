@@ -153,7 +153,7 @@ def _onnx_pair(model_id: str, bundle: Bundle, note: str) -> Entry:
         job="embedding",
         purpose="search by meaning: pictures and words in one space",
         made_by="catalogd.models.dual_encoder:DualEncoder",
-        text_made_by="catalogd.models.dual_encoder:TextEncoder",
+        text_made_by="catalogd.models.dual_encoder:text_encoder",
         way="bundle",
         bundle=bundle,
         modules=_ONNX,
@@ -253,6 +253,15 @@ _ON_EMBEDDINGS = (
         way="derived",
         extra="standard",
         note="reads the embedding that is there; tag_vocabulary in the settings names your own list",
+    ),
+    Entry(
+        id="aesthetics-by-words",
+        job="aesthetics",
+        purpose="how pleasing a picture is, 1 to 10",
+        made_by="catalogd.models.word_aesthetics:WordAesthetics",
+        way="derived",
+        extra="standard",
+        note="by words for it, in any space of pictures and words; not trained on ratings",
     ),
     _head(
         "aesthetics-laion",
@@ -521,7 +530,7 @@ PROFILES: dict[str, dict[str, str]] = {
         "signature": "signature",
         "caption": "florence-2-base",
         "tags": "zero-shot-tags",
-        "aesthetics": "aesthetics-laion",
+        "aesthetics": "aesthetics-by-words",
     },
     "studio": {
         "embedding": "vit-l-14-openai",
