@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import traceback
 from collections.abc import Iterator
@@ -42,7 +43,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def memory_used(device: Device) -> int:
     """Bytes of a GPU's memory that are taken by everybody, onnxruntime and other programs included.
 
-    0 on a CPU, and where torch is not loaded.
+    What torch only keeps for its next tensors is not: models that are loaded take it first. 0 on a CPU,
+    and where torch is not loaded.
     """
     torch = sys.modules.get("torch")
     if torch is None or not device.is_gpu:
@@ -50,7 +52,8 @@ def memory_used(device: Device) -> int:
     if device.kind == "mps":
         return int(torch.mps.driver_allocated_memory())
     free, total = torch.cuda.mem_get_info(device.index)
-    return int(total - free)
+    kept = torch.cuda.memory_reserved(device.index) - torch.cuda.memory_allocated(device.index)
+    return int(total - free - kept)
 
 
 def memory_peak(device: Device) -> int:
@@ -63,3 +66,16 @@ def forget_peak(device: Device) -> None:
     torch = sys.modules.get("torch")
     if torch is not None and device.kind == "cuda":
         torch.cuda.reset_peak_memory_stats(device.index)
+
+
+def give_back(device: Device) -> None:
+    """Let other libraries have what unloaded models took of a GPU, which torch keeps otherwise.
+
+    It waits for the GPU: for the change from one phase to the next, never between batches.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or device.kind != "cuda":
+        return
+    gc.collect()  # networks refer to themselves here and there
+    with torch.cuda.device(device.index):
+        torch.cuda.empty_cache()

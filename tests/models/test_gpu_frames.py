@@ -194,6 +194,22 @@ def test_memory_that_is_out_is_a_memory_error_and_is_had_again(device: Device) -
     torch.ones(8, device=device.label)
 
 
+def test_memory_that_torch_keeps_for_later_counts_as_free_and_can_be_given_back(device: Device) -> None:
+    import torch
+
+    from catalogd.models import memory
+
+    memory.give_back(device)
+    before = memory.memory_used(device)
+    large = torch.empty(256 << 20, dtype=torch.uint8, device=device.label)
+    assert memory.memory_used(device) - before >= 256 << 20
+    del large
+    assert memory.memory_used(device) - before < 64 << 20
+    free, _ = torch.cuda.mem_get_info(device.index)
+    memory.give_back(device)
+    assert torch.cuda.mem_get_info(device.index)[0] - free >= 256 << 20
+
+
 def test_rows_are_generated_in_groups_as_alone(device: Device) -> None:
     import torch
 

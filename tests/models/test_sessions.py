@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -145,6 +147,31 @@ def test_another_failure_stays_what_it_is(graph: Any) -> None:
 
 def test_of_a_cpu_no_memory_is_counted() -> None:
     assert (memory.memory_used(CPU), memory.memory_peak(CPU)) == (0, 0)
+
+
+class Card:
+    """As much of torch as counts memory: of 100 bytes 30 are free, and 10 of those taken wait for tensors."""
+
+    class cuda:  # noqa: N801
+        given_back: ClassVar[list[int]] = []
+
+        mem_get_info = staticmethod(lambda index: (30, 100))
+        memory_reserved = staticmethod(lambda index: 50)
+        memory_allocated = staticmethod(lambda index: 40)
+        device = staticmethod(contextlib.nullcontext)
+
+        @classmethod
+        def empty_cache(cls) -> None:
+            cls.given_back.append(1)
+
+
+def test_what_torch_keeps_for_its_next_tensors_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a model that is loaded after another was unloaded seems to need nothing."""
+    monkeypatch.setitem(sys.modules, "torch", Card)
+    assert memory.memory_used(GPU) == 60
+    memory.give_back(GPU)
+    memory.give_back(CPU)
+    assert Card.cuda.given_back == [1]
 
 
 class Taken:
