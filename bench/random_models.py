@@ -92,13 +92,12 @@ def _tokenizer(
     folder: Path, count: int, specials: dict[int, str], roles: dict[str, str], **more: Any
 ) -> None:
     """`count` words, w0, w1 …; `specials`: ids that are other tokens; `roles`: "eos_token" → which."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     ids = {specials.get(index, f"w{index}"): index for index in range(count)}
     inner = Tokenizer(models.WordLevel(ids, unk_token="w9"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    inner.decoder = decoders.WordPiece(prefix="", cleanup=False)
     made = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="w9", **roles)
     made.add_special_tokens({"additional_special_tokens": [*specials.values()]})
     for name, value in more.items():
