@@ -557,6 +557,27 @@ def test_a_look_is_the_processors_squash(florence: Path) -> None:
     assert levels.max() < 2.5
 
 
+def writes_in_half_precision(captioner: Any, folder: Path, chosen: Settings) -> None:
+    model = captioner(chosen, found(folder, "tiny"), Hardware(precision="bf16"))
+    model.load()
+    assert len(model.run(frames([(200, 300), (300, 200)]))) == 2  # random words, some of them none
+    assert model._model.dtype.itemsize == 2
+    model.unload()
+    assert not [part for part in vars(model).values() if hasattr(part, "parameters")]
+
+
+def test_florence_writes_in_half_precision_too(florence: Path, tmp_path: Path) -> None:
+    writes_in_half_precision(FlorenceCaptions, florence, asking(tmp_path))
+
+
+def test_blip2_writes_in_half_precision_too(blip2: Path, tmp_path: Path) -> None:
+    writes_in_half_precision(Blip2Captions, blip2, asking(tmp_path))
+
+
+def test_qwen_writes_in_half_precision_too(qwen: Path, tmp_path: Path) -> None:
+    writes_in_half_precision(QwenCaptions, qwen, asking(tmp_path))
+
+
 def test_a_folder_without_what_is_needed_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"preprocessor_config\.json") as caught:
         local.processor_of(tmp_path)
