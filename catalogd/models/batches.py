@@ -7,7 +7,7 @@ A model says by a `Look` how it wants its frames; frames that several models wan
                        └─ prefetch() ─▶ uint8[H, W, 3] on the GPU ─▶ tensor(look, …)    on a GPU
                            one copy a frame, on a stream of its own
 
-Each look is made from the frame itself. From a half-size copy that is made once, two looks would take 1.3 to
+Each look is made from the frame itself. From a half-size copy that is made once, two looks would take 1.1 to
 1.7 times the CPU, and differ by up to 30 levels at edges (bench/bench_looks.py).
 
 Both ways have the same weights, so that a photo is seen alike whichever device looks at it
