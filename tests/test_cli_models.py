@@ -163,8 +163,9 @@ def test_a_profile_is_chosen_and_what_it_lacks_is_said(run: Run, settings: Setti
     shown = run("models", "use", "standard").output
     assert registry.chosen(settings).profile == "standard"
     assert "embedding: siglip2-base instead of efficientnet-lite0" in shown
-    assert "missing: siglip2-base (embedding): weights are missing → catalogd models get" in shown
+    assert "  siglip2-base (embedding): weights are missing → catalogd models get" in shown
     assert "search by meaning stays as it is until the new model's weights are here" in shown
+    assert "caption: florence-2-base, when it is asked for: catalogd run --models caption" in shown
     assert "yunet-sface does faces: buffalo_l is not for everyone" in shown
 
 

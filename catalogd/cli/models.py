@@ -311,7 +311,7 @@ def _tell_change(settings: Settings, before: Choice, after: Choice) -> None:
                 f"  {job}: {model_id}{_instead(before.jobs.get(job))}{_expected(settings, model_id, photos)}"
             )
     for sentence in registry.gaps(settings):
-        echo(f"  missing: {sentence}")
+        echo(f"  {sentence}")
 
 
 def _instead(model_id: str | None) -> str:
@@ -324,9 +324,9 @@ def _expected(settings: Settings, model_id: str, photos: int) -> str:
     from catalogd.models import registry
 
     entry = registry.entry_of(model_id)
+    if entry.is_on_request and entry.job not in registry.chosen(settings).named:
+        return f", when it is asked for: catalogd run --models {entry.job}"
     frame_s = registry.measured_frame_s(entry, settings)
-    if entry.is_on_request and registry.obstacle(entry, settings) is None:
-        return ": runs when it is asked for, `catalogd run --models caption`" if photos else ""
     return f": about {terminal.duration(photos * frame_s)} for them" if photos and frame_s else ""
 
 
