@@ -35,8 +35,8 @@ class PatientProtocol(H11Protocol):
         if len(self.connections) > MOST_OPEN:
             transport.abort()
             return
-        # `pause_writing` as soon as the kernel takes no more. Not 0: over TLS asyncio pauses at "as much as" the
-        # limit, so an empty buffer would pause, too, and nothing would ever resume it.
+        # `pause_writing` as soon as the kernel takes no more. Not 0: over TLS asyncio pauses at "as much as"
+        # the limit, so an empty buffer would pause, too, and nothing would ever resume it.
         transport.set_write_buffer_limits(high=1)
         self._expect_head()
 
