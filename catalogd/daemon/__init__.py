@@ -405,6 +405,9 @@ class Daemon:
             return self._whole_task(path)
         is_read = record.facts.version != READ_VERSION
         lack = self._models.lack(record, is_read)
+        if lack.frames and not is_read and self._engine.given_up.issuperset(lack.frames):
+            self._count_done("current")  # the next run tries these models again
+            return None
         if lack.frames or is_read:
             return Task(path, lack.frames, photo_id)
         if lack.derived:
