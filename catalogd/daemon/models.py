@@ -14,7 +14,7 @@ from catalogd.catalog.store import KEPT_PROFILE, Store
 from catalogd.errors import CatalogMissingError
 from catalogd.images import READ_VERSION
 from catalogd.models import DerivedModel, Model, bundles, registry
-from catalogd.pipeline.stages import is_derived
+from catalogd.pipeline.stages import is_derived, is_gated
 from catalogd.records import Record
 from catalogd.settings import Settings
 
@@ -102,7 +102,9 @@ class RunModels:
         self._beside = beside & self._fingerprints.keys()
         self._needed = {name: of for name, of in self._fingerprints.items() if name not in self._beside}
         self.is_part = is_part
-        self.key = KEPT_PROFILE if is_part else profile_key(self._needed)
+        self._gated = {model.name for model in models if is_gated(model)}
+        gated = {name: of + "+gate" if name in self._gated else of for name, of in self._needed.items()}
+        self.key = KEPT_PROFILE if is_part else profile_key(gated)
 
     def fingerprint(self, name: str) -> str:
         """ "" when the run does not have the model."""
@@ -120,7 +122,7 @@ class RunModels:
 
         When it is read, what is derived is made then, too, and brings along what it is derived from.
         """
-        stale = {name for name, of in self._needed.items() if not _is_of(record, name, of)}
+        stale = {name for name, of in self._needed.items() if not self._is_done(record, name, of)}
         frames = {name for name in stale if name not in self._after}
         derived = stale - frames
         if not frames and not (is_read and derived):
@@ -136,7 +138,9 @@ class RunModels:
         made_by = self._fingerprints.get(self._after[name])
         return source is not None and source.error is None and made_by in (None, source.fingerprint)
 
-
-def _is_of(record: Record, name: str, fingerprint: str) -> bool:
-    output = record.outputs.get(name)
-    return output is not None and output.fingerprint == fingerprint
+    def _is_done(self, record: Record, name: str, fingerprint: str) -> bool:
+        """What a gate left out is done as long as there is a gate."""
+        output = record.outputs.get(name)
+        if output is None or output.fingerprint != fingerprint:
+            return False
+        return output.gate is None or name in self._gated

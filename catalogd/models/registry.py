@@ -129,6 +129,7 @@ def profile_models(
     usable = [entry for entry in entries if not obstacle(entry, settings)]
     make = _Maker(settings, threads, device)
     pixels = {entry.id: make(entry) for entry in usable if entry.way != "derived"}
+    _spare_faces(usable, pixels, choice, settings)
     return [*pixels.values(), *_derived(usable, pixels, choice, make)]
 
 
@@ -302,6 +303,20 @@ def _derived(
     if entries and not obstacle(embedder, make.settings):
         model = pixels.get(embedder.id) or make(embedder)
         yield from (make(entry, model) for entry in entries)
+
+
+def _spare_faces(usable: list[Entry], pixels: dict[str, Any], choice: Choice, settings: Settings) -> None:
+    """Put the faces' model behind a gate where a dual encoder's vectors tell who is likely on a photo."""
+    embedder = entry_of(choice.jobs["embedding"])
+    if settings.gate_recall >= 1 or not embedder.text_made_by or embedder.id not in pixels:
+        return
+    from catalogd.models.gates import gated_faces
+
+    for entry in usable:
+        if entry.job == "faces":
+            pixels[entry.id] = gated_faces(
+                pixels[entry.id], embedder.name, settings.gate_recall, settings.catalog
+            )
 
 
 def _misfit(entry: Entry, choice: Choice) -> Obstacle | None:
