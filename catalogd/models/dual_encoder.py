@@ -54,6 +54,7 @@ class DualEncoder:
         self._settings = settings
         self._found = found
         self._hardware = hardware
+        self.device = hardware.device
         self._pair = pairs.read_pair(found.folder)
         self.name = f"embedding:{found.bundle.id}"
         self.fingerprint = _fingerprint(found)

@@ -52,6 +52,7 @@ class OpenClipModel:
         self._settings = settings
         self._found = found
         self._hardware = hardware
+        self.device = hardware.device
         self._config = _read_config(found)
         self._look = pairs.open_clip_look(self._config.get("preprocess_cfg", {}), self._config["model_cfg"])
         self.name = f"embedding:{found.bundle.id}"
@@ -61,9 +62,10 @@ class OpenClipModel:
         self._tower: Any = None
 
     def load(self) -> None:
-        from catalogd.models import torch_models
+        from catalogd.models import replaying, torch_models
 
-        self._tower = torch_models.ready(_opened(self._found).visual, self._hardware)
+        tower = torch_models.ready(_opened(self._found).visual, self._hardware)
+        self._tower = replaying.Replayed(lambda pixels: _features(tower(pixels)), self._hardware, self.name)
 
     def unload(self) -> None:
         self._tower = None
@@ -82,9 +84,12 @@ class OpenClipModel:
         assert self._tower is not None, "load() first"
         with torch_models.inference():
             features = self._tower(batch.tensor(self._look, self._hardware.precision))
-            # Some towers give the features of their patches beside the picture's.
-            features = features[0] if isinstance(features, tuple) else features
             return sessions.unit_rows(features.float().cpu().numpy())
+
+
+def _features(seen: Any) -> Any:
+    """The picture's; some towers give those of its patches, too."""
+    return seen[0] if isinstance(seen, tuple) else seen
 
 
 def text_encoder(settings: Settings, found: FoundBundle, threads: int = 1) -> dual_encoder.TextEncoder:

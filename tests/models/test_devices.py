@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -186,6 +187,38 @@ def test_asking_for_devices_loads_no_library_of_models() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def model_classes() -> list[tuple[str, ast.ClassDef]]:
+    """Every class in catalogd/models that has frames to look at and is made for a piece of hardware."""
+    found = []
+    for path in Path(devices.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            methods = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
+            made_with = (
+                [argument.arg for argument in methods["__init__"].args.args] if "__init__" in methods else []
+            )
+            if "hardware" in made_with and {"load", "unload", "run"} <= methods.keys():
+                found.append((f"{path.name}:{node.name}", node))
+    return found
+
+
+def test_every_model_made_for_a_gpu_says_so() -> None:
+    """The pipeline took those that did not for models of the CPU: two frames a call, from several threads."""
+    classes = model_classes()
+    silent = [
+        name
+        for name, node in classes
+        if not any(
+            isinstance(part, ast.Attribute) and part.attr == "device" and isinstance(part.ctx, ast.Store)
+            for part in ast.walk(node)
+        )
+        and not any(isinstance(part, ast.FunctionDef) and part.name == "device" for part in node.body)
+    ]
+    assert len(classes) > 3
+    assert silent == []
 
 
 def found_in(folder: Path) -> Any:
