@@ -148,7 +148,8 @@ def remove(bundle: Bundle, settings: Settings) -> int:
 def _files(bundle: Bundle, siblings: list[Any]) -> Iterator[HubFile]:
     """Those that the model needs. Raises ModelError where the layout is not the one known."""
     found = [file for sibling in siblings if (file := _file(bundle, sibling))]
-    for pattern in bundle.weights:
+    named = [pattern for pattern in bundle.files if "*" not in pattern and "/" in pattern]
+    for pattern in (*bundle.weights, *named):
         if not any(fnmatch.fnmatchcase(str(file.target), pattern) for file in found):
             raise ModelError(
                 f"{bundle.repo} has no {pattern} at {bundle.revision}: its layout is another one"

@@ -123,6 +123,8 @@ _STARTER = (
 MB = 1_000_000  # as hubs count
 GB = 1_000_000_000
 _ONNX = ("onnxruntime", "tokenizers")
+_ONNX_FILES = ("*.onnx*",)  # with the data of large ones, which lies beside them
+_PAIR_FILES = (*_ONNX_FILES, "*.json")
 SERVER_ID = "caption-server"
 _TRANSFORMERS = ("torch", "transformers", "safetensors")
 
@@ -135,11 +137,15 @@ def _bundle(
     beside: tuple[str, ...] = (),
     size_bytes: int = 0,
 ) -> Bundle:
-    """`beside`: patterns of what else is fetched; they are hashed where they are weights, too."""
+    """`beside`: patterns of what else is fetched.
+
+    Of ONNX, where folders have many names, whatever lies in the folder is hashed, and only what
+    `beside` names is fetched.
+    """
     return Bundle(
         model_id,
         repo,
-        files=(*weights, *beside),
+        files=beside if weights[0] == _ONNX_FILES[0] else (*weights, *beside),
         weights=weights,
         licence=licence,
         is_commercial=licences.is_commercial(licence),
@@ -183,12 +189,20 @@ def open_clip(model_id: str, repo: str, licence: str, note: str, size_bytes: int
 
 
 _IMMICH_PAIR = (
-    ("visual/model.onnx", "textual/model.onnx", "visual/preprocess_cfg.json", "config.json"),
-    ("textual/*.json", "textual/*.txt"),
+    "config.json",
+    "visual/model.onnx",
+    "visual/preprocess_cfg.json",
+    "textual/model.onnx",
+    "textual/*.json",
+    "textual/*.txt",
 )
 _JS_PAIR = (
-    ("onnx/vision_model.onnx", "onnx/text_model.onnx", "preprocessor_config.json", "config.json"),
-    ("tokenizer*.json", "special_tokens_map.json", "vocab.json", "merges.txt"),
+    "config.json",
+    "preprocessor_config.json",
+    "onnx/vision_model.onnx",
+    "onnx/text_model.onnx",
+    "tokenizer*.json",
+    "special_tokens_map.json",
 )
 _EMBEDDERS = (
     _onnx_pair(
@@ -197,19 +211,29 @@ _EMBEDDERS = (
             "siglip2-base",
             "immich-app/ViT-B-16-SigLIP2__webli",
             "Apache-2.0",
-            *_IMMICH_PAIR,
+            _PAIR_FILES,
+            _IMMICH_PAIR,
             size_bytes=1500 * MB,
         ),
         "many languages; 64 tokens of a query",
     ),
     _onnx_pair(
         "clip-vit-b-32",
-        _bundle("clip-vit-b-32", "immich-app/ViT-B-32__openai", "MIT", *_IMMICH_PAIR, size_bytes=605 * MB),
+        _bundle(
+            "clip-vit-b-32",
+            "immich-app/ViT-B-32__openai",
+            "MIT",
+            _PAIR_FILES,
+            _IMMICH_PAIR,
+            size_bytes=605 * MB,
+        ),
         "English; quick, and less sure than SigLIP2",
     ),
     _onnx_pair(
         "mobileclip-s2",
-        _bundle("mobileclip-s2", "Xenova/mobileclip_s2", "Apple-AMLR", *_JS_PAIR, size_bytes=398 * MB),
+        _bundle(
+            "mobileclip-s2", "Xenova/mobileclip_s2", "Apple-AMLR", _PAIR_FILES, _JS_PAIR, size_bytes=398 * MB
+        ),
         "English; the quickest on a CPU",
     ),
     open_clip(
@@ -355,6 +379,33 @@ _CAPTIONERS = (
         "full sentences; answers your questions; many languages",
         memory_bytes=7 * GB,
     ),
+    _captioner(
+        "qwen3-vl-2b",
+        "qwen:QwenCaptions",
+        "Qwen/Qwen3-VL-2B-Instruct",
+        "Apache-2.0",
+        4260 * MB,
+        "full sentences; answers your questions; many languages",
+        memory_bytes=7 * GB,
+    ),
+    _captioner(
+        "qwen2.5-vl-3b",
+        "qwen:QwenCaptions",
+        "Qwen/Qwen2.5-VL-3B-Instruct",
+        "Qwen-Research",
+        7510 * MB,
+        "full sentences; answers your questions; many languages",
+        memory_bytes=10 * GB,
+    ),
+    _captioner(
+        "qwen2.5-vl-7b",
+        "qwen:QwenCaptions",
+        "Qwen/Qwen2.5-VL-7B-Instruct",
+        "Apache-2.0",
+        16580 * MB,
+        "full sentences; answers your questions; many languages",
+        memory_bytes=20 * GB,
+    ),
     Entry(
         id=SERVER_ID,
         job="caption",
@@ -391,8 +442,8 @@ _DETECTORS = (
             "rtdetr-r50",
             "onnx-community/rtdetr_r50vd",
             "Apache-2.0",
-            ("onnx/model.onnx", "config.json"),
-            ("preprocessor_config.json",),
+            _ONNX_FILES,
+            ("onnx/model.onnx", "config.json", "preprocessor_config.json"),
             size_bytes=175 * MB,
         ),
         "published AP 53; needs no suppression of doubles",
@@ -400,7 +451,7 @@ _DETECTORS = (
     _onnx_objects(
         "yolox-s",
         "catalogd.models.yolox:YoloxModel",
-        _bundle("yolox-s", "", "Apache-2.0", ("*.onnx",), size_bytes=36 * MB),
+        _bundle("yolox-s", "", "Apache-2.0", _ONNX_FILES, size_bytes=36 * MB),
         "published AP 40; quick on a CPU",
     ),
     Entry(
@@ -425,14 +476,14 @@ _DETECTORS = (
 )
 
 
-def _face_pack(model_id: str, repo: str, weights: tuple[str, ...], size_bytes: int, note: str) -> Entry:
+def _face_pack(model_id: str, repo: str, files: tuple[str, ...], size_bytes: int, note: str) -> Entry:
     return Entry(
         id=model_id,
         job="faces",
         purpose="faces: box, landmarks, quality, embedding",
         made_by="catalogd.models.face_packs:FacePackModel",
         way="bundle",
-        bundle=_bundle(model_id, repo, "InsightFace-research", weights, size_bytes=size_bytes),
+        bundle=_bundle(model_id, repo, "InsightFace-research", _ONNX_FILES, files, size_bytes),
         modules=("onnxruntime", "onnx", "cv2"),
         extra="standard",
         note=note,
@@ -480,7 +531,7 @@ _READERS = (
         purpose="text in the picture",
         made_by="catalogd.models.pp_ocr:PpOcrModel",
         way="bundle",
-        bundle=_bundle("pp-ocr", "", "Apache-2.0", ("det.onnx", "rec.onnx"), ("*.txt",)),
+        bundle=_bundle("pp-ocr", "", "Apache-2.0", ("*det*.onnx", "*rec*.onnx")),
         modules=("onnxruntime", "cv2"),
         extra="standard",
         note="any PP-OCR of yours, for other scripts or larger: docs/models.md",
@@ -544,15 +595,33 @@ PROFILES: dict[str, dict[str, str]] = {
         "aesthetics": "aesthetics-laion",
     },
 }
-OF_FAMILIES = "open_clip:MODEL/PRETRAINED"  # how ids look that name any model of a kind
+# Models of the owner's, or any of a kind: what they are made as, by what their ids begin with.
+FAMILIES = {
+    "pair": "siglip2-base",
+    "faces": "buffalo_l",
+    "detr": "rtdetr-r50",
+    "yolox": "yolox-s",
+    "grounding": "grounding-dino-base",
+    "text": "pp-ocr",
+    "tagger": "ram-plus-plus",
+    "florence": "florence-2-base",
+    "blip2": "blip-2-flan-t5-xl",
+    "qwen": "qwen2-vl-2b",
+}
+OF_FAMILIES = f"{OPEN_CLIP}MODEL/PRETRAINED, {', '.join(f'{name}:FOLDER' for name in FAMILIES)}"
 
 
 def of_family(model_id: str) -> Entry | None:
-    """The model of an id such as `open_clip:ViT-B-16/laion2b_s34b_b88k`; None when no family has it.
+    """The model of an id such as `open_clip:ViT-B-16/laion2b_s34b_b88k` or `pair:my-own`; None for others.
 
     What kind of weights it is stands in the id; its licence is not known.
     """
-    name = model_id.removeprefix(OPEN_CLIP)
-    if name != model_id and name.count("/") == 1 and all(name.split("/")):
+    family, _, name = model_id.partition(":")
+    if model_id.startswith(OPEN_CLIP) and name.count("/") == 1 and all(name.split("/")):
         return open_clip(model_id, "", "unknown", "of open_clip's list, or your own")
-    return None
+    if family not in FAMILIES or not name or "/" in name:
+        return None
+    like = MODELS[FAMILIES[family]]
+    assert like.bundle
+    bundle = _bundle(model_id, "", "unknown", like.bundle.weights)
+    return dataclasses.replace(like, id=model_id, bundle=bundle, note="your own folder", is_on_request=False)

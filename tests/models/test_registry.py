@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from catalogd.errors import SettingsError
-from catalogd.models import choices, licences, registry, sources
+from catalogd.models import bundles, choices, known, licences, registry, sources
 from catalogd.models.bundles import Bundle, FoundBundle, Manifest, PinnedFile
 from catalogd.models.devices import Device, Hardware
 from catalogd.models.known import Entry
@@ -337,9 +337,36 @@ def test_any_model_of_open_clip_has_an_id() -> None:
     assert not model.is_commercial, "nobody knows its licence"
     assert model.bundle is not None
     assert model.bundle.folder_name == "open_clip--ViT-B-16--laion2b_s34b_b88k"
-    for wrong in ("open_clip:ViT-B-16", "open_clip:/x", "else:a/b"):
+    for wrong in ("open_clip:ViT-B-16", "open_clip:/x", "else:a/b", "pair:", "pair:a/b"):
         with pytest.raises(SettingsError, match="there is no model"):
             registry.entry_of(wrong)
+
+
+@pytest.mark.parametrize(("family", "like"), known.FAMILIES.items())
+def test_a_folder_of_ones_own_is_made_as_its_kind(shelf: Settings, family: str, like: str) -> None:
+    own, known_one = registry.entry_of(f"{family}:mine"), registry.entry_of(like)
+    assert (own.made_by, own.job, own.text_made_by) == (
+        known_one.made_by,
+        known_one.job,
+        known_one.text_made_by,
+    )
+    assert own.bundle is not None
+    assert not own.bundle.is_on_hub
+    assert own.bundle.folder_name == f"{family}--mine"
+    assert not own.is_commercial
+    assert registry.entry_of(f"{family}:a").bundle != own.bundle
+
+
+def test_packs_of_insightface_are_found_as_they_are_and_as_hubs_have_them(
+    shelf: Settings, tmp_path: Path
+) -> None:
+    for name in ("det_10g.onnx", "w600k_r50.onnx"):
+        (tmp_path / "own" / "buffalo_l").mkdir(exist_ok=True)
+        (tmp_path / "own" / "buffalo_l" / name).write_text("x")
+    bundle = registry.entry_of("buffalo_l").bundle
+    assert bundle is not None
+    assert bundles.find(bundle, shelf) is not None
+    assert bundle.files == ("detection/model.onnx", "recognition/model.onnx")
 
 
 def test_licences_that_are_not_for_everyone_say_where_they_stand() -> None:
