@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,9 +21,10 @@ import pytest
 from PIL import Image
 
 from catalogd.errors import ModelError, SettingsError
-from catalogd.models.captions import apis, replies, server
+from catalogd.models.captions import address, apis, replies, server
 from catalogd.models.captions.server import NOT_MADE, ServerCaptions
 from catalogd.models.captions.spending import Spending
+from catalogd.pipeline.stages import infer_batch
 from catalogd.records import Output
 from catalogd.settings import Settings
 from tests.models.conftest import photo
@@ -265,7 +267,7 @@ def test_each_photo_gets_its_own_answer_whatever_the_order(tmp_path: Path, fake:
 )
 def test_the_endpoint_is_found_from_what_the_owner_wrote(given: str, kind: str, url: str) -> None:
     chosen = Settings(caption_server=given, caption_server_kind=kind, caption_server_model="a/b")
-    assert server.checked(chosen).url == url
+    assert address.checked(chosen).url == url
 
 
 # ── what is not sent ──────────────────────────────────────────────────────────────────────────
@@ -289,14 +291,14 @@ def test_the_endpoint_is_found_from_what_the_owner_wrote(given: str, kind: str, 
 )
 def test_a_server_to_which_photos_should_not_go_is_refused(given: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said) as caught:
-        server.checked(Settings(caption_server=given, caption_server_model="m"))
+        address.checked(Settings(caption_server=given, caption_server_model="m"))
     assert "caption_server" in str(caught.value)
     assert "sk-1" not in str(caught.value)
 
 
 def test_a_model_must_be_named() -> None:
     with pytest.raises(SettingsError, match="caption_server_model"):
-        server.checked(Settings(caption_server="http://localhost:1"))
+        address.checked(Settings(caption_server="http://localhost:1"))
 
 
 def test_a_key_is_not_sent_in_the_clear_to_another_machine(tmp_path: Path) -> None:
@@ -340,7 +342,7 @@ def test_a_cloud_without_a_key_is_not_asked(tmp_path: Path, monkeypatch: pytest.
         caption_server_kind="google",
         caption_server_model="m",
     )
-    assert server.key_of("google", {"GEMINI_API_KEY": " k \n"}) == "k"
+    assert address.key_of("google", {"GEMINI_API_KEY": " k \n"}) == "k"
     monkeypatch.delenv("GEMINI_API_KEY")
     with pytest.raises(ModelError, match="GOOGLE_API_KEY or GEMINI_API_KEY"):
         ServerCaptions(chosen).load()
@@ -348,7 +350,7 @@ def test_a_cloud_without_a_key_is_not_asked(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_key_with_a_line_break_inside_is_refused_without_being_shown() -> None:
     with pytest.raises(SettingsError, match="OPENAI_API_KEY") as caught:
-        server.key_of("openai", {"OPENAI_API_KEY": "sk-1\nx: y"})
+        address.key_of("openai", {"OPENAI_API_KEY": "sk-1\nx: y"})
     assert "sk-1" not in str(caught.value)
 
 
@@ -399,6 +401,10 @@ def test_a_server_that_is_not_there_is_left_alone_for_a_while(tmp_path: Path, fa
         with pytest.raises(ModelError, match="no connection"):
             model.run([photo("chelsea.png")] * 8)
         assert time.monotonic() - started < 0.05
+        assert re.search(
+            r"9 photos without an answer are left .*\(caption_server .*no connection", model.notes()[0]
+        )
+        assert model.notes() == []  # told
 
 
 def test_a_request_that_the_server_does_not_like_is_not_repeated(tmp_path: Path, fake: Fake) -> None:
@@ -460,9 +466,17 @@ def test_an_answer_that_ran_out_of_tokens_says_so(tmp_path: Path, fake: Fake) ->
     assert "ran out of tokens" in (output.error or "")
 
 
-def test_garbage_every_time_leaves_the_photo_for_the_next_run(tmp_path: Path, fake: Fake) -> None:
+def test_a_photo_of_which_four_answers_tell_nothing_is_not_paid_for_again(tmp_path: Path, fake: Fake) -> None:
     fake.answer = lambda call: chat("{{{{")
-    with pytest.raises(ModelError, match="holds no caption"):
+    (output,) = described(tmp_path, fake)
+    assert "holds no caption" in (output.error or "")
+    assert output.fingerprint
+    assert len(fake.asked) == 4
+
+
+def test_bytes_that_are_no_answer_leave_the_photo_for_the_next_run(tmp_path: Path, fake: Fake) -> None:
+    fake.answer = lambda call: (200, {}, b"<html>please log in</html>")
+    with pytest.raises(ModelError, match="no answer of its API"):
         described(tmp_path, fake)
     assert len(fake.asked) == 4
 
@@ -528,6 +542,12 @@ def test_a_run_ends_asking_when_its_budget_is_spent(tmp_path: Path, fake: Fake) 
         assert len(made) == len(fake.asked) < 12
         assert 0.01 < model.spent <= 0.02
         assert f"caption_run_budget (0.02 USD) is spent, {12 - len(made)} photos wait" in model.notes()[0]
+
+
+def test_the_pipeline_keeps_nothing_of_photos_that_wait(tmp_path: Path, fake: Fake) -> None:
+    with loaded(settings(tmp_path, fake, **PRICES, caption_run_budget=0.001)) as model:
+        outputs, _ = infer_batch([model], [photo("chelsea.png")] * 2, [None, None])
+    assert outputs == [{}, {}]
 
 
 def test_requests_in_flight_can_not_spend_more_than_there_is(tmp_path: Path, fake: Fake) -> None:

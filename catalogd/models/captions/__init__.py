@@ -6,6 +6,7 @@
     blip2      BLIP-2: a caption and answers, the picture looked at once   torch
     qwen       Qwen-VL: a caption and answers                              torch
     server     a server that speaks one of three HTTP APIs                 httpx
+       ├── address   where it is, and whether photos and a key may go there
        ├── apis      how each API asks and answers
        ├── replies   what is asked of a server, and what is made of its words
        └── spending  what a run has spent

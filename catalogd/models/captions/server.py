@@ -16,25 +16,24 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import ipaddress
 import logging
 import os
 import random
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import numpy as np
 
 from catalogd import _native
-from catalogd.errors import ModelError, SettingsError
+from catalogd.errors import ModelError
 from catalogd.models import captions
 from catalogd.models.captions import questions, replies
+from catalogd.models.captions.address import checked, key_of
 from catalogd.models.captions.apis import APIS, Ask, Reply
 from catalogd.models.captions.spending import Spending
 from catalogd.models.weights import HASH_DIGITS
@@ -63,9 +62,6 @@ _CAPTION_TOKENS = 200  # two sentences take 60; JSON around them, and other scri
 _ANSWER_TOKENS = 50  # of each question
 _MOST_TOKENS = 2048  # of an answer that costs nothing: room for models that think first
 _PASSING = frozenset({408, 409, 425, 429})  # and all from 500 on: worth another attempt
-_PRIVATE = tuple(
-    ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-)
 
 NOT_MADE = Output("")  # left for the next run: no fingerprint is ""
 
@@ -79,11 +75,8 @@ class _PassingError(Exception):
         self.may_cost = may_cost
 
 
-class _UnreadableError(_PassingError):
-    """An answer that was paid and is of no use."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, 0.0, may_cost=True)
+class _NoCaptionError(_PassingError):
+    """An answer that was paid and holds no caption. Time after time it is the photo that is at fault."""
 
 
 class _RefusedError(Exception):
@@ -106,79 +99,7 @@ class _Photo:
     deadline: float
     schema: dict[str, Any] | None
     spent: float = 0.0
-    tries: int = 0
     said: str = ""  # what went wrong last
-
-
-@dataclasses.dataclass(frozen=True)
-class Server:
-    """Where captions come from, checked."""
-
-    url: str  # of the endpoint
-    host: str
-    is_here: bool  # on this machine
-    is_encrypted: bool
-
-    @property
-    def takes_key(self) -> bool:
-        return self.is_encrypted or self.is_here
-
-
-def checked(settings: Settings) -> Server:
-    """The server of the settings. Raises SettingsError that says what about it is not safe, or wrong."""
-    parts = _split(settings.caption_server)
-    host = parts.hostname or ""
-    is_here = _is_loopback(host)
-    if parts.scheme == "http" and not is_here and not _is_private(host):
-        raise SettingsError(
-            f"caption_server: photos would travel to {host} in the clear; use https://. "
-            "http:// is for this machine and for addresses (not names) in private networks"
-        )
-    if not settings.caption_server_model:
-        raise SettingsError("caption_server_model: name the model that the caption server is to use")
-    url = APIS[settings.caption_server_kind].url(settings.caption_server, settings.caption_server_model)
-    return Server(url, host, is_here, parts.scheme == "https")
-
-
-def _split(server: str) -> SplitResult:
-    try:
-        parts = urlsplit(server)
-        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_whole = False
-    if not is_whole:
-        raise SettingsError(
-            "caption_server: must be a URL like http://localhost:11434 or https://api.openai.com"
-        )
-    if parts.username is not None or parts.query or parts.fragment:
-        raise SettingsError(
-            "caption_server: a URL without user, password, ? and #; keys are read from the environment"
-        )
-    return parts
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _is_private(host: str) -> bool:
-    """An address in a private network (RFC 1918, RFC 4193). A name may lead anywhere tomorrow."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return any(address in net for net in _PRIVATE)
-
-
-def key_of(kind: str, environment: Mapping[str, str]) -> str:
-    """The key of an API; "" when there is none. Not a setting: those are shown, kept and handed on."""
-    key = next((environment[name] for name in APIS[kind].keys if environment.get(name)), "").strip()
-    if not key.isascii() or not key.isprintable():
-        raise SettingsError(f"{' or '.join(APIS[kind].keys)}: is no key: it has characters that none has")
-    return key
 
 
 def jpeg_of(frame: Frame, edge_px: int) -> bytes:
@@ -226,7 +147,7 @@ class ServerCaptions:
         self._waiting = self._left = 0  # photos for which the money, or the server, was not there
         self._told = self._summary()
         self._hold_until = self._down_until = 0.0
-        self._down = ""
+        self._trouble_said = ""
 
     def _fingerprint(self) -> str:
         """Of the model and what it is asked. Another address with the same model writes the same captions."""
@@ -279,13 +200,19 @@ class ServerCaptions:
         """
         assert self._pool is not None, "load() first"
         if time.monotonic() < self._down_until:
-            raise ModelError(self._down)
+            self._left += len(frames)
+            raise ModelError(self._trouble_said)
         deadline = time.monotonic() + _SHARE_OF_DEADLINE * self._settings.infer_deadline_s
         jobs = [self._pool.submit(self._describe, frame, deadline) for frame in frames]
         results = [_result(job) for job in jobs]
         trouble = [result for result in results if isinstance(result, ModelError)]
+        with self._counts:
+            self._left += len(trouble)
+            self._waiting += sum(isinstance(result, _BudgetSpentError) for result in results)
+        if trouble:
+            self._trouble_said = str(trouble[-1])
         if trouble and len(trouble) == len(results):
-            self._down, self._down_until = str(trouble[0]), time.monotonic() + _DOWN_S
+            self._down_until = time.monotonic() + _DOWN_S
             raise trouble[0]
         return [self._output(result) for result in results]
 
@@ -293,9 +220,6 @@ class ServerCaptions:
         if isinstance(result, Output):
             return result
         if isinstance(result, ModelError | _BudgetSpentError):
-            with self._counts:
-                self._left += isinstance(result, ModelError)
-                self._waiting += isinstance(result, _BudgetSpentError)
             return NOT_MADE
         said = str(result) if isinstance(result, _RefusedError) else f"{type(result).__name__}: {result}"
         return Output(self.fingerprint, error=self._clean(said))
@@ -316,7 +240,9 @@ class ServerCaptions:
             self._cost(),
         ]
         if self._left:
-            words.append(f"{self._left:,} photos without an answer are left for the next run")
+            words.append(
+                f"{self._left:,} photos without an answer are left for the next run ({self._trouble_said})"
+            )
         if self._waiting:
             budget = f"caption_run_budget ({settings.caption_run_budget:g} USD)"
             words.append(f"{budget} is spent, {self._waiting:,} photos wait for the next run")
@@ -343,6 +269,8 @@ class ServerCaptions:
                 return self._attempt(photo)
             except _PassingError as passing:
                 photo.said = str(passing)
+                if isinstance(passing, _NoCaptionError) and attempt == _ATTEMPTS - 1:
+                    raise _RefusedError(photo.said) from None
                 self._hold(_PAUSE_S * 2**attempt if passing.wait_s is None else passing.wait_s)
         raise self._trouble(photo.said)
 
@@ -381,7 +309,7 @@ class ServerCaptions:
         if read is None and reply.is_cut:
             raise _RefusedError("the caption server ran out of tokens before it wrote a caption")
         if read is None:
-            raise _UnreadableError("the caption server's answer holds no caption")
+            raise _NoCaptionError("the caption server's answer holds no caption", 0.0)
         with self._counts:
             self._described += 1
         self._schema = photo.schema
@@ -411,7 +339,7 @@ class ServerCaptions:
         try:
             return self._api.reply(content)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise _UnreadableError("what the caption server sent is no answer of its API") from None
+            raise _PassingError("what it sent is no answer of its API", 0.0, may_cost=True) from None
 
     def _status(self, response: httpx.Response, content: bytes, photo: _Photo) -> Exception:
         """What another status than 200 means."""
