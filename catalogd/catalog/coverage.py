@@ -81,7 +81,7 @@ def is_covered(photo: Photo | None, space: str) -> bool:
 
 
 def counted(reading: Tables, space: str) -> int:
-    """Photos that `space` covers, by a walk over all: 4 s of 500,000."""
+    """Photos that `space` covers, by a walk over all: 1.5 s of 500,000."""
     return sum(is_covered(_decoded(value), space) for _, value in reading.rows("photos"))
 
 
