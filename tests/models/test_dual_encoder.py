@@ -265,6 +265,28 @@ def test_clip_in_transformers_cuts_the_middle_out(tmp_path: Path) -> None:
     assert pair.logits == pairs.Logits(100.0)
 
 
+def test_mobileclip_sees_levels_as_they_are(tmp_path: Path) -> None:
+    found = factory.transformers_pair(
+        tmp_path / "js",
+        "clip",
+        size={"shortest_edge": 256},
+        crop_size={"height": 256, "width": 256},
+        do_center_crop=True,
+        do_normalize=False,
+    )
+    look = pairs.read_pair(found.folder).look
+    assert (look.size, look.fit, look.filter) == ((256, 256), "crop", "bilinear")
+    assert (look.mean, look.scale) == ((0.0,) * 3, pytest.approx((1 / 255,) * 3))
+
+
+def test_a_cut_that_is_smaller_than_the_resized_picture_is_refused(tmp_path: Path) -> None:
+    found = factory.transformers_pair(
+        tmp_path / "js", "clip", size={"shortest_edge": 256}, crop_size=224, do_center_crop=True
+    )
+    with pytest.raises(ModelError, match="centre crop"):
+        pairs.read_pair(found.folder)
+
+
 def test_logits_are_the_exports_own_where_it_has_them(tmp_path: Path) -> None:
     config = factory.SIGLIP_CONFIG | {"logit_scale": float(np.log(80.0)), "logit_bias": -9.5}
     found = factory.open_clip_pair(tmp_path / "pair", config)
