@@ -47,7 +47,7 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | `people suggest --json`, one a pair | `score, one, other, numbers, faces, reason, command` |
 | `people import --json`, `recluster`, `forget --erase` | one object: `imported, known, left_out`; `before, after`; `erased` |
 | `check --json`, one a difference | `store, photo_id, text` |
-| `models --json`, one a file of weights | `profile, name, job, package, source, file, sha256_ok, licence, install, optional, note` |
+| `models --json`, one a file of weights | `profile` ("" for models of no profile), `chosen, id, name, job, package, source, file, sha256_ok, licence, is_accepted` (null: everyone may use it), `install, optional, size_bytes, memory_bytes, note` |
 | `doctor --json`, one a finding | `name, ok, text, fix` |
 
 A path that is not valid UTF-8 shows its other bytes as `\\xNN` in JSON; `--paths` and `--print0` give its own bytes.
