@@ -77,8 +77,8 @@ class DualEncoder:
         return outputs_of(self.fingerprint, as_batch(frames, self._hardware.device), self._embed)
 
     def text_encoder(self) -> TextEncoder:
-        """Opens the text tower alone, on the CPU."""
-        return text_encoder(self._settings, self._found)
+        """Opens the text tower alone, on the CPU: all of it, since whole vocabularies go through it."""
+        return text_encoder(self._settings, self._found, threads=0)
 
     def _embed(self, batch: Batch) -> Vectors:
         assert self._tower is not None, "load() first"

@@ -75,8 +75,8 @@ class OpenClipModel:
         return dual_encoder.outputs_of(self.fingerprint, batch, self._embed)
 
     def text_encoder(self) -> dual_encoder.TextEncoder:
-        """Opens the text tower alone, on the CPU."""
-        return text_encoder(self._settings, self._found)
+        """Opens the text tower alone, on the CPU: all of it, since whole vocabularies go through it."""
+        return text_encoder(self._settings, self._found, threads=0)
 
     def _embed(self, batch: Batch) -> Vectors:
         from catalogd.models import torch_models
