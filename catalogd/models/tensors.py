@@ -124,7 +124,7 @@ def looked_at(pixels: torch.Tensor, look: Look, dtype: Any) -> torch.Tensor:
     """[3, height, width] of `pixels: uint8[H, W, 3]`, where they are. The twin of batches.looked_at."""
     crop, inside = placed(look, *pixels.shape[:2])
     with torch.inference_mode(), as_memory_error():
-        levels = resized(pixels, crop, inside, look.filter)
+        levels = resized(pixels, crop, inside, look.filter, _working(pixels, dtype_of(dtype)))
         if inside != look.size:
             below, right = look.size[0] - inside[0], look.size[1] - inside[1]
             levels = torch.nn.functional.pad(levels, (0, right, 0, below), value=look.fill)
@@ -138,20 +138,29 @@ def resized(
     crop: tuple[float, float, float, float],
     size: tuple[int, int],
     filter: str = "area",
+    working: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """float32[3, height, width] in levels 0…255 of a part of `pixels: uint8[H, W, 3]`.
 
     `crop` is (x, y, width, height) in px, not necessarily whole; `size` is (height, width); `filter` as
-    a Look has it.
+    a Look has it. `working` is what is multiplied: float16 is off by less than half a level.
     """
     height, width = pixels.shape[:2]
     top, rows = _axis(crop[1], crop[3], height, size[0], filter, pixels.device)
     left, columns = _axis(crop[0], crop[2], width, size[1], filter, pixels.device)
     with torch.inference_mode(), as_memory_error():
-        part = pixels[top : top + rows.shape[1], left : left + columns.shape[1]].to(torch.float32)
-        mixed = (rows @ part.reshape(part.shape[0], -1)).view(size[0], -1, 3)
-        levels = mixed.permute(2, 0, 1) @ columns.T
+        part = pixels[top : top + rows.shape[1], left : left + columns.shape[1]].to(working)
+        mixed = (rows.to(working) @ part.reshape(part.shape[0], -1)).view(size[0], -1, 3)
+        levels = (mixed.permute(2, 0, 1) @ columns.T.to(working)).to(torch.float32)
         return levels.clamp_(0, 255) if filter == "bicubic" else levels
+
+
+def _working(pixels: torch.Tensor, dtype: torch.dtype) -> torch.dtype:
+    """float16 on a GPU for models that compute in no more: its tensor cores multiply it fastest.
+
+    Levels are exact in it; what the model's own precision takes from them is more than what it does.
+    """
+    return torch.float16 if pixels.device.type == "cuda" and dtype != torch.float32 else torch.float32
 
 
 @functools.lru_cache(_KEPT_AXES)
