@@ -16,6 +16,7 @@ Which it is, is found out by a trial and not believed.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from catalogd.settings import Settings
 if TYPE_CHECKING:
     from catalogd.models.batches import Batch, Look
 
+_log = logging.getLogger(__name__)
 _VERSION = 1  # of the copies in the cache
 _TOLERANCE = 1e-2  # of the largest value: GPUs sum in another order, and in TF32, for another batch
 _TRIAL_PX = 64  # edge of the trial's pictures where the graph takes any
@@ -143,7 +145,8 @@ def _freed(path: Path, source_hash: str, settings: Settings, hardware: Hardware)
         return _session(target, hardware)
     except MemoryError:
         raise
-    except Exception:  # whatever is wrong with the copy, the graph itself still runs
+    except Exception as error:  # whatever is wrong with the copy, the graph itself still runs
+        _log.warning("runs one picture at a time, as no copy could be made for batches (%s): %s", error, path)
         return None
 
 
