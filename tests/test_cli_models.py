@@ -169,6 +169,13 @@ def test_a_profile_is_chosen_and_what_it_lacks_is_said(run: Run, settings: Setti
     assert "yunet-sface does faces: buffalo_l is not for everyone" in shown
 
 
+def test_a_setting_that_outranks_the_choice_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALOGD_PROFILE", "starter")
+    shown = run("models", "use", "standard").output
+    assert "the setting profile outranks this: starter" in shown
+    assert "profile starter" in shown
+
+
 def test_one_job_is_chosen_with_its_licence_accepted_in_one_go(run: Run, settings: Settings) -> None:
     run("models", "use", "faces=guarded", "--accept-licence", "guarded")
     assert registry.chosen(settings).jobs["faces"] == "guarded"

@@ -272,6 +272,7 @@ def use(load: LoadSettings, what: tuple[str, ...], accepted: tuple[str, ...]) ->
         else:
             choices.use_profile(settings, value)
     after = registry.chosen(settings)
+    _tell_outranked(settings, wanted)
     _tell_change(settings, before, after)
     if before.jobs["embedding"] != after.jobs["embedding"]:
         _begin_switch(settings)
@@ -297,6 +298,12 @@ def _choice(word: str, settings: Settings) -> tuple[str, str]:
     if not _may_use(entry, settings):
         raise UsageError(_refusal(entry))
     return job, model_id
+
+
+def _tell_outranked(settings: Settings, wanted: list[tuple[str, str]]) -> None:
+    for job, value in wanted:
+        if not job and settings.profile not in ("", value):
+            echo(f"catalogd: the setting profile outranks this: {settings.profile}", err=True)
 
 
 def _tell_change(settings: Settings, before: Choice, after: Choice) -> None:

@@ -115,7 +115,7 @@ def test_models_say_what_they_are_for_and_whether_they_are_here(library: Library
     found = {model["name"]: model for model in library.get("/models")}
     assert found["signature"]["state"] == "ready"
     assert found["faces"]["fingerprint"].startswith("yunet+sface@")
-    assert found["faces"]["licence"] == "MIT, Apache-2.0"
+    assert (found["faces"]["id"], found["faces"]["licence"]) == ("yunet-sface", "MIT, Apache-2.0")
     assert found.keys() == {"embedding", "faces", "text", "objects", "quality", "signature"}
 
 

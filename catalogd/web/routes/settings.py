@@ -17,7 +17,8 @@ router = APIRouter(tags=["setup"])
 
 
 class ModelFacts(BaseModel):
-    name: str
+    id: str = Field(description="as `catalogd models` has it")
+    name: str = Field(description="the key of what it made in a record")
     kind: str = Field(description="what it is for")
     fingerprint: str | None = Field(description="stands in all that it made; null when it is missing")
     licence: str = Field(description="of its weights")
@@ -45,14 +46,16 @@ def _plain(value: Any) -> Any:
 def models(backend: UsedBackend) -> Json:
     """What each is for, the version that stands in its outputs, and whether its weights are here."""
     chosen = backend.settings
-    rows = registry.describe(chosen.profile, chosen)
-    made = {model.name: model.fingerprint for model in registry.profile_models(chosen.profile, chosen, 1)}
+    rows = registry.describe("", chosen)
+    jobs = registry.chosen(chosen).jobs  # those, too, that run only on request
+    made = {model.name: model.fingerprint for model in registry.profile_models("", chosen, 1, jobs=jobs)}
     names = dict.fromkeys(row.name for row in rows)
     return Json([_model_json(name, [row for row in rows if row.name == name], made) for name in names])
 
 
 def _model_json(name: str, rows: list[registry.ModelInfo], made: dict[str, str]) -> dict[str, Any]:
     return {
+        "id": rows[0].id,
         "name": name,
         "kind": rows[0].job,
         "fingerprint": made.get(name),
