@@ -23,7 +23,7 @@ from catalogd.errors import ModelError
 from catalogd.models.batches import Batch
 from catalogd.models.devices import Device, precision_of
 from catalogd.models.measured import Measurements
-from catalogd.models.memory import is_out_of_memory, memory_used
+from catalogd.models.memory import give_back, is_out_of_memory, memory_used
 from catalogd.models.planning import LOAD_SHARE, Need, Plan, plan, usable_bytes
 from catalogd.pipeline.conduct import Conduct, is_on_gpu
 from catalogd.pipeline.ring import slot_bytes
@@ -174,9 +174,11 @@ class Inference:
 
     def _enter(self, phase: Sequence[AnyModel]) -> list[AnyModel]:
         """Load a phase; those of it that are loaded. What neither belongs to it nor stays is unloaded."""
-        for model in self._models:
-            if not self._stays(model) and model not in phase:
+        leaving = [model for model in self._models if not self._stays(model) and model not in phase]
+        if any(model.name in self._loaded for model in leaving):
+            for model in leaving:
                 self._unload(model)
+            give_back(self.device)
         return [model for model in phase if self._load(model)]
 
     def _load(self, model: AnyModel) -> bool:
