@@ -30,7 +30,11 @@ class Card:
         self.now = 0.0
         self.loaded: set[str] = set()
         self.log: list[tuple[str, str]] = []  # what, model
-        self.cuda = types.SimpleNamespace(mem_get_info=lambda index: (self.total - self.used, self.total))
+        self.cuda = types.SimpleNamespace(
+            mem_get_info=lambda index: (self.total - self.used, self.total),
+            memory_reserved=lambda index: 0,
+            memory_allocated=lambda index: 0,
+        )
 
     @property
     def device(self) -> Device:
