@@ -53,7 +53,9 @@ class Blip2Captions(local.LocalCaptioner):
         config = self._model.config
         asked = [f"Question: {question} Answer:" for question in self._questions]
         written = self._tokenizer(asked)["input_ids"] if asked else []
-        self._prompts = [[config.text_config.bos_token_id], *written]  # a caption has no prompt
+        first = config.text_config.bos_token_id
+        bare = self._tokenizer("")["input_ids"] if first is None else [first]
+        self._prompts = [bare, *written]  # a caption has no prompt
 
     def _write(self, batch: Batch) -> list[list[str]]:
         from catalogd.models.torch_models import generate_bucketed

@@ -7,6 +7,7 @@ merging, and the vision encoder looks at it once for all prompts.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,13 @@ class QwenCaptions(local.LocalCaptioner):
 
         from catalogd.models.torch_models import open_model
 
-        return open_model(self._folder, AutoModelForImageTextToText, self._hardware)
+        model = open_model(self._folder, AutoModelForImageTextToText, self._hardware)
+        if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
+            raise ModelError(
+                f"{self._folder}: {type(model).__name__} of this transformers looks at a photo anew for each "
+                "question; 5.23 does not: pip install -U transformers"
+            )
+        return model
 
     def _prepare(self) -> None:
         self._processor = local.processor_of(self._folder)
