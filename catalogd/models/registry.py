@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "PICTURES_ID", "PROFILES", "Choice", "Entry", "ModelInfo"]
 
 AnyModel = Model | DerivedModel
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,16 +123,27 @@ def profile_models(
     """The models that this machine has, not loaded; those that need no pixels come last.
 
     `profile` "": the catalog's. `threads` a model; 0: onnxruntime chooses. `jobs`: only these, also
-    such as run on request; None: all others. `also`: ids of models beside them.
+    such as run on request; None: all others. `also`: ids of models beside them. One whose weights
+    make no sense is left out and logged.
     """
     choice = chosen(settings, profile)
     entries = [entry for entry in choice.entries() if _is_wanted(entry, choice, jobs)]
     entries += [entry_of(model_id) for model_id in also if model_id not in [entry.id for entry in entries]]
     usable = [entry for entry in entries if not obstacle(entry, settings)]
     make = _Maker(settings, threads, device)
-    pixels = {entry.id: make(entry) for entry in usable if entry.way != "derived"}
+    made = {entry.id: _made(make, entry) for entry in usable if entry.way != "derived"}
+    pixels = {model_id: model for model_id, model in made.items() if model is not None}
     _spare_faces(usable, pixels, choice, settings)
     return [*pixels.values(), *_derived(usable, pixels, choice, make)]
+
+
+def _made(make: _Maker, entry: Entry, *after: AnyModel) -> Any:
+    """None for weights that make no sense: one model's do not keep the others from running."""
+    try:
+        return make(entry, *after)
+    except ModelError as error:
+        log.error("%s is left out: %s", entry.id, error)
+        return None
 
 
 def picture_model(settings: Settings, threads: int) -> Model | None:
@@ -217,9 +230,8 @@ def text_encoder(
 def search_space(settings: Settings, profile: str = "") -> str:
     """The joint space of the chosen embedder; "" while it can't be made here."""
     entry = entry_of(chosen(settings, profile).jobs["embedding"])
-    if obstacle(entry, settings):
-        return ""
-    return str(_Maker(settings, 1, CPU)(entry).fingerprint)
+    model = None if obstacle(entry, settings) else _made(_Maker(settings, 1, CPU), entry)
+    return str(model.fingerprint) if model else ""
 
 
 def measured_frame_s(entry: Entry, settings: Settings) -> float:
@@ -230,7 +242,8 @@ def measured_frame_s(entry: Entry, settings: Settings) -> float:
         return 0.0
     device = devices.chosen(settings.devices)[0]
     known = measured.Measurements(settings.model_cache, device.name, devices.precision_of(device, settings))
-    return known[_Maker(settings, 1, device)(entry).fingerprint].frame_s
+    model = _made(_Maker(settings, 1, device), entry)
+    return known[model.fingerprint].frame_s if model else 0.0
 
 
 def model_id_of(space: str) -> str:
@@ -252,14 +265,25 @@ def _text_encoder(entry: Entry, settings: Settings, threads: int) -> TextEncoder
         found = bundles.find(entry.bundle, settings) if entry.bundle else None
         if obstacle(entry, settings):
             return None
-        encoder: TextEncoder = _named(entry.text_made_by)(settings, found, threads)
-        return encoder
+        return _encoder_of(entry, found, settings, threads)
     parts = (*entry.needs, *entry.better_with)
     if not _importable(entry) or not all(weights.find(part, settings) for part in parts):
         return None
     from catalogd.models import embedding, joint
 
     return joint.TextEncoder(embedding.joint_space_name(), settings, threads)
+
+
+def _encoder_of(
+    entry: Entry, found: bundles.FoundBundle | None, settings: Settings, threads: int
+) -> TextEncoder | None:
+    """None for weights that make no sense: a search goes on by words alone."""
+    try:
+        encoder: TextEncoder = _named(entry.text_made_by)(settings, found, threads)
+    except ModelError as error:
+        log.error("no search by meaning with %s: %s", entry.id, error)
+        return None
+    return encoder
 
 
 def _is_wanted(entry: Entry, choice: Choice, jobs: Collection[str] | None) -> bool:
@@ -301,8 +325,9 @@ def _derived(
     entries = [entry for entry in entries if entry.way == "derived" and not _misfit(entry, choice)]
     embedder = entry_of(choice.jobs["embedding"])
     if entries and not obstacle(embedder, make.settings):
-        model = pixels.get(embedder.id) or make(embedder)
-        yield from (make(entry, model) for entry in entries)
+        model = pixels.get(embedder.id) or _made(make, embedder)
+        made = [_made(make, entry, model) for entry in entries] if model else []
+        yield from (derived for derived in made if derived)
 
 
 def _spare_faces(usable: list[Entry], pixels: dict[str, Any], choice: Choice, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from catalogd.errors import SettingsError
+from catalogd.errors import ModelError, SettingsError
 from catalogd.models import bundles, choices, known, licences, registry, sources
 from catalogd.models.bundles import Bundle, FoundBundle, Manifest, PinnedFile
 from catalogd.models.devices import Device, Hardware
@@ -276,6 +276,20 @@ def test_each_space_has_its_own_encoder_of_words(shelf: Settings) -> None:
     assert registry.text_encoder("test", shelf, space="gone@000000000000.1") is None
     assert registry.model_id_of(pair.space) == "pair"
     assert registry.model_id_of(starter.space) == registry.PICTURES_ID
+
+
+def test_weights_that_make_no_sense_are_left_out_and_the_others_run(
+    shelf: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ModelError("model.onnx is no graph")
+
+    monkeypatch.setattr(Pixels, "__init__", broken)
+    monkeypatch.setattr(Words, "__init__", broken)
+    assert names(shelf) == ["embedding", "faces"], "tags need the embedder"
+    assert "pair is left out: model.onnx is no graph" in caplog.text
+    assert registry.search_space(shelf, "test") == ""
+    assert registry.text_encoder("test", shelf) is None
 
 
 def test_a_space_of_an_embedder_without_weights_is_none(shelf: Settings, tmp_path: Path) -> None:
