@@ -114,7 +114,7 @@ def test_detections_are_those_of_a_plain_decoding_of_one_picture_at_both_sizes(
             for score, box, marks in plain_detection(session, pixels):
                 candidates.append((score, [value / scale for value in box], marks / scale))
         wanted = plain_suppression(candidates, faces.MAX_FACES)
-        assert len(found.scores) == len(wanted) > 10
+        assert len(found.scores) == len(wanted) > 5
         assert found.scores == pytest.approx([score for score, _, _ in wanted], abs=1e-5)
         # A letterbox has whole px: the picture inside is up to half a px of the look larger or smaller.
         tolerance = 640 * 0.5 / 100
@@ -195,11 +195,12 @@ def counted_runs(model: FacePackModel) -> list[int]:
 
 def assert_batch_equals_singles(model: FacePackModel) -> None:
     together = model.run(frames())
+    assert sum(len(output.faces or ()) for output in together) > 20
     for frame, output in zip(frames(), together, strict=True):
         (alone,) = model.run([frame])
         assert output.faces is not None, output.error
         assert alone.faces is not None, alone.error
-        assert len(output.faces) == len(alone.faces) > 0
+        assert len(output.faces) == len(alone.faces)
         for one, other in zip(output.faces, alone.faces, strict=True):
             assert one.box == pytest.approx(other.box, abs=1e-4)
             assert one.score == pytest.approx(other.score, abs=1e-4)

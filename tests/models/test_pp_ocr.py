@@ -56,7 +56,8 @@ def opened(settings: Settings, folder: Path) -> PpOcrModel:
 
 
 def frames() -> list[Frame]:
-    return [sign("HARBOUR 1924"), photo("coffee.png"), sign("Total: $17.50 (No. 8)")]
+    """Two of one shape."""
+    return [sign("HARBOUR 1924", frame=(640, 480)), photo("coffee.png"), sign("No. 8", frame=(640, 480))]
 
 
 @pytest.mark.parametrize("from_file", [False, True])
@@ -79,7 +80,7 @@ def test_frames_of_one_shape_are_looked_at_together(
     """As on a GPU: one run a shape gives the maps that each frame gives alone."""
     detector = starter._detector
     assert detector is not None
-    some = [*frames(), np.ascontiguousarray(sign("Museum").transpose(1, 0, 2))]
+    some = [*frames(), np.ascontiguousarray(sign("Museum", frame=(640, 480)).transpose(1, 0, 2))]
     alone = [starter._coarse_of(frame) for frame in some]
     runs = []
 

@@ -83,7 +83,7 @@ def scrfd(path: Path, *, batch: Any = 1, px: Any = "?", is_batched: bool = False
     """
     graph = Graph(3)
     names = ("448", "471", "494", "451", "474", "497", "454", "477", "500")
-    kinds = ((1, -2.6, 4.0), (4, 2.0, 0.6), (10, 0.5, 0.8))  # numbers, bias, size
+    kinds = ((1, -3.6, 4.0), (4, 2.0, 0.6), (10, 0.5, 0.8))  # numbers, bias, size
     for kind, (values, bias, size) in enumerate(kinds):
         for level, stride in enumerate((8, 16, 32)):
             grid = graph.conv("input.1", (3, anchors * values), stride, bias=bias, size=size)
