@@ -397,10 +397,9 @@ def test_a_server_that_is_not_there_is_left_alone_for_a_while(tmp_path: Path, fa
     with loaded(chosen) as model:
         with pytest.raises(ModelError, match=r"caption_server 127\.0\.0\.1: no connection"):
             model.run([photo("chelsea.png")])
-        started = time.monotonic()
+        model._describe = lambda *_: pytest.fail("asked again")  # type: ignore[method-assign]
         with pytest.raises(ModelError, match="no connection"):
             model.run([photo("chelsea.png")] * 8)
-        assert time.monotonic() - started < 0.05
         assert re.search(
             r"9 photos without an answer are left .*\(caption_server .*no connection", model.notes()[0]
         )
@@ -439,11 +438,11 @@ class Plain:
 
 
 def test_a_slow_server_does_not_hold_the_batch_longer_than_its_deadline(tmp_path: Path, fake: Fake) -> None:
-    fake.pause_s = 1.0
+    fake.pause_s = 5.0
     started = time.monotonic()
     with pytest.raises(ModelError, match="no answer in time"):
-        described(tmp_path, fake, frames=2, infer_deadline_s=0.4)
-    assert time.monotonic() - started < 0.9
+        described(tmp_path, fake, frames=2, infer_deadline_s=0.6)
+    assert time.monotonic() - started < 4
 
 
 def test_an_answer_that_never_ends_is_cut_off(tmp_path: Path, fake: Fake) -> None:
