@@ -50,8 +50,8 @@ def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setitem(registry.PROFILES, "test", jobs)
     monkeypatch.setenv("CATALOGD_MODEL_CACHE", str(settings.model_cache))
 
-    def invoke(*arguments: str, code: int = 0, typed: str | None = None) -> Result:
-        done = CliRunner().invoke(cli, ["--catalog", str(settings.catalog), *arguments], input=typed)
+    def invoke(*arguments: str, code: int = 0) -> Result:
+        done = CliRunner().invoke(cli, ["--catalog", str(settings.catalog), *arguments])
         assert done.exit_code == code, done.output
         return done
 
