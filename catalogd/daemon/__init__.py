@@ -194,6 +194,7 @@ class Daemon:
             stack.callback(self._deriver.close)
             self._tell_about_ring()
             ThumbnailStore(self._settings).sweep()
+            self._look_at_switch()
             self._tasks = self._find_tasks()
             self._orders = Orders(self._settings.catalog, self._roots, self._rules)
             stack.callback(self._orders.close)
@@ -566,8 +567,7 @@ class Daemon:
         if now < self._next_report and not force:
             return
         self._next_report = now + _STATUS_EVERY_S
-        with Store(self._settings.catalog) as store:  # at the end the catalog is closed already
-            self._switch = SearchSpaces(store).state()
+        self._look_at_switch()
         self._finished_at.append((now, self._counts["done"]))
         while len(self._finished_at) > 2 and now - self._finished_at[0][0] > _RATE_WINDOW_S:
             self._finished_at.popleft()
@@ -577,6 +577,10 @@ class Daemon:
         if quiet != self._told or now >= self._next_quiet_status:
             self._told, self._next_quiet_status = quiet, now + _QUIET_STATUS_EVERY_S
             self._write_status(progress, running=True)
+
+    def _look_at_switch(self) -> None:
+        with Store(self._settings.catalog) as store:  # at the end the catalog is closed already
+            self._switch = SearchSpaces(store).state()
 
     def _progress(self, state: str) -> Progress:
         engine = self._engine.state if hasattr(self, "_engine") else None

@@ -50,6 +50,7 @@ _Z = 2.326  # of the normal distribution: 99 % lie below; the threshold is chose
 _WORSE = (
     1.645  # standard deviations more audited findings than expected, before the gate opens: 5 % by chance
 )
+_TOGETHER = 128  # examples that are added up at once
 _RIDGE = 1.0  # beside embeddings of unit length: as 1 photo a direction
 
 Floats = NDArray[np.float64]
@@ -137,6 +138,7 @@ class Probe:
     def __init__(self) -> None:
         self.count = 0
         self.weights: Floats | None = None  # [D + 1], the last one is added; None: not fitted
+        self._waiting: list[Floats] = []
         self._products: Floats = np.zeros((0, 0))
         self._sums: Floats = np.zeros(0)
 
@@ -145,13 +147,24 @@ class Probe:
         extended = np.append(vector, 1.0)
         if len(extended) != len(self._sums):
             self.count = 0
+            self._waiting.clear()
             self._products, self._sums = np.zeros((len(extended),) * 2), np.zeros(len(extended))
-        self._products += np.outer(extended, extended)
+        self._waiting.append(extended)
         self._sums += extended * found
         self.count += 1
+        if len(self._waiting) >= _TOGETHER:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Many at once: one by one costs 6 to 11 times as much."""
+        if self._waiting:
+            vectors = np.stack(self._waiting)
+            self._products += vectors.T @ vectors
+            self._waiting.clear()
 
     def fit(self) -> None:
         """Take all examples into account; the added number is not held back."""
+        self._sum_up()
         held = _RIDGE * np.eye(len(self._sums))
         held[-1, -1] = 1e-6
         self.weights = np.asarray(np.linalg.solve(self._products + held, self._sums), np.float64)
