@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ def embedding_model(settings: Settings) -> EmbeddingModel:
     return model
 
 
+@functools.cache
 def photo(name: str) -> Frame:
     """A photo that scikit-image carries, read-only as frames in the ring are meant to be."""
     with Image.open(Path(skimage.__file__).parent / "data" / name) as image:

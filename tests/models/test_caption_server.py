@@ -16,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -308,7 +309,29 @@ def test_a_key_is_not_sent_in_the_clear_to_another_machine(tmp_path: Path) -> No
     model.load()
     assert model._client is not None
     assert "authorization" not in model._client.headers
+    assert not model._client.trust_env  # a proxy would see the photo
     model.unload()
+
+
+def test_photos_for_this_machine_take_no_proxy_and_no_password_of_the_environment(
+    tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
+    (tmp_path / "netrc").write_text("default login owner password of-the-owner\n", "ascii")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.delenv("OPENAI_API_KEY")
+    (output,) = described(tmp_path, fake)
+    assert output.caption
+    assert "Authorization" not in fake.asked[0][1]
+
+
+def test_an_address_that_is_none_after_all_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    chosen = Settings(
+        model_cache=tmp_path, caption_server="http://localhost:1/\x01", caption_server_model="m"
+    )
+    with pytest.raises(ModelError, match="caption_server: "):
+        ServerCaptions(chosen).load()
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path, fake: Fake) -> None:
@@ -332,6 +355,20 @@ def test_the_key_is_in_no_output_note_log_or_error(
         described(tmp_path, fake)
     assert KEY not in str(caught.value)
     assert KEY not in caplog.text
+
+
+def test_a_key_that_a_server_repeats_is_in_no_caption_and_no_part_of_it_in_an_error(
+    tmp_path: Path, fake: Fake
+) -> None:
+    """An error was cut to its length first, and the first half of a key was left in it."""
+    fake.answer = lambda call: chat({"caption": f"A note that says {KEY}.", "q1": KEY})
+    (output,) = described(tmp_path, fake)
+    assert output.caption == "A note that says …."
+    assert answers(output) == ["…"]
+    fake.answer = lambda call: failing(413, f"{'x' * 185} {KEY}")
+    (output,) = described(tmp_path, fake)
+    assert "xxx" in (output.error or "")
+    assert KEY[:5] not in str(output)
 
 
 def test_a_cloud_without_a_key_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,12 +435,51 @@ def test_a_server_that_is_not_there_is_left_alone_for_a_while(tmp_path: Path, fa
         with pytest.raises(ModelError, match=r"caption_server 127\.0\.0\.1: no connection"):
             model.run([photo("chelsea.png")])
         model._describe = lambda *_: pytest.fail("asked again")  # type: ignore[method-assign]
-        with pytest.raises(ModelError, match="no connection"):
-            model.run([photo("chelsea.png")] * 8)
+        assert model.run([photo("chelsea.png")] * 8) == [Output("")] * 8
         assert re.search(
             r"9 photos without an answer are left .*\(caption_server .*no connection", model.notes()[0]
         )
         assert model.notes() == []  # told
+
+
+def test_a_server_that_is_away_for_a_moment_is_asked_again(tmp_path: Path, fake: Fake) -> None:
+    with loaded(settings(tmp_path, fake)) as model:
+        assert model.run([photo("chelsea.png")])[0].caption
+        fake.answer = lambda call: failing(503)
+        with pytest.raises(ModelError, match="503"):
+            model.run([photo("chelsea.png")])
+        asked = len(fake.asked)
+        assert model.run([photo("chelsea.png")] * 30) == [NOT_MADE] * 30
+        assert len(fake.asked) == asked  # it rests
+        model._rest_until = 0.0  # a minute later
+        fake.answer = lambda call: chat(CAT)
+        assert model.run([photo("chelsea.png")])[0].caption
+        assert "2 photos; 1,000 tokens" in model.notes()[0]
+        assert "31 photos without an answer are left" in model._summary()
+
+
+def test_a_server_that_asks_for_more_time_than_there_is_is_not_waited_for(tmp_path: Path, fake: Fake) -> None:
+    fake.answer = lambda call: failing(429, **{"retry-after": "3600"})
+    started = time.monotonic()
+    with loaded(settings(tmp_path, fake)) as model:
+        with pytest.raises(ModelError, match="HTTP 429, it asks to wait 3600 s"):
+            model.run([photo("chelsea.png")] * 6)  # some of them come after others were told to wait
+        assert model.run([photo("chelsea.png")]) == [NOT_MADE]
+        assert "HTTP 429, it asks to wait 3600 s" in model.notes()[0]
+    assert len(fake.asked) <= 4
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("1.5", 1.5),
+        ("-7", 0.0),
+        *((nonsense, None) for nonsense in (None, "", "nan", "inf", "1e9", "Wed, 21 Oct 2026 07:28:00 GMT")),
+    ],
+)
+def test_only_a_sensible_wait_is_waited(said: str | None, seconds: float | None) -> None:
+    assert server._retry_after(said) == seconds
 
 
 def test_a_request_that_the_server_does_not_like_is_not_repeated(tmp_path: Path, fake: Fake) -> None:
@@ -443,6 +519,21 @@ def test_a_slow_server_does_not_hold_the_batch_longer_than_its_deadline(tmp_path
     with pytest.raises(ModelError, match="no answer in time"):
         described(tmp_path, fake, frames=2, infer_deadline_s=0.6)
     assert time.monotonic() - started < 4
+
+
+def test_an_answer_that_drips_in_does_not_hold_the_batch_either(tmp_path: Path, fake: Fake) -> None:
+    """Each byte gave the next one all the time that the first one had: the process was ended for it."""
+
+    def drip(call: int) -> Answer:
+        time.sleep(0.6)
+        return 200, {"content-length": "100"}, b" "
+
+    fake.answer = drip
+    with loaded(settings(tmp_path, fake, infer_deadline_s=1.0)) as model:
+        started = time.monotonic()
+        with pytest.raises(ModelError, match="no answer in time"):
+            model.run([photo("chelsea.png")])
+        assert time.monotonic() - started < 1.1
 
 
 def test_an_answer_that_never_ends_is_cut_off(tmp_path: Path, fake: Fake) -> None:
@@ -509,6 +600,15 @@ def test_what_holds_no_caption_is_none(text: str) -> None:
     assert replies.read(text, ASKED) is None
 
 
+def test_what_no_record_can_hold_is_left_out(tmp_path: Path, fake: Fake) -> None:
+    """Half a character in JSON's way of writing came through, and the record could not be written."""
+    fake.answer = lambda call: chat('{"caption": "a \\ud800 \\u202ecat\\u001b[2J", "q1": "\\udfff"}')
+    (output,) = described(tmp_path, fake)
+    assert output.caption == "a cat [2J"
+    assert answers(output) == []
+    assert msgspec.msgpack.encode(output)
+
+
 def test_prose_is_a_caption_when_nothing_else_was_asked() -> None:
     assert replies.read(" A dog. \n", ()) == ("A dog.", [])
 
@@ -530,6 +630,30 @@ def test_an_answer_without_counts_costs_the_most_it_can(tmp_path: Path, fake: Fa
     with loaded(settings(tmp_path, fake, **PRICES)) as model:
         model.run([photo("chelsea.png")])
         assert 0.005 < model.spent <= 0.01  # caption_photo_budget
+
+
+def test_a_server_that_counts_less_than_nothing_gives_no_money_back(tmp_path: Path, fake: Fake) -> None:
+    counts = [(500, 50), (-(10**9), -5), (10**17, 0)]
+    fake.answer = lambda call: chat(CAT, tokens=counts[call])
+    with loaded(settings(tmp_path, fake, **PRICES, caption_run_budget=100)) as model:
+        model.run([photo("chelsea.png")])
+        spent = model.spent
+        model.run([photo("chelsea.png")])
+        assert model.spent == spent > 0
+        model.run([photo("chelsea.png")])
+        assert model.spent == pytest.approx(spent + 25)  # of ten million tokens
+
+
+def test_a_disk_that_is_full_is_not_the_photos_fault(tmp_path: Path, fake: Fake) -> None:
+    with loaded(settings(tmp_path, fake)) as model:
+        (tmp_path / "cache").write_text("no folder", "ascii")
+        assert model.run([photo("chelsea.png")])[0].caption  # nothing to pay
+    with (
+        loaded(settings(tmp_path, fake, **PRICES)) as model,
+        pytest.raises(ModelError, match="what is spent cannot be written down"),
+    ):
+        model.run([photo("chelsea.png")])
+    assert len(fake.asked) == 1
 
 
 def test_a_run_ends_asking_when_its_budget_is_spent(tmp_path: Path, fake: Fake) -> None:
@@ -565,9 +689,11 @@ def test_retries_count_for_the_photos_budget(tmp_path: Path, fake: Fake) -> None
     assert len(fake.asked) == 1
 
 
-def test_a_photo_that_would_cost_too_much_is_not_sent(tmp_path: Path, fake: Fake) -> None:
-    (output,) = described(tmp_path, fake, **PRICES, caption_photo_budget=0.001)
-    assert "caption_photo_budget (0.001 USD) is too small: one request may cost 0.0" in (output.error or "")
+def test_a_budget_too_small_for_any_photo_is_an_error_and_nothing_is_sent(tmp_path: Path, fake: Fake) -> None:
+    """It was written down as the photos' error, which a larger budget did not undo."""
+    said = r"caption_photo_budget \(0.001 USD\) is too small: one request may cost 0.0"
+    with pytest.raises(ModelError, match=said):
+        described(tmp_path, fake, **PRICES, caption_photo_budget=0.001)
     assert fake.asked == []
 
 
@@ -592,9 +718,17 @@ def test_all_processes_of_a_run_share_one_budget(tmp_path: Path) -> None:
         mine = [Spending(tmp_path, 0.2) for _ in range(4)]  # as one in each process would
         taken = list(pool.map(lambda number: mine[number % 4].set_aside(0.01), range(30)))
     assert sum(taken) == 20
-    assert mine[0].usd == pytest.approx(0.2)
+    assert mine[0].tally.usd == pytest.approx(0.2)
     mine[0].settle(0.01, 0.0)
     assert mine[1].set_aside(0.01)
+
+
+def test_what_is_told_is_of_all_processes_of_a_run(tmp_path: Path, fake: Fake) -> None:
+    chosen = settings(tmp_path, fake, **PRICES)
+    with loaded(chosen) as one, loaded(chosen) as other:  # as one in each process would
+        one.run([photo("chelsea.png")] * 2)
+        other.run([photo("chelsea.png")] * 2)
+        assert "4 photos; 2,000 tokens read, 200 written; 0.0070 USD" in other.notes()[0]
 
 
 # ── its fingerprint ───────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@
        ├── address   where it is, and whether photos and a key may go there
        ├── apis      how each API asks and answers
        ├── replies   what is asked of a server, and what is made of its words
-       └── spending  what a run has spent
+       └── spending  what a run has had of it, and spent
     questions  the owner's file of questions
 
 All write the output "caption". Importing this package, or a module of it, loads neither torch nor httpx.
@@ -25,7 +25,10 @@ from catalogd.records import Answer, Output
 NAME = "caption"
 MOST_CAPTION_CHARACTERS = 1000  # longer ones are no sentence or two: models that repeat themselves
 MOST_ANSWER_CHARACTERS = 500
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")  # control characters and spaces of all kinds
+# Control characters, spaces of all kinds, what turns the direction of text, what UTF-8 or XML cannot hold.
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff\s]+"
+)
 
 
 def tidy(text: str, most: int) -> str:

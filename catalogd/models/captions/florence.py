@@ -5,6 +5,7 @@ Of its documented tasks none answers free questions, so its outputs have no answ
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from catalogd.models.batches import Batch
@@ -13,7 +14,6 @@ from catalogd.models.captions import local
 # What its processor makes of the task <DETAILED_CAPTION>; <CAPTION> writes a handful of words.
 _PROMPT = "Describe in detail what is shown in the image."
 _MOST_TOKENS = 128  # a detailed caption has 30 to 80
-_IMAGE_TOKENS = 577  # of a picture of 768 px: 24 × 24 and their mean; the folder may have others
 
 
 class FlorenceCaptions(local.LocalCaptioner):
@@ -29,12 +29,17 @@ class FlorenceCaptions(local.LocalCaptioner):
         return open_model(self._folder, Florence2ForConditionalGeneration, self._hardware)
 
     def _prepare(self) -> None:
-        processor = local.processor_of(self._folder)
-        self._look = local.look_of(processor)
-        images = [self._model.config.image_token_id] * int(processor.get("image_seq_length", _IMAGE_TOKENS))
+        self._look = local.look_of(local.processor_of(self._folder))
+        images = [self._model.config.image_token_id] * self._image_tokens()
         tokenizer = self._tokenizer
         text = f"{tokenizer.bos_token}{_PROMPT}{tokenizer.eos_token}"
         self._prompt = images + tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _image_tokens(self) -> int:
+        """One a cell of the vision tower's last stage, and their mean: 24 × 24 + 1 of a picture of 768 px."""
+        cell: int = math.prod(self._model.config.vision_config.patch_stride)
+        height, width = (-(-edge // cell) for edge in self._look.size)
+        return int(height * width + 1)
 
     def _write(self, batch: Batch) -> list[list[str]]:
         from catalogd.models.torch_models import generate_bucketed

@@ -88,8 +88,8 @@ class QwenCaptions(local.LocalCaptioner):
 
     def _prepare(self) -> None:
         self._processor = local.processor_of(self._folder)
-        sizes = (self._processor.get(name, usual) for name, usual in _USUAL.items())
-        self._patches = Patches(*map(int, sizes))
+        vision = self._model.config.vision_config
+        self._patches = Patches(vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size)
         asked = [_CAPTION, *(f"{question} {_BRIEF}" for question in self._questions)]
         self._prompts = [self._prompt(text) for text in asked]
 
@@ -159,9 +159,6 @@ class QwenCaptions(local.LocalCaptioner):
             "image_grid_thw": seen.grids[photos],
             "mm_encoder_outputs": {"image": seen.of(photos)},
         }
-
-
-_USUAL = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}  # where the folder does not say
 
 
 class _Seen:

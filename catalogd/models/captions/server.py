@@ -14,6 +14,7 @@ the environment, go only into a header, and are in no setting, record, note or l
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -23,11 +24,12 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+import simplejpeg
 
 from catalogd import _native
 from catalogd.errors import ModelError
@@ -35,7 +37,7 @@ from catalogd.models import captions
 from catalogd.models.captions import questions, replies
 from catalogd.models.captions.address import checked, key_of
 from catalogd.models.captions.apis import APIS, Ask, Reply
-from catalogd.models.captions.spending import Spending
+from catalogd.models.captions.spending import Spending, Tally
 from catalogd.models.weights import HASH_DIGITS
 from catalogd.records import Output
 from catalogd.settings import Settings
@@ -52,14 +54,16 @@ _IN_FLIGHT_HERE = 4  # more would wait inside a server on this machine, and thei
 _ATTEMPTS = 4  # of one photo
 _PAUSE_S = 1.0  # before the second attempt; twice as long before each further one, or as the server says
 _CONNECT_S = 10.0
-_DOWN_S = 30.0  # how long a server that did not answer is left alone
-_SHARE_OF_DEADLINE = 0.75  # of `infer_deadline_s`, that a batch may take: later the process is replaced
+_REST_S = 60.0  # how long a server that did not answer is left alone: it may be starting
+_SHARE_OF_DEADLINE = 0.75  # of `infer_deadline_s`, for the requests of a batch
+_LAST_SHARE = 0.8  # of it, for all of a batch: what drips in is waited for no longer; at 1 the process ends
 _MOST_BYTES = 1 << 20  # of an answer: honest ones have a few KiB
 _JPEG_QUALITY = 85  # no artefacts that a model could mistake for something; about 100 KiB at 768 px
 _PICTURE_TOKENS = 1600  # before the first answer tells: most models count 250 to 1,600 at 768 px
 _CHARACTERS_PER_TOKEN = 3  # of English prompts 4, of other languages fewer
 _CAPTION_TOKENS = 200  # two sentences take 60; JSON around them, and other scripts, more
 _ANSWER_TOKENS = 50  # of each question
+_MOST_COUNTED = 10_000_000  # tokens of an answer; a server that counts more, or less than none, errs
 _MOST_TOKENS = 2048  # of an answer that costs nothing: room for models that think first
 _PASSING = frozenset({408, 409, 425, 429})  # and all from 500 on: worth another attempt
 
@@ -104,20 +108,16 @@ class _Photo:
 
 def jpeg_of(frame: Frame, edge_px: int) -> bytes:
     """A frame as a JPEG of at most `edge_px`: pixels alone, nothing of the file it came from."""
-    import cv2
-
     height, width = frame.shape[:2]
     scale = min(1.0, edge_px / max(height, width))
     picture = frame
     if scale < 1:
         picture = np.empty((max(1, round(height * scale)), max(1, round(width * scale)), 3), np.uint8)
         _native.resize(np.ascontiguousarray(frame), picture)
-    done, content = cv2.imencode(
-        ".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    content: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(picture), quality=_JPEG_QUALITY, colorsubsampling="420"
     )
-    if not done:
-        raise ValueError(f"OpenCV cannot write a frame of {width}x{height} as JPEG")
-    return bytes(content.tobytes())
+    return content
 
 
 class ServerCaptions:
@@ -143,11 +143,10 @@ class ServerCaptions:
         self._pool: ThreadPoolExecutor | None = None
         self._counts = threading.Lock()
         self._picture_tokens = 0  # the most that a picture was counted as
-        self._described = self._tokens_in = self._tokens_out = 0
-        self._waiting = self._left = 0  # photos for which the money, or the server, was not there
+        self._fresh = Tally()  # what the answers of this batch have brought
+        self._trouble_said = self._hold_said = ""
+        self._hold_until = self._rest_until = 0.0
         self._told = self._summary()
-        self._hold_until = self._down_until = 0.0
-        self._trouble_said = ""
 
     def _fingerprint(self) -> str:
         """Of the model and what it is asked. Another address with the same model writes the same captions."""
@@ -159,7 +158,7 @@ class ServerCaptions:
     @property
     def spent(self) -> float:
         """USD of this run, all its processes together; what is in flight counts with the most it can cost."""
-        return self._spending.usd
+        return self._spending.tally.usd
 
     def load(self) -> None:
         """Read the key and open the client; nothing is sent. Raises ModelError without httpx or a key."""
@@ -171,7 +170,12 @@ class ServerCaptions:
         server = self._server
         self._key = key_of(self._settings.caption_server_kind, os.environ) if server.takes_key else ""
         if not self._key and server.is_encrypted and not server.is_here:
-            raise ModelError(f"{server.host} wants a key: set {' or '.join(self._api.keys)}")
+            names = " or ".join(self._api.keys)
+            raise ModelError(f"{server.host} wants a key: set {names} (to any word if it needs none)")
+        try:
+            httpx.URL(server.url)
+        except httpx.InvalidURL as error:
+            raise ModelError(f"caption_server: {error}") from None
         in_flight = _IN_FLIGHT_HERE if server.is_here else _IN_FLIGHT
         self._client = httpx.Client(
             headers={**self._api.headers(self._key), "accept-encoding": "identity"},
@@ -185,7 +189,7 @@ class ServerCaptions:
 
     def unload(self) -> None:
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             self._client.close()
             _log.info("captions by %s: %s", self._server.host, self._summary())
@@ -195,26 +199,46 @@ class ServerCaptions:
     def run(self, frames: Sequence[Frame]) -> list[Output]:
         """One output a frame; `Output("")` where the budget or the server leaves a photo for the next run.
 
-        Ends within 0.75 of `infer_deadline_s`. Raises ModelError when the server answers for none of the
-        photos, or to nobody; then it is left alone for half a minute.
+        Ends within 0.8 of `infer_deadline_s`. Raises ModelError when the server answers for none of the
+        photos, or to nobody; then it is left alone for a minute, and the photos for the next run.
         """
         assert self._pool is not None, "load() first"
-        if time.monotonic() < self._down_until:
-            self._left += len(frames)
-            raise ModelError(self._trouble_said)
-        deadline = time.monotonic() + _SHARE_OF_DEADLINE * self._settings.infer_deadline_s
+        if time.monotonic() < self._rest_until:
+            self._count(Tally(left=len(frames)))
+            return [NOT_MADE] * len(frames)
+        limit_s = self._settings.infer_deadline_s
+        deadline = time.monotonic() + _SHARE_OF_DEADLINE * limit_s
         jobs = [self._pool.submit(self._describe, frame, deadline) for frame in frames]
-        results = [_result(job) for job in jobs]
+        wait(jobs, _LAST_SHARE * limit_s)
+        results = [self._result(job) for job in jobs]
         trouble = [result for result in results if isinstance(result, ModelError)]
-        with self._counts:
-            self._left += len(trouble)
-            self._waiting += sum(isinstance(result, _BudgetSpentError) for result in results)
         if trouble:
             self._trouble_said = str(trouble[-1])
+        waiting = sum(isinstance(result, _BudgetSpentError) for result in results)
+        self._count(Tally(left=len(trouble), waiting=waiting))
         if trouble and len(trouble) == len(results):
-            self._down_until = time.monotonic() + _DOWN_S
-            raise trouble[0]
+            self._rest_until = max(time.monotonic() + _REST_S, self._hold_until)
+            raise trouble[-1]
         return [self._output(result) for result in results]
+
+    def _count(self, batch: Tally) -> None:
+        with self._counts:
+            more, self._fresh = self._fresh + batch, Tally()
+        with contextlib.suppress(OSError):  # it is for people; money was set aside before it was spent
+            self._spending.count(more)
+
+    def _result(self, job: Future[Output]) -> Output | Exception:
+        if not job.done():
+            job.cancel()
+            return self._trouble("no answer in time")
+        try:
+            return job.result()
+        except MemoryError:
+            raise
+        except OSError as error:  # a full disk: the photo is not at fault
+            return self._trouble(f"what is spent cannot be written down: {error}")
+        except Exception as error:
+            return error
 
     def _output(self, result: Output | Exception) -> Output:
         if isinstance(result, Output):
@@ -233,24 +257,24 @@ class ServerCaptions:
         return [f"captions by {self._server.host}: {summary}"]
 
     def _summary(self) -> str:
-        settings = self._settings
+        """Of all processes of the run."""
+        tally = self._spending.tally
         words = [
-            f"{self._described:,} photos",
-            f"{self._tokens_in:,} tokens read, {self._tokens_out:,} written",
-            self._cost(),
+            f"{tally.photos:,} photos",
+            f"{tally.tokens_in:,} tokens read, {tally.tokens_out:,} written",
+            self._cost(tally.usd),
         ]
-        if self._left:
-            words.append(
-                f"{self._left:,} photos without an answer are left for the next run ({self._trouble_said})"
-            )
-        if self._waiting:
-            budget = f"caption_run_budget ({settings.caption_run_budget:g} USD)"
-            words.append(f"{budget} is spent, {self._waiting:,} photos wait for the next run")
+        if tally.left:
+            why = f" ({self._trouble_said})" if self._trouble_said else ""
+            words.append(f"{tally.left:,} photos without an answer are left for the next run{why}")
+        if tally.waiting:
+            budget = f"caption_run_budget ({self._settings.caption_run_budget:g} USD)"
+            words.append(f"{budget} is spent, {tally.waiting:,} photos wait for the next run")
         return "; ".join(words)
 
-    def _cost(self) -> str:
+    def _cost(self, usd: float) -> str:
         if self._is_paid:
-            return f"{self.spent:.4f} USD"
+            return f"{usd:.4f} USD"
         return (
             "free" if self._server.is_here else "cost unknown: caption_price_in and caption_price_out are 0"
         )
@@ -271,16 +295,16 @@ class ServerCaptions:
                 photo.said = str(passing)
                 if isinstance(passing, _NoCaptionError) and attempt == _ATTEMPTS - 1:
                     raise _RefusedError(photo.said) from None
-                self._hold(_PAUSE_S * 2**attempt if passing.wait_s is None else passing.wait_s)
+                self._hold(_PAUSE_S * 2**attempt if passing.wait_s is None else passing.wait_s, photo.said)
         raise self._trouble(photo.said)
 
     def _attempt(self, photo: _Photo) -> Output:
         left = self._settings.caption_photo_budget - photo.spent
         tokens = self._affordable(left)
         if tokens < self._needed_tokens:
-            raise _RefusedError(self._too_dear(photo))
-        if not self._wait(photo.deadline):
-            raise self._trouble(photo.said or "no answer in time")
+            raise self._too_dear(photo)
+        if late := self._wait(photo.deadline):
+            raise self._trouble(photo.said or late)
         return self._made_of(self._settled(photo, tokens), photo)
 
     def _settled(self, photo: _Photo, tokens: int) -> Reply:
@@ -311,7 +335,7 @@ class ServerCaptions:
         if read is None:
             raise _NoCaptionError("the caption server's answer holds no caption", 0.0)
         with self._counts:
-            self._described += 1
+            self._fresh += Tally(photos=1)
         self._schema = photo.schema
         return captions.output(self.fingerprint, read[0], self._questions, read[1])
 
@@ -334,6 +358,8 @@ class ServerCaptions:
             raise _PassingError("no answer in time", may_cost=True) from None
         except httpx.HTTPError as error:
             raise _PassingError(f"the connection broke off ({error})", may_cost=True) from None
+        if self._key:  # some servers repeat it in what they say is wrong
+            content = content.replace(self._key.encode(), "…".encode())
         if response.status_code != 200:
             raise self._status(response, content, photo)
         try:
@@ -345,8 +371,10 @@ class ServerCaptions:
         """What another status than 200 means."""
         status = response.status_code
         if status in _PASSING or status >= 500:
-            return _PassingError(f"HTTP {status}", _retry_after(response.headers.get("retry-after")))
-        said = self._clean(captions.tidy(_message(content), 200))
+            wait_s = _retry_after(response.headers.get("retry-after"))
+            asks = f", it asks to wait {wait_s:g} s" if wait_s else ""
+            return _PassingError(f"HTTP {status}{asks}", wait_s)
+        said = captions.tidy(_message(content), 200)
         if status in (401, 402, 403) or "api key" in said.lower():  # Google's status for a wrong key is 400
             return self._trouble(f"HTTP {status}: {self._about_key()}")
         if status in (400, 422) and photo.schema:  # a server that knows no structured output says so
@@ -372,24 +400,25 @@ class ServerCaptions:
         return ModelError(f"caption_server {self._server.host}: {self._clean(said)}")
 
     def _clean(self, text: str) -> str:
-        """Without the key, which a server might echo."""
+        """Without the key."""
         return text.replace(self._key, "…") if self._key else text
 
     # ── time and money ────────────────────────────────────────────────────────────────────────
 
-    def _hold(self, seconds: float) -> None:
+    def _hold(self, seconds: float, said: str) -> None:
         """All requests wait: a server that is asked too much by one is asked too much by all."""
-        jitter = 1 + random.random() / 4
+        until = time.monotonic() + seconds * (1 + random.random() / 4)
         with self._counts:
-            self._hold_until = max(self._hold_until, time.monotonic() + seconds * jitter)
+            if until > self._hold_until:
+                self._hold_until, self._hold_said = until, said
 
-    def _wait(self, deadline: float) -> bool:
-        """Until one may ask; False when that is too late."""
+    def _wait(self, deadline: float) -> str:
+        """Until one may ask; why it is too late then, or ""."""
         while (left_s := self._hold_until - time.monotonic()) > 0:
             if time.monotonic() + left_s >= deadline:
-                return False
+                return self._hold_said
             time.sleep(left_s)
-        return time.monotonic() < deadline
+        return "" if time.monotonic() < deadline else "no answer in time"
 
     @property
     def _expected_tokens(self) -> int:
@@ -411,27 +440,21 @@ class ServerCaptions:
         """Of one answer; what its server did not count costs the most it can."""
         if reply.tokens_in is None or reply.tokens_out is None:
             return most
+        tokens_in, tokens_out = (
+            min(max(0, count), _MOST_COUNTED) for count in (reply.tokens_in, reply.tokens_out)
+        )
         with self._counts:
-            self._tokens_in += reply.tokens_in
-            self._tokens_out += reply.tokens_out
-            self._picture_tokens = max(self._picture_tokens, reply.tokens_in - self._prompt_tokens)
-        return self._price(reply.tokens_in, reply.tokens_out)
+            self._fresh += Tally(tokens_in=tokens_in, tokens_out=tokens_out)
+            self._picture_tokens = max(self._picture_tokens, tokens_in - self._prompt_tokens)
+        return self._price(tokens_in, tokens_out)
 
-    def _too_dear(self, photo: _Photo) -> str:
+    def _too_dear(self, photo: _Photo) -> Exception:
+        """The photo is at fault when it was paid for in vain, and the setting when it was never sent."""
         budget = f"caption_photo_budget ({self._settings.caption_photo_budget:g} USD)"
-        if photo.said:
-            return f"{budget} is spent without a caption: {photo.said}"
+        if photo.spent:
+            return _RefusedError(f"{budget} is spent without a caption: {photo.said}")
         most = self._price(self._expected_tokens, self._needed_tokens)
-        return f"{budget} is too small: one request may cost {most:.4f} USD"
-
-
-def _result(job: Future[Output]) -> Output | Exception:
-    try:
-        return job.result()
-    except MemoryError:
-        raise
-    except Exception as error:
-        return error
+        return self._trouble(f"{budget} is too small: one request may cost {most:.4f} USD")
 
 
 def _content(response: httpx.Response, deadline: float) -> bytes:
