@@ -11,8 +11,8 @@ they hold at any size. Embeddings travel as little-endian float16 bytes of unit 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -311,6 +311,27 @@ def _flagged(facts: Any, user: Any) -> dict[str, int | None]:
 def captioned_by(record: Record) -> Output | None:
     """The output of the model that wrote the photo's caption; None where none did."""
     return next((output for output in record.outputs.values() if output.caption), None)
+
+
+class _Tagged(Protocol):
+    """An Output, or what was decoded of one."""
+
+    @property
+    def tags(self) -> Sequence[Any] | None: ...
+
+
+_AnyOutput = TypeVar("_AnyOutput", bound=_Tagged)
+TAGGER = "tags"  # the output of a model that was made for tagging
+
+
+def tagged_by(outputs: Mapping[str, _AnyOutput]) -> Mapping[str, _AnyOutput]:
+    """Of a photo's outputs by name, those whose tags count.
+
+    A model that was made for tagging outranks all others, also where it found nothing: beside it, what the
+    picture model knows of its 1000 things is wrong more often than it helps. Where it failed, those count.
+    """
+    tagger = outputs.get(TAGGER)
+    return outputs if tagger is None or tagger.tags is None else {TAGGER: tagger}
 
 
 def aesthetics_of(record: Record) -> float | None:

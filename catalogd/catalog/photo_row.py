@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from catalogd.catalog.stems import stem_of
-from catalogd.records import Facts, Output, Place, Record, UserFacts
+from catalogd.records import Facts, Output, Place, Record, UserFacts, tagged_by
 
 ROW_VERSION = 2  # another one in the store: all rows are made again
 
@@ -241,13 +241,14 @@ def _measures(outputs: dict[str, Output]) -> _Measures:
             signature = output.signature
         faces += len(output.faces or ())
         flags |= _flags_of_output(output)
+    if any(output.tags for output in tagged_by(outputs).values()):
+        flags |= _TAGS
     return _Measures(sharpness, noise, brightness, aesthetics, faces, signature, flags)
 
 
 def _flags_of_output(output: Output) -> int:
     return (
-        (_TAGS if output.tags else 0)
-        | (_FACES if output.faces else 0)
+        (_FACES if output.faces else 0)
         | (_TEXT if output.text_lines else 0)
         | (_OBJECTS if output.objects else 0)
         | (_FAILED if output.error is not None else 0)

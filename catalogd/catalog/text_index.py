@@ -67,7 +67,7 @@ from catalogd.errors import (
     CatalogLockedError,
     QueryError,
 )
-from catalogd.records import Condition, said_over
+from catalogd.records import Condition, said_over, tagged_by
 from catalogd.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -200,7 +200,7 @@ class _Answer(msgspec.Struct, array_like=True, gc=False):
 class _Words(msgspec.Struct, gc=False):
     """Of an Output, what the text index reads."""
 
-    tags: list[_Tag] = []
+    tags: list[_Tag] | None = None
     text_lines: list[_Line] = []
     objects: list[_NamedObject] = []
     caption: str | None = None
@@ -269,12 +269,13 @@ decode_indexed = msgspec.msgpack.Decoder(Indexed).decode
 def document_of(photo: Indexed) -> dict[str, Any]:
     """The document of one photo: field → value, with `digest` over all the others."""
     outputs = photo.outputs.values()
+    tags = [tag.name for output in tagged_by(photo.outputs).values() for tag in output.tags or ()]
     document: dict[str, Any] = {
         "id": photo.photo_id,
-        "tags": " ".join([tag.name for output in outputs for tag in output.tags]),
+        "tags": " ".join(tags),
         "text": spaced(" ".join([line.text for output in outputs for line in output.text_lines])),
         "objects": " ".join(sorted({found.name for output in outputs for found in output.objects})),
-        "kinds": _kinds(outputs),
+        "kinds": _kinds(tags, outputs),
         "path": _path_words(photo.path),
         "name": folded(photo.path.rpartition(b"/")[2].decode("utf-8", "replace")),
     }
@@ -288,11 +289,10 @@ def document_of(photo: Indexed) -> dict[str, Any]:
     return document
 
 
-def _kinds(outputs: Iterable[_Words]) -> str:
+def _kinds(tags: Iterable[str], outputs: Iterable[_Words]) -> str:
     """What the tags and objects of a photo stand for."""
-    tags = {tag.name for output in outputs for tag in output.tags}
     objects = {found.name for output in outputs for found in output.objects}
-    return kinds.words_of(tuple(sorted(tags | objects)))
+    return kinds.words_of(tuple(sorted({*tags} | objects)))
 
 
 def _described(outputs: Iterable[_Words], has_caption: bool) -> Iterator[tuple[str, str | list[str]]]:

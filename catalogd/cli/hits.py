@@ -199,12 +199,12 @@ def _print_csv(settings: Settings, hits: Sequence[Hit]) -> None:
 def _csv_row(hit: Hit, record: Record) -> dict[str, Any]:
     from catalogd import terminal
     from catalogd.json_forms import caption_that_counts
-    from catalogd.records import aesthetics_of, display_path
+    from catalogd.records import aesthetics_of, display_path, tagged_by
 
     facts = record.said
     caption, caption_by = caption_that_counts(record)
     place = facts.place
-    tags = [tag.name for output in record.outputs.values() for tag in output.tags or ()]
+    tags = [tag.name for output in tagged_by(record.outputs).values() for tag in output.tags or ()]
     return {
         **{name: getattr(facts, name, None) for name in CSV_COLUMNS},
         "path": display_path(hit.path),

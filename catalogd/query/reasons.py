@@ -28,6 +28,7 @@ from catalogd.records import (
     Signal,
     UserFacts,
     aesthetics_of,
+    tagged_by,
 )
 
 _BREAK = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|(?<=[a-z])(?=[A-Z])")
@@ -180,12 +181,14 @@ def _of_copies(user: UserFacts | None) -> Iterator[Said]:
 
 
 def _seen_by_models(record: Record) -> Iterator[Said]:
-    for output in record.outputs.values():
+    counting = tagged_by(record.outputs)
+    for name, output in record.outputs.items():
         if output.caption:
             yield Said("caption by a model", output.caption)
         for one in output.answers or ():
             yield Said("answer", f"{one.question} {one.answer}", words=one.answer)
-        for tag in sorted(output.tags or (), key=lambda tag: -tag.score):
+        tags = (output.tags if name in counting else None) or ()
+        for tag in sorted(tags, key=lambda tag: -tag.score):
             yield Said("tags", tag.name)
         for found in output.objects or ():
             yield Said("objects", found.name, found.box)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from catalogd.errors import SettingsError
 from catalogd.metadata.values import clean_word
-from catalogd.records import Place, Record
+from catalogd.records import Place, Record, tagged_by
 from catalogd.settings import Settings
 
 KeywordPath = tuple[str, ...]  # from the top: ("Animals", "Dog")
@@ -123,9 +123,10 @@ def _sure_tags(record: Record, policy: Policy) -> list[Keyword]:
 
 
 def _tags(record: Record) -> Iterator[tuple[str, str, str, float]]:
-    """Model, kind, word and score of all that the models named."""
-    for model, output in record.outputs.items():
+    """Model, kind, word and score of all that the models named, and that counts."""
+    for model, output in tagged_by(record.outputs).items():
         yield from ((model, "tag", tag.name, tag.score) for tag in output.tags or ())
+    for model, output in record.outputs.items():
         yield from ((model, "object", found.name, found.score) for found in output.objects or ())
 
 
