@@ -44,6 +44,17 @@ def cubic_matrix(start, length, source, target):
     return matrix / matrix.sum(axis=1, keepdims=True)
 
 
+def linear_matrix(start, length, source, target):
+    """`float[target, source]`: linear between pixel centres, as wide as an output pixel when shrinking."""
+    scale = length / target
+    centres = start + (np.arange(target)[:, None] + 0.5) * scale
+    matrix = np.maximum(1 - np.abs(np.arange(source) + 0.5 - centres) / max(scale, 1), 0)
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+MATRICES = {"area": weight_matrix, "bilinear": linear_matrix, "bicubic": cubic_matrix}
+
+
 def slow_resize(source, height, width, crop=None, matrix=weight_matrix):
     """`float[h, w, 3]`: two matrix products."""
     x, y, crop_width, crop_height = crop or (0, 0, source.shape[1], source.shape[0])
@@ -120,9 +131,10 @@ def test_a_flat_picture_stays_exactly_flat():
         assert (target == level).all()
 
 
+@pytest.mark.parametrize("filter", MATRICES)
 @settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_a_tensor_is_the_cropped_resized_normalised_picture(data):
+@given(data=st.data())
+def test_a_tensor_is_the_cropped_resized_normalised_picture(filter, data):
     height, width = data.draw(edges), data.draw(edges)
     source = noise(height, width)
     x, y = data.draw(st.floats(0, width - 0.5)), data.draw(st.floats(0, height - 0.5))
@@ -132,9 +144,9 @@ def test_a_tensor_is_the_cropped_resized_normalised_picture(data):
     bgr = data.draw(st.booleans())
     mean, scale = (10.0, 20.0, 30.0), (0.5, 1.0, 2.0)
     target = np.full((3, tall, wide), np.nan, np.float32)
-    _native.resize_to_tensor(source, target, mean, scale, crop, bgr, placed, 114.0)
+    _native.resize_to_tensor(source, target, mean, scale, crop, bgr, placed, 114.0, filter)
     expected = np.full((tall, wide, 3), 114.0)
-    expected[: placed[0], : placed[1]] = slow_resize(source, *placed, crop)
+    expected[: placed[0], : placed[1]] = slow_resize(source, *placed, crop, MATRICES[filter]).clip(0, 255)
     expected = ((expected - mean) * scale).transpose(2, 0, 1)
     np.testing.assert_allclose(target, expected[::-1] if bgr else expected, atol=2e-3, rtol=1e-5)
 

@@ -165,14 +165,19 @@ def placed(look: Look, height: int, width: int) -> tuple[tuple[float, float, flo
     if look.fit == "squash":
         return (0.0, 0.0, float(width), float(height)), look.size
     if look.fit == "letterbox":
-        scale = min(look.size[0] / height, look.size[1] / width)
-        inside = (max(1, round(height * scale)), max(1, round(width * scale)))
-        return (0.0, 0.0, float(width), float(height)), inside
+        return (0.0, 0.0, float(width), float(height)), _letterboxed(look.size, height, width)
     if look.share == 1.0:
         return _middle(look.size, height, width), look.size
     scale = look.share * min(height / look.size[0], width / look.size[1])
     cut_height, cut_width = look.size[0] * scale, look.size[1] * scale
     return ((width - cut_width) / 2, (height - cut_height) / 2, cut_width, cut_height), look.size
+
+
+def _letterboxed(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    """One edge as long as it goes, the other rounded down, as the authors of SCRFD and YOLOX do it."""
+    if height * size[1] > width * size[0]:
+        return size[0], max(1, width * size[0] // height)
+    return max(1, height * size[1] // width), size[1]
 
 
 def _middle(size: tuple[int, int], height: int, width: int) -> tuple[float, float, float, float]:

@@ -108,7 +108,7 @@ def as_objects(rows: Rows, names: Sequence[str]) -> tuple[ObjectBox, ...] | Exce
         for c, (x, y, right, bottom), score in zip(
             rows.classes[order], boxes, rows.scores[order], strict=True
         )
-        if right > x and bottom > y and 0 <= c < len(names)
+        if right > x and bottom > y and 0 <= c < len(names) and names[int(c)]
     )
 
 
@@ -123,7 +123,7 @@ def class_names(folder: Path) -> tuple[str, ...]:
         raise ModelError(f"{path}: {error}") from None
     if not labels:
         return objects.COCO_NAMES
-    ordered = [name for _, name in sorted(labels.items())]
+    ordered = [labels.get(number, "") for number in range(max(labels) + 1)]  # "": no class has the number
     return tuple(_COCO_NAMES.get(name, name) for name in ordered)
 
 

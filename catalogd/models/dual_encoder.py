@@ -13,10 +13,7 @@ not read, and a query pays for the rows it touches.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogd.errors import ModelError
-from catalogd.models import failed, pairs, sessions
+from catalogd.models import failed, graphs, pairs, sessions, together, weights
 from catalogd.models.batches import Batch, as_batch
 from catalogd.models.devices import CPU, Hardware
 from catalogd.records import Output
@@ -39,7 +36,6 @@ if TYPE_CHECKING:
 
 _STEP = 1  # of what this module makes of the weights
 _TOWER_VERSION = 1  # of the text tower in the cache
-_FREED_VERSION = 1  # of the picture tower in the cache
 _TEXTS = 32  # texts that go through the text tower together, where it takes several
 # Names under which exports give the vector of the joint space, the surest first.
 _OUTPUTS = ("embedding", "image_embeds", "text_embeds", "pooler_output")
@@ -87,14 +83,13 @@ class DualEncoder:
         return sessions.unit_rows(self._tower.run(pixels))
 
     def _freed(self, path: Path) -> _Tower | None:
-        """The same graph for batches of any size, if that is as easy as it looks: see `free_batch`."""
-        name = f"{self._found.bundle.folder_name}-visual-{self._found.short_hash}.v{_FREED_VERSION}"
-        target = self._settings.model_cache / name
-        with contextlib.suppress(ModelError, ValueError):
-            folder = made_folder(target, lambda folder: free_batch(path, folder / "model.onnx"))
-            tower = _Tower(folder / "model.onnx", self._hardware.threads, self._hardware.device)
-            if _is_same(tower, self._pair.look.size):
-                return tower
+        """The same graph for batches of any size, if that is as easy as it looks."""
+        copy = graphs.freed_copy(path, self._found.short_hash, self._settings)
+        if copy is not None:
+            with contextlib.suppress(ModelError):
+                tower = _Tower(copy, self._hardware.threads, self._hardware.device)
+                if _is_same(tower, self._pair.look.size):
+                    return tower
         return None
 
 
@@ -103,24 +98,20 @@ def _fingerprint(found: FoundBundle) -> str:
 
 
 def outputs_of(fingerprint: str, batch: Batch, embed: Callable[[Batch], Vectors]) -> list[Output]:
-    """An output a frame; when a batch fails as a whole, each of its frames is tried alone."""
-    try:
-        vectors = list(embed(batch)) if len(batch) else []
-    except MemoryError:
-        raise
-    except Exception as error:
-        if len(batch) == 1:
-            return [failed(fingerprint, error)]
-        parts = (batch.part([index]) for index in range(len(batch)))
-        return [output for part in parts for output in outputs_of(fingerprint, part, embed)]
-    return [Output(fingerprint, joint_embedding=sessions.half_bytes(vector)) for vector in vectors]
+    """An output a frame, of vectors `float32[n, D]`."""
+    return [
+        failed(fingerprint, item)
+        if isinstance(item, Exception)
+        else Output(fingerprint, joint_embedding=sessions.half_bytes(item))
+        for item in together(batch, lambda part: list(embed(part)))
+    ]
 
 
 def text_encoder(settings: Settings, found: FoundBundle, threads: int = 1) -> TextEncoder:
     """The text tower of a pair; written into the cache first, once a machine. Raises ModelError."""
     pair = pairs.read_pair(found.folder)
     target = tower_folder(settings, found)
-    made_folder(target, lambda folder: write_mapped(pair.textual, folder))
+    weights.made_folder(target, lambda folder: write_mapped(pair.textual, folder))
     return TextEncoder(_fingerprint(found), pair.wording, pair.logits, target, pair.tokens, threads)
 
 
@@ -232,65 +223,9 @@ def _output_of(path: Path, session: sessions.Session) -> int:
     )
 
 
-# -- graphs in the cache ------------------------------------------------------------------------
-
-
-def made_folder(target: Path, build: Callable[[Path], None]) -> Path:
-    """A folder in the cache: as it is there, or made now, aside, and renamed when it is whole."""
-    if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _folder_aside(target) as aside:
-            build(aside)
-            for path in aside.iterdir():
-                with path.open("rb+") as stream:
-                    os.fsync(stream.fileno())
-            with contextlib.suppress(OSError):  # another process was quicker: its folder is the same
-                aside.rename(target)
-    return target
-
-
-@contextlib.contextmanager
-def _folder_aside(target: Path) -> Iterator[Path]:
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 def write_mapped(source: Path, folder: Path) -> None:
     """The graph, optimised, with its weights in a file beside it, which onnxruntime maps."""
     sessions.write_optimised(source, folder / "model.onnx", "weights.bin")
-
-
-def free_batch(source: Path, target: Path) -> None:
-    """Write a graph that was exported for one picture as one for any number.
-
-    Exports for one picture have its 1 at the head of the shapes of their reshapes; there 0 stands for
-    "as it comes in". Where a batch is merged with something else this gives a wrong graph, so what it
-    gives is compared before it is used. Raises ModelError.
-    """
-    import onnx
-    from onnx import numpy_helper
-
-    try:
-        model = onnx.load(str(source))
-        constants = {tensor.name: tensor for tensor in model.graph.initializer}
-        for node in model.graph.node:
-            if node.op_type == "Constant" and node.attribute[0].name == "value":
-                constants[node.output[0]] = node.attribute[0].t
-        shapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
-        for name in shapes & constants.keys():
-            shape = numpy_helper.to_array(constants[name]).copy()
-            if shape.size > 1 and shape[0] == 1:
-                shape[0] = 0
-                constants[name].CopyFrom(numpy_helper.from_array(shape, constants[name].name))
-        del model.graph.value_info[:]
-        for value in (*model.graph.input, *model.graph.output):
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
-        onnx.save(model, str(target), save_as_external_data=True, location="model.data", size_threshold=1024)
-    except Exception as error:  # onnx raises whatever protobuf raises
-        raise ModelError(f"{source}: not a graph that takes several pictures ({error})") from error
 
 
 def _is_same(tower: _Tower, size: tuple[int, int]) -> bool:

@@ -37,7 +37,7 @@ _VERSION = 1  # of the copies in the cache
 _TOLERANCE = 1e-2  # of the largest value: GPUs sum in another order, and in TF32, for another batch
 _TRIAL_PX = 64  # edge of the trial's pictures where the graph takes any
 _ROWS_AT_A_PLACE = (1, 2, 3)  # rows that a grid's place may have together: anchors
-_MAX_COPY_BYTES = 2**31 - 2**20  # a graph with its weights in one file is a protobuf: 2 GiB at most
+_COPY = "model.onnx"  # in its folder in the cache
 
 Arrays = list[NDArray[Any]]
 
@@ -132,17 +132,25 @@ def _session(path: Path, hardware: Hardware) -> sessions.Session:
 
 
 def _freed(path: Path, source_hash: str, settings: Settings, hardware: Hardware) -> sessions.Session | None:
-    """A session of a copy whose inputs have any number of rows; None when onnxruntime refuses it."""
-    # A pack has several graphs of one hash, and hubs call them all "model".
-    name = f"{path.parent.name}-{path.stem}-{path.stat().st_size}-{source_hash}"
-    target = settings.model_cache / f"{name}.free{_VERSION}.onnx"
+    """A session of a copy that takes any number of pictures; None when onnxruntime refuses it."""
+    copy = freed_copy(path, source_hash, settings)
     try:
-        if not target.is_file():
-            if path.stat().st_size > _MAX_COPY_BYTES:
-                return None
-            with weights.written_aside(target) as aside:
-                _write_freed(path, aside)
-        return _session(target, hardware)
+        return _session(copy, hardware) if copy else None
+    except ModelError as error:
+        _log.warning("runs one picture at a time: %s", error)
+        return None
+
+
+def freed_copy(path: Path, source_hash: str, settings: Settings) -> Path | None:
+    """A copy in the cache whose inputs have any number of rows; None when none could be made.
+
+    It may be wrong: what it gives is to be compared before it is used.
+    """
+    # A pack has several graphs of one hash, and hubs call them all "model".
+    name = f"{path.parent.name}-{path.stem}-{path.stat().st_size}-{source_hash}.free{_VERSION}"
+    try:
+        target = settings.model_cache / name
+        return weights.made_folder(target, lambda folder: _write_freed(path, folder)) / _COPY
     except MemoryError:
         raise
     except Exception as error:  # whatever is wrong with the copy, the graph itself still runs
@@ -150,18 +158,30 @@ def _freed(path: Path, source_hash: str, settings: Settings, hardware: Hardware)
         return None
 
 
-def _write_freed(source: Path, target: Path) -> None:
+def _write_freed(source: Path, folder: Path) -> None:
+    """Traced exports have the 1 of one picture at the head of reshapes, where 0 is "as it comes in"."""
     import onnx
+    from onnx import numpy_helper
 
-    graph = onnx.load(str(source))
-    known = {tensor.name for tensor in graph.graph.initializer}
-    for value in graph.graph.input:
-        if value.name not in known:
+    model = onnx.load(str(source))
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in constants:
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    for value in graph.graph.output:  # onnxruntime finds the shapes again
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    reshapes = [node.input for node in model.graph.node if node.op_type == "Reshape"]
+    for name in {shape for data, shape in reshapes if data not in constants} & constants.keys():
+        shape = numpy_helper.to_array(constants[name]).copy()
+        if shape.size > 1 and shape[0] == 1:
+            shape[0] = 0
+            constants[name].CopyFrom(numpy_helper.from_array(shape, constants[name].name))
+    for value in model.graph.output:  # onnxruntime finds the shapes again
         value.type.tensor_type.ClearField("shape")
-    del graph.graph.value_info[:]
-    onnx.save(graph, str(target))
+    del model.graph.value_info[:]
+    # Weights lie beside the graph: one file of protobuf ends at 2 GiB.
+    onnx.save(model, str(folder / _COPY), save_as_external_data=True, location="weights.bin")
 
 
 def _tried(
@@ -193,7 +213,8 @@ def _order_of(both: NDArray[Any], alone: Sequence[NDArray[Any]]) -> int | None:
     for order in itertools.chain([0], _ROWS_AT_A_PLACE):
         if order and (len(both) % (2 * order) or both.ndim != 2):
             continue
-        if np.abs(_ordered(both, 2, order) - wanted).max(initial=0) <= least:
+        ordered = _ordered(both, 2, order)
+        if ordered.shape == wanted.shape and np.abs(ordered - wanted).max(initial=0) <= least:
             return order
     return None
 

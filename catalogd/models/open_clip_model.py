@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogd.errors import ModelError
-from catalogd.models import dual_encoder, memory, pairs, sessions
+from catalogd.models import dual_encoder, memory, pairs, sessions, weights
 from catalogd.models.batches import Batch, as_batch
 from catalogd.records import Output
 
@@ -96,7 +96,7 @@ def text_encoder(settings: Settings, found: FoundBundle, threads: int = 1) -> du
     """The text tower; exported first, once a machine, which takes torch. Raises ModelError."""
     config = _read_config(found)["model_cfg"]
     target = dual_encoder.tower_folder(settings, found)
-    dual_encoder.made_folder(target, lambda folder: _export(found, config, folder))
+    weights.made_folder(target, lambda folder: _export(found, config, folder))
     return _text_encoder(found, config, target, threads)
 
 

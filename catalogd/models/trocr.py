@@ -2,7 +2,7 @@
 
 ::
 
-    batch ─▶ PP-OCR: lines and their readings ─▶ sure, or hardly a line ─▶ kept
+    batch ─▶ PP-OCR: lines and their readings ─▶ sure, or hardly a line, or of another script ─▶ kept
                                   │ unsure
                                   ▼
              lines of all frames, those of like length together ─▶ TrOCR ─▶ the surer reading is kept
@@ -14,6 +14,7 @@ by token, which costs a hundred times PP-OCR's reading, so it is asked about few
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,11 @@ class TrocrModel:
             if not isinstance(lines, Exception)
             for line in lines
         ]
-        unsure = [i for i, (_, score) in enumerate(readings) if _UNSURE[0] <= score < _UNSURE[1]]
+        unsure = [
+            i
+            for i, (words, score) in enumerate(readings)
+            if _UNSURE[0] <= score < _UNSURE[1] and _is_latin(words)
+        ]
         cuts = [text.cut_out(*places[i]) for i in unsure]
         for index, again in zip(unsure, self.read(cuts, [len(readings[i][0]) for i in unsure]), strict=True):
             readings[index] = _surer(readings[index], again)
@@ -126,6 +131,11 @@ class TrocrModel:
     def _ends(self) -> set[int]:
         end = self._model.generation_config.eos_token_id
         return set(end) if isinstance(end, list) else {end}
+
+
+def _is_latin(words: str) -> bool:
+    """Whether all letters are Latin: TrOCR learnt no others, and is sure of what it takes them for."""
+    return all("LATIN" in unicodedata.name(letter, "") for letter in words if letter.isalpha())
 
 
 def _surer(first: text.Reading, second: text.Reading) -> text.Reading:

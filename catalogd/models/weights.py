@@ -18,6 +18,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,7 +139,7 @@ def _note_file(path: Path, model_cache: Path) -> Path:
 def _read_note(file: Path) -> _HashNote | None:
     try:
         return msgspec.json.decode(file.read_bytes(), type=_HashNote)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
@@ -195,3 +196,26 @@ def written_aside(target: Path) -> Iterator[Path]:
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def made_folder(target: Path, build: Callable[[Path], None]) -> Path:
+    """A folder in the cache: as it is there, or made now, aside, and renamed when it is whole."""
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _folder_aside(target) as aside:
+            build(aside)
+            for path in aside.iterdir():
+                with path.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+            with contextlib.suppress(OSError):  # another process was quicker: its folder is the same
+                aside.rename(target)
+    return target
+
+
+@contextlib.contextmanager
+def _folder_aside(target: Path) -> Iterator[Path]:
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -108,6 +108,16 @@ def test_a_letterbox_shows_all_of_a_frame_and_is_filled_up_below_and_right() -> 
     assert (tall[:, 8:] == 114).all()
 
 
+@pytest.mark.parametrize("shape", [(300, 451), (451, 300), (1280, 853), (427, 640), (1, 700)])
+def test_a_letterbox_is_rounded_down_as_insightface_does_it(shape: tuple[int, int]) -> None:
+    """Half the pictures were seen a px larger than the authors' programs see them."""
+    (height, width), edge = shape, 640
+    ratio = height / width
+    wanted = (edge, int(edge / ratio)) if ratio > 1 else (int(edge * ratio), edge)
+    _, inside = placed(Look((edge, edge), fit="letterbox"), height, width)
+    assert inside == (max(1, wanted[0]), max(1, wanted[1]))
+
+
 @given(
     height=st.integers(1, 2000),
     width=st.integers(1, 2000),

@@ -103,7 +103,7 @@ def test_a_batch_of_rtdetr_is_one_run_and_gives_what_one_at_a_time_gives(
 def test_names_come_from_the_configuration_in_coco_s_words(settings: Settings, tmp_path: Path) -> None:
     labels = {"0": "person", "1": "motorbike", "2": "tvmonitor", "10": "sofa"}
     (tmp_path / "config.json").write_text(json.dumps({"id2label": labels, "model_type": "rt_detr"}))
-    assert class_names(tmp_path) == ("person", "motorcycle", "tv", "couch")
+    assert class_names(tmp_path) == ("person", "motorcycle", "tv", *[""] * 7, "couch")
     assert class_names(tmp_path / "nothing") == COCO_NAMES
     (tmp_path / "config.json").write_text("[")
     with pytest.raises(ModelError, match=r"config\.json"):
@@ -156,8 +156,7 @@ def test_yolox_decodes_its_grids_and_keeps_the_surest_of_what_overlaps(
     session = onnxruntime.InferenceSession(str(path))
     for frame, found in zip(frames(), objects_of(model, frames()), strict=True):
         pixels = letterboxed(frame, 320)
-        scale = 320 / max(frame.shape[:2])
-        size = np.array([frame.shape[1], frame.shape[0]] * 2) * scale
+        size = np.array([320 * edge // max(frame.shape[:2]) for edge in (frame.shape[1], frame.shape[0])] * 2)
         wanted = plain_yolox(session.run(None, {"images": pixels})[0][0], 320)
         assert_same(found, [(score, number, edges / size) for score, number, edges in wanted])
 

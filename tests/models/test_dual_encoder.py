@@ -111,7 +111,7 @@ def test_a_graph_exported_for_one_picture_takes_a_batch(
     assert runs(model, monkeypatch, [photo(name) for name in NAMES]) == [4]
     model.unload()
     model.load()
-    assert len(list(settings.model_cache.glob("tiny-pair-visual-*"))) == 1
+    assert len(list(settings.model_cache.glob("visual-model-*"))) == 1
 
 
 def test_a_graph_that_does_not_take_a_batch_is_run_one_picture_at_a_time(

@@ -106,21 +106,20 @@ def test_detections_are_those_of_a_plain_decoding_of_one_picture_at_both_sizes(
         assert isinstance(found, scrfd.Found)
         candidates = []
         for edge in (128, 640):
-            scale = edge / max(frame.shape[:2])
+            whole = np.array(frame.shape[1::-1])
+            scale = whole / (edge * whole // whole.max())  # a letterbox has whole px
             look = batches.Look(
                 (edge, edge), (127.5,) * 3, (1 / 128,) * 3, fit="letterbox", filter="bilinear"
             )
             pixels = batches.looked_at(frame, look)[None]
             for score, box, marks in plain_detection(session, pixels):
-                candidates.append((score, [value / scale for value in box], marks / scale))
+                candidates.append((score, list(box * np.tile(scale, 2)), marks * scale))
         wanted = plain_suppression(candidates, faces.MAX_FACES)
         assert len(found.scores) == len(wanted) > 5
         assert found.scores == pytest.approx([score for score, _, _ in wanted], abs=1e-5)
-        # A letterbox has whole px: the picture inside is up to half a px of the look larger or smaller.
-        tolerance = 640 * 0.5 / 100
         edges = np.concatenate([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]], axis=1)
-        assert edges == pytest.approx(np.array([box for _, box, _ in wanted]), abs=tolerance)
-        assert found.landmarks == pytest.approx(np.array([marks for _, _, marks in wanted]), abs=tolerance)
+        assert edges == pytest.approx(np.array([box for _, box, _ in wanted]), abs=0.01)
+        assert found.landmarks == pytest.approx(np.array([marks for _, _, marks in wanted]), abs=0.01)
 
 
 def test_a_frame_of_the_looks_own_size_is_seen_unchanged_and_black_below(pack: Path) -> None:

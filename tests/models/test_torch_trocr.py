@@ -188,13 +188,24 @@ def reader(scores: list[float]) -> Any:
     return read
 
 
-def test_sure_lines_cost_no_second_reading(model: TrocrModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: Any) -> Any:
-        raise AssertionError("nothing should be read again")
+def refuse(*_: Any) -> Any:
+    raise AssertionError("nothing should be read again")
 
+
+def test_sure_lines_cost_no_second_reading(model: TrocrModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "_written", refuse)
     (output,) = model.run([sign("HARBOUR 1924")])
     assert [line.text for line in output.text_lines or ()] == ["HARBOUR 1924"]
+
+
+def test_lines_in_other_scripts_are_left_to_the_first_reader(
+    model: TrocrModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TrOCR would read them as Latin ones, and be sure of it."""
+    monkeypatch.setattr(model, "_written", refuse)
+    monkeypatch.setattr(model._first, "read", lambda found: [("出口 Exit 12", 0.7)] * len(found))
+    (output,) = model.run([sign("HARBOUR 1924")])
+    assert [line.text for line in output.text_lines or ()] == ["出口 Exit 12"]
 
 
 def test_a_line_is_read_again_from_its_own_pixels(model: TrocrModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,15 +165,19 @@ def rtdetr_of_authors(path: Path, *, queries: int = 60, classes: int = 80) -> Pa
 
 
 def yolox(path: Path, *, px: int = 320, classes: int = 80, batch: Any = 1, is_decoded: bool = False) -> Path:
-    """`[n, cells, 5 + classes]`: offsets, logarithms of sizes, probabilities."""
+    """`[n, cells, 5 + classes]`: offsets, logarithms of sizes, probabilities.
+
+    For one picture, it has that number in its reshapes, as traced exports do.
+    """
     graph = Graph(13)
+    head = 1 if batch == 1 else 0
     parts = []
     for stride in (8, 16, 32):
         # Levels of 0...255 come in; the network's numbers are about one.
         small = graph.add("Mul", "images", graph.constant(1 / 255))
         grid = graph.conv(small, (3, 5 + classes), stride, bias=[0.3, 0.3, 1.2, 1.2, 0.5] + [-1.5] * classes)
         rows = graph.add("Transpose", grid, perm=[0, 2, 3, 1])
-        rows = graph.add("Reshape", rows, graph.constant([0, -1, 5 + classes], np.int64))
+        rows = graph.add("Reshape", rows, graph.constant([head, -1, 5 + classes], np.int64))
         place, scale = _cells(px, stride)
         box = _part(graph, rows, 0, 2), _part(graph, rows, 2, 4)
         if is_decoded:
