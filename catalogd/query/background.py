@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from catalogd.catalog import Catalog
 
 GROWTH = 1.1  # a library that is larger by so much is sampled anew
+PART_S = 60.0  # so is a space that a model is still filling; drawing takes 10 ms
 SEED = 11  # the same photos each time: a query's scores don't flicker
 
 Floats = npt.NDArray[np.float32]
@@ -23,6 +25,13 @@ Floats = npt.NDArray[np.float32]
 class _Sample(NamedTuple):
     vectors: npt.NDArray[np.int16]  # [m, D], bits of float16
     photos: int  # in the library when it was drawn
+    is_whole: bool  # all photos that were drawn are in the space
+    drawn_s: float  # monotonic
+
+    def holds(self, photos: int) -> bool:
+        """Whether it still stands for a library of so many photos."""
+        is_grown = not self.photos / GROWTH <= photos <= self.photos * GROWTH
+        return not is_grown and (self.is_whole or time.monotonic() < self.drawn_s + PART_S)
 
 
 class Backgrounds:
@@ -42,7 +51,7 @@ class Backgrounds:
         photos = self._catalog.columns().count
         with self._drawing:
             known = self._samples.get(space)
-            if known is None or not known.photos / GROWTH <= photos <= known.photos * GROWTH:
+            if known is None or not known.holds(photos):
                 known = self._samples[space] = self._drawn(space, photos)
             return known
 
@@ -51,4 +60,5 @@ class Backgrounds:
         if len(ids) > SAMPLE:
             ids = np.sort(np.random.default_rng(SEED).choice(ids, SAMPLE, replace=False))
         _, vectors = self._catalog.embeddings(space, ids)
-        return _Sample(np.ascontiguousarray(vectors).view(np.int16), photos)
+        bits = np.ascontiguousarray(vectors).view(np.int16)
+        return _Sample(bits, photos, len(bits) == len(ids), time.monotonic())

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NEGATIVE_SHARE = 0.5  # of the mean of what is not wanted
 
 Vector = npt.NDArray[np.float32]
-Embed = Callable[[bytes], Output]  # of a file outside the library; raises UsageError
+Embed = Callable[[bytes], tuple[Output, ...]]  # of a file outside the library; raises UsageError
 
 
 class Look(NamedTuple):
@@ -38,14 +38,17 @@ class Look(NamedTuple):
 
 
 def looks_of(
-    catalog: Catalog, examples: Sequence[Example], embed: Embed | None, given: Mapping[str, Output]
+    catalog: Catalog,
+    examples: Sequence[Example],
+    embed: Embed | None,
+    given: Mapping[str, tuple[Output, ...]],
 ) -> list[Look]:
     """The examples as they look. Raises QueryError for what is no photo, or has no embedding.
 
     Without `embed` no file is read. `given`: how examples look that are no photos and no files, by name.
     """
     looks = [
-        Look("the picture", 0, (given[example.photo],), example.negated)
+        Look("the picture", 0, given[example.photo], example.negated)
         if example.photo in given
         else _look(catalog, example, embed)
         for example in examples
@@ -124,7 +127,7 @@ def _look(catalog: Catalog, example: Example, embed: Embed | None) -> Look:
     if not photo_id and embed is not None and os.path.isfile(example.photo):
         path = os.fsencode(os.path.abspath(example.photo))
         name = os.path.basename(example.photo)
-        return Look(name, 0, (embed(path),), example.negated, "outside the library")
+        return Look(name, 0, embed(path), example.negated, "outside the library")
     note = ""
     if not photo_id:
         photo_id, note = _named(catalog, example.photo)
@@ -167,7 +170,7 @@ def _embedded(record: Record, example: Example, embed: Embed | None) -> tuple[Ou
     if found:
         return tuple(found)
     if embed is not None and os.path.isfile(record.path):
-        return (embed(record.path),)
+        return embed(record.path)
     raise QueryError(
         f"similar:{example.photo} (at position {example.position + 1}): no model has seen this photo yet; "
         "`catalogd run` lets them",

@@ -314,7 +314,19 @@ class _Run:
         if looks:
             self._note("examples", len(looks), started, "read, or seen by the model")
         self.notes += [f"{look.name}: {look.note}" for look in looks if look.note]
+        if branch.words and self._tools.encode is not None:
+            self.notes += self._unseen(looks)
         return looks
+
+    def _unseen(self, looks: Sequence[examples.Look]) -> list[str]:
+        """Which examples are compared by their looks alone, not with the words."""
+        space = self._tools.space
+        return [
+            f"{look.name}: compared by its looks alone; {space.partition('@')[0]}, "
+            "which compares with words, has not seen it"
+            for look in looks
+            if not any(output.fingerprint == space and output.joint_embedding for output in look.outputs)
+        ]
 
     def _without(self, selection: Selection, looks: Sequence[examples.Look]) -> Selection:
         """The examples themselves are none of what is like them."""

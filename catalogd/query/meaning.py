@@ -46,6 +46,7 @@ class Meaning:
         with self._loading:
             if self._loaded[0] != space or self._loaded[1] is None:
                 self._loaded = space, self._found(space)
+                self.vector.cache_clear()  # it holds the text model before
             return self._loaded[1]
 
     def encode_by(self, encoder: TextEncoder) -> Encode:

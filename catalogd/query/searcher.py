@@ -81,7 +81,7 @@ class Searcher:
         *,
         without_stacks: bool = False,
         with_files: bool = True,
-        given: Mapping[str, Output] | None = None,
+        given: Mapping[str, tuple[Output, ...]] | None = None,
     ) -> Results:
         """The best photos of a query text, or of a plan that was read already. Raises QueryError.
 
@@ -127,9 +127,13 @@ class Searcher:
         whole = msgspec.structs.replace(plan, branches=branches)
         return self.search(whole, limit, min_score, explain, without_stacks=without_stacks)
 
-    def look_at(self, path: bytes) -> Output:
-        """How the picture in a file looks, for `given`. Raises UsageError that says why it can't be seen."""
-        return self._pictures(path)
+    def look_at(self, path: bytes, plan: Plan) -> tuple[Output, ...]:
+        """How the picture in a file looks, for the `given` of this query.
+
+        Raises UsageError that says why it can't be seen.
+        """
+        encoder = self._meaning.encoder() if plan.wants_meaning else None
+        return self._pictures(path, encoder.space if encoder is not None else "")
 
     def count(self, query: str | Plan) -> int:
         """How many photos a query finds; with free words at most `execution.MOST_CANDIDATES` a branch."""
@@ -173,16 +177,20 @@ class Searcher:
         understood, lines = understand(plan, self._names())
         return understood, frozenset(understood.branches) - frozenset(plan.branches), lines
 
-    def _tools(self, plan: Plan, with_files: bool = True, given: Mapping[str, Output] | None = None) -> Tools:
+    def _tools(
+        self, plan: Plan, with_files: bool = True, given: Mapping[str, tuple[Output, ...]] | None = None
+    ) -> Tools:
         encoder = self._meaning.encoder() if plan.wants_meaning else None
+        space = encoder.space if encoder is not None else ""
         people = self._catalog.people
         return Tools(
             catalog=self._catalog,
             backgrounds=self._backgrounds,
             weights={"meaning": self._settings.weight_meaning, "words": self._settings.weight_words},
-            space=encoder.space if encoder is not None else "",
+            space=space,
             encode=self._meaning.encode_by(encoder) if encoder is not None else None,
-            embed=self._pictures if with_files else None,
+            logits=getattr(encoder, "logits", None),
+            embed=functools.partial(self._pictures, space=space) if with_files else None,
             given=given or {},
             album=functools.partial(album_of, self._settings.catalog),
             faces_of=people.faces_of if len(people.identities().faces.photo_ids) else no_faces,

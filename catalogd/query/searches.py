@@ -23,6 +23,7 @@ from catalogd.catalog.user_data import UserData
 from catalogd.catalog.vectors import among, dot, union
 from catalogd.catalog.words import plain_words
 from catalogd.errors import CatalogMissingError
+from catalogd.models.pairs import Logits
 from catalogd.query import WEIGHTS, calibration
 from catalogd.query.background import Backgrounds
 from catalogd.query.examples import Embed, Look, joint_direction, picture_direction
@@ -71,8 +72,11 @@ class Tools:
     weights: Mapping[str, float]  # of each ranking in the fusion
     space: str = ""  # of the vectors that `encode` makes
     encode: Encode | None = None  # words → unit vector; None: words alone count
+    logits: Logits | None = None  # of the model of `space`, where it says so
     embed: Embed | None = None  # a file → its embeddings; None: no file is read
-    given: Mapping[str, Output] = dataclasses.field(default_factory=dict)  # examples that are no files
+    given: Mapping[str, tuple[Output, ...]] = dataclasses.field(
+        default_factory=dict
+    )  # examples that are no files
     album: Callable[[str], Album | None] = _no_album
     expand: Expand | None = None  # a word → what else may stand for it
     faces_of: Named = no_faces  # photo_id → its faces: index, box, name
@@ -190,7 +194,7 @@ class Searches:
 
     def _chances_of_cosines(self, ranking: Ranking, ids: Ids) -> Floats:
         background = calibration.Background.of(ranking.sample.astype(np.float32), ranking.photos)
-        known = calibration.for_space(self._tools.space)
+        known = calibration.for_space(self._tools.space, self._tools.logits)
         chances: Floats = np.empty(len(ids))
         chances[:] = known.probability(ranking.scores_of(ids).astype(np.float32), background)
         return chances

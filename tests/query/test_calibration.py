@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalogd.models.embedding import joint_space_name
+from catalogd.models.pairs import SIGLIP2_LOGITS
 from catalogd.query.calibration import (
     FOUND,
     Background,
@@ -94,6 +95,12 @@ def test_siglips_cosines_are_worth_what_its_training_says(space: str) -> None:
         assert chance(0.05, library, known) < 0.05, "of another one"
     even = (16.77 - math.log(32_768) + math.log(99)) / 112.67
     assert chance(even, USUAL, known) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_model_of_any_name_is_worth_what_its_text_model_says() -> None:
+    known = for_space("pair:mine@0123456789ab.1#joint", SIGLIP2_LOGITS)
+    assert chance(0.13, USUAL, known) == chance(0.13, USUAL, for_space(SIGLIP2[0])) > 0.9
+    assert for_space(joint_space_name(), SIGLIP2_LOGITS) == MEASURED, "what was measured counts before"
 
 
 @pytest.mark.parametrize("space", CLIP)

@@ -10,12 +10,16 @@ import numpy.typing as npt
 import pytest
 
 from catalogd.catalog import Catalog, spaces
+from catalogd.catalog.store import JOINT
 from catalogd.models import registry
+from catalogd.models.pairs import SIGLIP2_LOGITS
+from catalogd.query import background, parse
+from catalogd.query.background import Backgrounds
 from catalogd.query.searcher import Searcher
 from catalogd.records import Example, Output, Record, Results
 from catalogd.settings import Settings
 from tests.catalog.photos import PROFILE
-from tests.query.library import filled, halves, others, shot
+from tests.query.library import filled, halves, meaning, others, picture, shot
 
 OLD, NEW = "looks 1", "newer@1.1"
 NEW_AXES = {"car": 0, "dog": 1, "harbour": 2}  # other numbers, another dimension, another order
@@ -34,8 +38,6 @@ class OldEncoder:
     space = OLD
 
     def encode(self, texts: list[str]) -> Floats:
-        from tests.query.library import meaning
-
         return np.stack([meaning(text) for text in texts])
 
 
@@ -159,3 +161,72 @@ def test_a_catalog_of_one_space_is_searched_by_it_whatever_profile_is_set(
 
     monkeypatch.setattr(registry, "text_encoder", by_profile)
     assert names(searcher.search("dog")) == ["a.jpg", "b.jpg"]
+
+
+def test_a_file_from_outside_meets_words_in_the_space_that_is_searched(
+    searcher: Searcher, catalog: Catalog, tmp_path: Path
+) -> None:
+    """It used to be seen by the starter's model alone, so that the words were searched for without it."""
+    spaces.begin_switch(catalog, NEW)
+    learn(catalog, photos(), SHOWN)
+    outside = tmp_path / "outside.jpg"
+    outside.write_bytes(b"stands for a photo")
+    old = Output(OLD, embedding=picture(0), joint_embedding=halves(meaning("dog")))
+    new = Output(NEW, joint_embedding=halves(new_meaning("harbour")))
+    asked: list[str] = []
+
+    def look(path: bytes, space: str) -> tuple[Output, ...]:
+        asked.append(space)
+        return (old, new) if space == NEW else (old,)
+
+    searcher._pictures = look  # type: ignore[assignment]
+    results = searcher.similar([Example(str(outside))], "dog", min_score=0, limit=100)
+    cosines = {
+        hit.path: signal.score for hit in results.hits for signal in hit.signals if signal.name == "meaning"
+    }
+    direction = new_meaning("harbour") + new_meaning("dog")
+    dog = new_meaning("dog", 1, 0.1)
+    expected = float(dog @ direction / np.linalg.norm(direction))
+    assert cosines[b"/lib/b.jpg"] == pytest.approx(expected, abs=2e-3)
+    assert results.notes == ("outside.jpg: outside the library",)
+    searcher.similar([Example(str(outside))])
+    assert asked == [NEW, ""], "without words nobody needs the other model"
+
+
+def test_an_example_that_the_searched_model_has_not_seen_is_said(
+    searcher: Searcher, catalog: Catalog, tmp_path: Path
+) -> None:
+    spaces.begin_switch(catalog, NEW)
+    learn(catalog, photos(), SHOWN)
+    outside = tmp_path / "outside.jpg"
+    outside.write_bytes(b"stands for a photo")
+    old = Output(OLD, embedding=picture(0), joint_embedding=halves(meaning("dog")))
+    searcher._pictures = lambda path, space: (old,)  # type: ignore[assignment]
+    told = "outside.jpg: compared by its looks alone; newer, which compares with words, has not seen it"
+    assert told in searcher.similar([Example(str(outside))], "dog").notes
+    assert told not in searcher.similar([Example(str(outside))]).notes
+
+
+def test_a_space_is_sampled_anew_while_a_model_fills_it(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queries of a server that runs for days used to be measured against what was there at the first."""
+    backgrounds = Backgrounds(catalog)
+    query = new_meaning("dog")
+    learn(catalog, photos()[:10], SHOWN)
+    assert len(backgrounds.cosines(NEW + JOINT, query)) == 10
+    learn(catalog, photos()[10:], {})
+    assert len(backgrounds.cosines(NEW + JOINT, query)) == 10, "for a while"
+    monkeypatch.setattr(background, "PART_S", 0.0)
+    assert len(backgrounds.cosines(NEW + JOINT, query)) == 63
+    monkeypatch.setattr(backgrounds, "_drawn", None)
+    assert len(backgrounds.cosines(NEW + JOINT, query)) == 63, "it is whole: nothing is drawn any more"
+
+
+def test_odds_are_those_that_the_text_model_says_of_itself(
+    searcher: Searcher, encoders: dict[str, object]
+) -> None:
+    """A pair of one's own has a name that tells nothing."""
+    encoders[OLD].logits = SIGLIP2_LOGITS  # type: ignore[attr-defined]
+    assert searcher._tools(parse("dog")).logits == SIGLIP2_LOGITS
+    assert searcher._tools(parse("camera:sony")).logits is None

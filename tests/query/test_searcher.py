@@ -285,7 +285,7 @@ def test_a_file_outside_the_library_is_read_on_the_spot_and_not_kept(
     outside.write_bytes(b"stands for a photo")
     seen = told()[0].outputs["embedding"]
     with Searcher(settings, Encoder()) as searcher:
-        searcher._pictures = lambda path: seen if path == bytes(outside) else None  # type: ignore[assignment]
+        searcher._pictures = lambda path, space: (seen,) if path == bytes(outside) else ()  # type: ignore[assignment]
         results = searcher.similar([Example(str(outside))], limit=2)
     assert set(names(results)) == {"dog_1.jpg", "dog_2.jpg"}
     assert results.notes == ("outside.jpg: outside the library",)

@@ -74,7 +74,7 @@ def carried_out(library: Library, command: str) -> Any:
 @pytest.fixture
 def guided(own_library: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
     seen = Output(SPACE, embedding=picture(3), joint_embedding=halves(meaning("beach")))
-    monkeypatch.setattr(own_library.searcher, "_pictures", lambda path: seen)
+    monkeypatch.setattr(own_library.searcher, "_pictures", lambda path, space: (seen,))
     return own_library
 
 

@@ -107,11 +107,11 @@ def test_what_others_shall_be_like_must_be_named_and_known(library: Library) -> 
 def test_an_upload_is_looked_at_and_forgotten(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[bytes] = []
 
-    def look(path: bytes) -> Output:
+    def look(path: bytes, space: str) -> tuple[Output, ...]:
         looked.append(path)
         assert Path(os.fsdecode(path)).read_bytes() == b"a picture"
         assert os.stat(path).st_mode & 0o777 == 0o600
-        return Output(SPACE, embedding=picture(3), joint_embedding=halves(meaning("beach")))
+        return (Output(SPACE, embedding=picture(3), joint_embedding=halves(meaning("beach"))),)
 
     monkeypatch.setattr(library.searcher, "_pictures", look)
     answer = library.client.post(f"{API}/similar/upload?limit=1", content=b"a picture")
@@ -125,9 +125,9 @@ def test_a_large_upload_arrives_whole(library: Library, monkeypatch: pytest.Monk
     """A RAW file has tens of megabytes; chunks are written as they come."""
     sizes: list[int] = []
 
-    def look(path: bytes) -> Output:
+    def look(path: bytes, space: str) -> tuple[Output, ...]:
         sizes.append(os.path.getsize(path))
-        return Output(SPACE, embedding=picture(3))
+        return (Output(SPACE, embedding=picture(3)),)
 
     monkeypatch.setattr(library.searcher, "_pictures", look)
     chunks = (bytes(1 << 20) for _ in range(24))
@@ -157,7 +157,7 @@ def test_an_upload_that_is_empty_or_too_large_is_refused(
 def test_a_space_that_no_photo_is_in_finds_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that has not seen the library yet: used to be an error about the length of a vector."""
     unseen = Output("another model", embedding=halves([1.0, 2.0, 3.0]))
-    monkeypatch.setattr(library.searcher, "_pictures", lambda path: unseen)
+    monkeypatch.setattr(library.searcher, "_pictures", lambda path, space: (unseen,))
     answer = library.client.post(f"{API}/similar/upload", content=b"a picture")
     assert answer.status_code == 200
     assert answer.json()["hits"] == []
@@ -166,7 +166,7 @@ def test_a_space_that_no_photo_is_in_finds_nothing(library: Library, monkeypatch
 # ── no file is read ───────────────────────────────────────────────────────────────────────────
 
 
-def never(path: bytes) -> Output:
+def never(path: bytes, space: str) -> tuple[Output, ...]:
     raise AssertionError(f"{path!r} was read")
 
 
@@ -198,6 +198,6 @@ def test_commands_still_take_files_as_examples(
     """What is forbidden to clients of the API is what `catalogd similar FILE` is for."""
     write_plain_jpeg(tmp_path / "shown.jpg", scene(64, 64))
     seen = Output(SPACE, embedding=picture(3), joint_embedding=halves(meaning("beach")))
-    monkeypatch.setattr(library.searcher, "_pictures", lambda path: seen)
+    monkeypatch.setattr(library.searcher, "_pictures", lambda path, space: (seen,))
     hits = library.searcher.search(f'similar:"{tmp_path}/shown.jpg"', min_score=0).hits
     assert hits[0].path == BEACH.encode()

@@ -137,8 +137,8 @@ async def similar_to_upload(
         await _receive(request, file, backend.settings.http_upload_bytes)
 
         def work() -> Results:
-            given = {_PICTURE: _seen(backend, file.name)}
             plan = _with_examples(plan_of(q), [Example(_PICTURE)])
+            given = {_PICTURE: _seen(backend, file.name, plan)}
             return _searched(backend, plan, limit, min_score, given=given)
 
         return Json(results_json(await backend.slowly(work)))
@@ -160,10 +160,10 @@ async def _receive(request: Request, file: IO[bytes], most: int) -> None:
         raise UsageError("send the bytes of a picture as the body")
 
 
-def _seen(backend: Backend, file: str) -> Output:
+def _seen(backend: Backend, file: str, plan: Plan) -> tuple[Output, ...]:
     """How an upload looks; an error does not tell where it lay."""
     try:
-        return backend.searcher.look_at(os.fsencode(file))
+        return backend.searcher.look_at(os.fsencode(file), plan)
     except UsageError as error:
         raise UsageError(str(error).replace(file, "the picture")) from None
 
@@ -198,7 +198,7 @@ def _searched(
     limit: int,
     min_score: float | None,
     explain: bool = False,
-    given: dict[str, Output] | None = None,
+    given: dict[str, tuple[Output, ...]] | None = None,
 ) -> Results:
     return backend.searcher.search(plan, limit, min_score, explain, with_files=False, given=given)
 
