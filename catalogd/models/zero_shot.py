@@ -20,11 +20,13 @@ No photos were at hand to measure either: docs/models.md says what to expect.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import filelock
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from catalogd.settings import Settings
 
 Vectors = NDArray[np.float32]
+log = logging.getLogger(__name__)
 
 _STEP = 1  # of what this module makes of cosines
 _VECTORS_VERSION = 1  # of the text vectors in the cache
@@ -132,7 +135,11 @@ class ZeroShotTags:
         space = hashlib.sha256(self._embedder.fingerprint.encode()).hexdigest()[:HASH_DIGITS]
         file = self._cache / f"words-{space}-{vocabulary.short_hash}.v{_VECTORS_VERSION}.npy"
         if not file.is_file():
-            _write_vectors(self._embedder, vocabulary, file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(f"{file}.lock"):  # one process a GPU asks for the same words
+                if not file.is_file():
+                    log.info("%d words go through the text tower, once: %s", len(vocabulary.words), file)
+                    _write_vectors(self._embedder, vocabulary, file)
         vectors: Vectors = np.load(file).astype(np.float32)
         return vectors
 

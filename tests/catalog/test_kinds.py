@@ -10,11 +10,12 @@ import pytest
 from catalogd.catalog import Catalog, kinds
 from catalogd.models.joint import labels
 from catalogd.models.objects import _NAMES as OBJECTS
+from catalogd.models.vocabulary import read_vocabulary
 from catalogd.records import ObjectBox, Output, Record
 from catalogd.settings import Settings
 from tests.catalog.photos import photo, tagger
 
-NAMES = {names[0] for names in labels()} | set(OBJECTS)
+NAMES = {names[0] for names in labels()} | set(OBJECTS) | set(read_vocabulary(None).words)
 
 
 def test_every_name_in_the_file_is_one_that_a_model_gives() -> None:
@@ -51,6 +52,9 @@ def test_words_are_written_as_people_type_them() -> None:
         ("airliner", "plane"),
         ("cab", "taxi"),
         ("person", "people"),
+        ("sparrow", "bird"),
+        ("kitten", "animal"),
+        ("sailboat", "boat"),
     ],
 )
 def test_a_name_stands_for_what_it_is(name: str, word: str) -> None:
@@ -58,7 +62,8 @@ def test_a_name_stands_for_what_it_is(name: str, word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("lion", "cat"), ("hotdog", "dog"), ("wing", "bird"), ("crane", "car")]
+    ("name", "word"),
+    [("lion", "cat"), ("hotdog", "dog"), ("wing", "bird"), ("crane", "car"), ("kite flying", "bird")],
 )
 def test_a_name_does_not_stand_for_what_only_sounds_like_it(name: str, word: str) -> None:
     assert word not in " ".join(kinds.kinds_of(name)).split()

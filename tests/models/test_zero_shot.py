@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from catalogd.catalog.kinds import kinds_of
 from catalogd.errors import ModelError, SettingsError
 from catalogd.models import pairs, sessions
 from catalogd.models.devices import Hardware
@@ -195,6 +197,23 @@ def test_chances_grow_with_the_cosine_and_stay_chances(logits: pairs.Logits) -> 
     assert chances[-1] == pytest.approx(1, abs=1e-6)
 
 
+def test_processes_that_want_the_same_words_wait_for_the_first(settings: Settings) -> None:
+    """One process a GPU: each used to send the whole vocabulary through the text tower, on all cores."""
+    embedder = Embedder(pairs.SIGLIP2_LOGITS)
+    started = threading.Barrier(3)
+
+    def load() -> None:
+        started.wait()
+        tagger(settings, embedder)
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert embedder.opened == 1
+
+
 # -- vocabulary -----------------------------------------------------------------------------------
 
 
@@ -203,6 +222,18 @@ def test_the_vocabulary_that_comes_along_has_hundreds_of_words() -> None:
     assert len(vocabulary.words) > 600
     assert {"beach", "birthday", "dog", "fog", "football", "breakfast"} <= set(vocabulary.words)
     assert all(word == word.lower() for word in vocabulary.words)
+
+
+def test_no_word_that_comes_along_has_been_an_insult() -> None:
+    """Taggers have called people so, and a wrong word on a face is worse than none on an animal."""
+    assert not {"monkey", "ape", "gorilla", "chimpanzee", "orangutan"} & set(read_vocabulary(None).words)
+
+
+@pytest.mark.parametrize("word", ["kite", "cricket", "mouse", "pot"])
+def test_no_word_means_another_thing_than_the_starters_label_of_this_name(word: str) -> None:
+    """What a label stands for is written down once: a kite was a bird."""
+    assert kinds_of(word)
+    assert word not in read_vocabulary(None).words
 
 
 @pytest.mark.parametrize(
