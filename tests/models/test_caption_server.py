@@ -98,7 +98,7 @@ def fake() -> Iterator[Fake]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(server, "_PAUSE_S", 0.002)
     for api in apis.APIS.values():
         for name in api.keys:
             monkeypatch.setenv(name, KEY)
