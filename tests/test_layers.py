@@ -44,7 +44,6 @@ HOMES = {
     "open_clip": {"models"},
     "safetensors": {"models"},
     "huggingface_hub": {"models"},
-    "httpx": {"models"},
     "onnxruntime": {"models"},
     "onnx": {"models"},
     "cv2": {"models"},
@@ -68,7 +67,7 @@ HOMES = {
     "pylibjxl": {"images"},
     "tifffile": {"images"},
     "rawpy": {"images"},
-    "simplejpeg": {"images", "thumbnails"},
+    "simplejpeg": {"images", "thumbnails", "models"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
