@@ -68,6 +68,8 @@ class Progress:
     search_model: float | None = None  # share of photos that a new model of search by meaning has seen
     devices: tuple[DeviceProgress, ...] = ()  # where models run; () before the first photo
     said: tuple[str, ...] = ()  # what models say of themselves now: what a server cost
+    loading: tuple[str, ...] = ()  # models that are being loaded; the first time it may take minutes
+    left: dict[str, int] = dataclasses.field(default_factory=dict)  # model → photos left for the next run
 
     @property
     def pending(self) -> int:

@@ -25,7 +25,7 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 
 | command | keys |
 |---|---|
-| `run --json`, one a second | `state, scanning, total, done, pending, failed, moved, missing, unchanged, model_errors, rate, eta_s, limit, ring_used, ring_slots, elapsed_s, offline, notes, thumbnails_failed, sidecars, sidecars_refused, api` |
+| `run --json`, one a second | `state, scanning, total, done, pending, failed, moved, missing, unchanged, model_errors, rate, eta_s, limit, ring_used, ring_slots, elapsed_s, offline, notes, thumbnails_failed, sidecars, sidecars_refused, api, search_model, devices, said, loading, left` |
 | `query`, `similar`, `albums show --json`, one a hit | `path, photo_id, score, found, signals` (each signal: `name, rank, score, matched, boxes`): docs/output.md |
 | `query --count`, `--facets --json` | `count`; one a facet: `facet, values` (each: `value, photos`) |
 | `albums list --json`, one an album | `name`, `query` or `photos`, `made_at, made_by` |
@@ -47,13 +47,13 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | `people suggest --json`, one a pair | `score, one, other, numbers, faces, reason, command` |
 | `people import --json`, `recluster`, `forget --erase` | one object: `imported, known, left_out`; `before, after`; `erased` |
 | `check --json`, one a difference | `store, photo_id, text` |
-| `models --json`, one a file of weights | `profile` ("" for models of no profile), `chosen, id, name, job, package, source, file, sha256_ok, licence, is_accepted` (null: everyone may use it), `install, optional, size_bytes, memory_bytes, note` |
+| `models --json`, one a file of weights | `profile` ("" for models of no profile), `chosen, id, name, job, purpose, package, source, file, sha256_ok, licence, is_accepted` (null: everyone may use it), `install, optional, size_bytes, memory_bytes, note` |
 | `doctor --json`, one a finding | `name, ok, text, fix` |
 
 A path that is not valid UTF-8 shows its other bytes as `\\xNN` in JSON; `--paths` and `--print0` give its own bytes.
 
 Exit codes: 0 all is well; 1 nothing found, or something differs or is missing; 2 a wrong flag, setting or query;
-3 some photos failed, or some sidecars were refused; 4 a model's weights; 5 the catalog (missing, locked, newer, full, damaged); 6 memory; 130 interrupted.
+3 some photos failed or were left for the next run, or some sidecars were refused; 4 a model's weights, or a model was switched off; 5 the catalog (missing, locked, newer, full, damaged); 6 memory; 130 interrupted.
 
 Completion: `eval "$(catalogd completion bash)"` in `~/.bashrc` (also `zsh`, `fish`).
 """

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from catalogd import terminal
 from catalogd.catalog import Catalog
 from catalogd.daemon import Daemon, Progress
 from catalogd.errors import ModelError
@@ -17,6 +20,7 @@ from catalogd.models.devices import Device
 from catalogd.records import Output
 from catalogd.settings import Settings
 from tests import stubs
+from tests.pipeline import noting
 
 PHOTOS = 30
 
@@ -37,6 +41,7 @@ class Runs:
             stubs.write_photo(self.root, f"{number}.jpg", (number, 9, 9))
         self.reads = 0
         self.told: Progress | None = None
+        self.states: set[str] = set()
 
     def run(self, load: Callable[[], None] = lambda: None, error: Exception | None = None) -> int:
         """Exit code of a run in which "count" loads by `load` and raises `error` on each frame."""
@@ -67,6 +72,7 @@ class Runs:
 
     def _note(self, progress: Progress) -> None:
         self.told = progress
+        self.states.add(progress.state)
 
     def outputs(self) -> list[set[str]]:
         with Catalog.open(self.settings.catalog, self.settings) as catalog:
@@ -138,3 +144,52 @@ def test_when_no_model_loads_the_run_ends_with_the_error(tmp_path: Path) -> None
     runs = Lone(tmp_path)
     with pytest.raises(ModelError, match="SHA-256"):
         runs.run(load=_corrupt)
+
+
+def test_photos_that_a_model_leaves_for_the_next_run_are_told_and_are_not_all_is_well(runs: Runs) -> None:
+    class Thrifty(Runs):
+        budget = 10
+
+        def _models(self, load: Callable[[], None], error: Exception | None, device: Device) -> list:
+            mean, count = stubs.MeanModel(), stubs.CountModel()
+            whole = count.run
+
+            def run(frames: Sequence[np.ndarray]) -> list[Output]:
+                self.budget -= len(frames)
+                return whole(frames) if self.budget >= 0 else [Output("")] * len(frames)
+
+            count.run = run  # type: ignore[method-assign]
+            return [mean, count]
+
+    thrifty = Thrifty(runs.root.parent)
+    assert thrifty.run() == 3
+    assert thrifty.told is not None
+    assert thrifty.told.left == {"count": PHOTOS - 10}
+    assert "count is missing on 20 photos: the next run makes it" in terminal.summary(thrifty.told)
+    thrifty.budget = 100
+    assert thrifty.run() == 0
+    assert thrifty.reads == PHOTOS - 10
+    assert thrifty.told.left == {}
+
+
+def test_a_run_that_ends_when_it_is_done_is_never_said_to_watch(runs: Runs) -> None:
+    assert runs.run() == runs.run() == 0
+    assert "watching" not in runs.states
+
+
+def test_a_run_that_is_stopped_while_models_load_ends_at_once(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    (tmp_path / "journal").touch()
+
+    def stop(progress: Progress) -> None:
+        runs.told = progress
+        if progress.state == "loading" and progress.loading:
+            signal.raise_signal(signal.SIGINT)
+
+    load = noting.models(tmp_path / "journal", CPU=noting.Behaviour(load_s=120.0))
+    daemon = Daemon(runs.settings, [os.fsencode(runs.root)], load, once=True, read=stubs.read, report=stop)
+    start = time.monotonic()
+    assert daemon.run() == 130
+    assert time.monotonic() - start < 60
+    assert runs.told is not None
+    assert (runs.told.state, runs.told.loading) == ("done", ("noting",))

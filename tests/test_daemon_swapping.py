@@ -295,11 +295,43 @@ def test_what_is_derived_is_made_anew_without_reading_a_photo(shelf: Shelf, inli
 
 def test_a_process_that_dies_over_records_leaves_them_to_the_next_run(shelf: Shelf) -> None:
     shelf.run(OLD, Make(Brightness, ("embedding",)))
-    assert shelf.run(OLD, Make(DyingBrightness, ("embedding", 2)), inline=False) == []
+    assert shelf.run(OLD, Make(DyingBrightness, ("embedding", 2)), inline=False, code=4) == []
     assert any("nothing is made from what models said before" in note for note in shelf.told[-1].notes)
     assert shelf.records()["a.jpg"].outputs["tags"].fingerprint == "brightness@1"
     assert shelf.run(OLD, Make(Brightness, ("embedding", 2))) == []
     assert shelf.records()["a.jpg"].outputs["tags"].fingerprint == "brightness@2"
+
+
+class Colours(Brightness):
+    """Another one that is derived."""
+
+    name = "colours"
+
+
+class UnloadableColours(Colours):
+    def load(self) -> None:
+        raise OSError("vocabulary.txt is gone")
+
+
+class FailingColours(Colours):
+    def derive(self, outputs: Sequence[Output]) -> list[Output]:
+        raise RuntimeError("the words are of another length")
+
+
+@pytest.mark.parametrize("bad", [UnloadableColours, FailingColours])
+def test_one_derived_model_that_does_not_work_leaves_the_others_and_is_made_up_for(
+    shelf: Shelf, bad: type[Colours]
+) -> None:
+    shelf.add("d.jpg")
+    shelf.run(OLD, Make(Brightness, ("embedding",)))
+    new = Make(Brightness, ("embedding", 2))
+    assert shelf.run(OLD, new, Make(bad, ("embedding",)), code=4) == []
+    assert any("colours is switched off" in note for note in shelf.told[-1].notes)
+    assert shelf.told[-1].left == {"colours": 4}
+    assert all(record.outputs["tags"].fingerprint == "brightness@2" for record in shelf.records().values())
+    assert shelf.outputs("a.jpg") == {"embedding", "tags"}
+    assert shelf.run(OLD, new, Make(Colours, ("embedding",))) == []
+    assert all(record.outputs["colours"].tags for record in shelf.records().values())
 
 
 def test_one_output_that_nothing_can_be_derived_from_fails_alone() -> None:
@@ -315,6 +347,14 @@ def test_one_output_that_nothing_can_be_derived_from_fails_alone() -> None:
         "ValueError: not this one",
         None,
     ]
+
+
+def test_news_of_a_sidecar_are_read_though_only_what_is_derived_is_stale(shelf: Shelf) -> None:
+    shelf.run(OLD, Make(Brightness, ("embedding",)))
+    (shelf.photos / "a.xmp").write_text("<x/>")
+    assert shelf.run(OLD, Make(Brightness, ("embedding", 2))) == ["a.jpg"]
+    assert [record.outputs["tags"].fingerprint for record in shelf.records().values()] == ["brightness@2"] * 3
+    assert shelf.run(OLD, Make(Brightness, ("embedding", 2))) == []
 
 
 # ── what a photo lacks ────────────────────────────────────────────────────────────────────────

@@ -86,9 +86,10 @@ def run(
 ) -> None:
     """Index the photos under PATHS, then watch them.
 
-    Exit code 0 when all is well, 3 when some photos failed, 4 when a model was switched off because it
-    could not be loaded or kept failing, 130 when interrupted. Ctrl-C finishes what is in flight; a second
-    one stops at once. The next run continues where this one was.
+    Exit code 0 when all is well, 3 when some photos failed or a model left some for the next run (its
+    server was away, its budget spent), 4 when a model was switched off because it could not be loaded or
+    kept failing, 130 when interrupted. Ctrl-C finishes what is in flight; a second one stops at once. The
+    next run continues where this one was.
     """
     if not paths and only is None:
         raise click.UsageError("Missing argument 'PATHS...'.")
@@ -235,15 +236,16 @@ class _PlainReporter:
     def __init__(self) -> None:
         self._next = 0.0
         self._state = ""
-        self._noted = 0
+        self._noted: tuple[str, ...] = ()
         self._api = ""
 
     def __call__(self, progress: Progress) -> None:
         from catalogd import terminal
 
-        for note in progress.notes[self._noted :]:
-            echo(note, err=True)
-        self._noted = len(progress.notes)
+        for note in progress.notes:
+            if note not in self._noted:
+                echo(note, err=True)
+        self._noted = progress.notes
         if progress.api not in ("", self._api):
             self._api = progress.api
             echo(f"API at {progress.api}")

@@ -136,6 +136,7 @@ class Daemon:
         self._away: list[bytes] = []  # what was offline at the last look
         self._look_away_at = 0.0
         self._notes: list[str] = []
+        self._logged: set[str] = set()
         self._model_errors: collections.Counter[str] = collections.Counter()
         self._in_hand = 0  # photos of the folder that is being handed out
         self._under_way: set[bytes] = set()  # paths that a commit will settle
@@ -159,7 +160,8 @@ class Daemon:
     def run(self) -> int:
         """Work until done (`once`) or told to stop.
 
-        Returns the exit code: 0, 3 (photos failed), 4 (a model was switched off), 130.
+        Returns the exit code: 0, 3 (photos failed, or models left some for the next run), 4 (a model was
+        switched off), 130.
         """
         lock = Lock(self._settings.catalog)
         self._places = Places(self._settings.catalog, self._roots)
@@ -211,9 +213,9 @@ class Daemon:
         self._tell("done", force=True)
         if self._stops:
             return 130 if self._once or self._stops > 1 else 0
-        if self._engine.given_up:
+        if self._engine.given_up or self._deriver.given_up or self._deriver.broken is not None:
             return ModelError.exit_code
-        return 3 if self._counts["failed"] else 0
+        return 3 if self._counts["failed"] or self._left else 0
 
     def _source(self, key: bytes) -> Scanner | ChosenPhotos:
         """Where the photos come from."""
@@ -265,8 +267,9 @@ class Daemon:
 
     @property
     def _idle(self) -> bool:
-        busy = self._engine.busy or self._deriver.count
-        return not busy and (self._stops > 0 or not self._has_work)
+        if self._stops:  # nobody waits for models that are being loaded: the next run finds those photos
+            return not self._engine.busy or self._engine.is_loading
+        return not (self._engine.busy or self._deriver.count or self._has_work)
 
     @property
     def _has_work(self) -> bool:
@@ -322,15 +325,13 @@ class Daemon:
             if folder.sidecars and self._under_way.isdisjoint(paths.values()):
                 self._sidecars[folder.path] = folder.sidecars  # what is under way may have read older ones
             known = self._catalog.known_sidecars(folder.path) if folder.beside else {}
+            work = set(folder.work)
             self._in_hand = len(paths)
             for name, path in paths.items():
                 self._in_hand -= 1
-                changed = folder.beside.get(name)
-                if changed is None:
-                    yield self._task(path)
-                else:
-                    news = {name: stat for name, stat in changed.items() if stat != known.get(name)}
-                    yield self._beside_task(path, news)
+                changed = folder.beside.get(name, {})
+                news = {name: stat for name, stat in changed.items() if stat != known.get(name)}
+                yield self._task(path, news) if name in work else self._beside_task(path, news)
 
     def _beside_task(self, path: bytes, changed: dict[bytes, Stat | None]) -> Task | None:
         """Read a photo again, without models, unless its record has these of its sidecars as they are now."""
@@ -339,8 +340,7 @@ class Daemon:
         elif path not in self._unsettled:
             photo_id = self._catalog.photo_id_of(path)
             record = self._catalog.record(photo_id) if photo_id else None
-            taken = {sidecar.name: sidecar.stat for sidecar in record.facts.sidecars} if record else {}
-            if record and any(taken.get(name) != stat for name, stat in changed.items()):
+            if record and _has_news(record, changed):
                 return Task(path, models=(), photo_id=record.photo_id)
         self._count_done("current")
         return None
@@ -353,8 +353,11 @@ class Daemon:
         for folder in self._sidecars.keys() - busy:
             self._writer.add(SidecarsKnown(folder, self._sidecars.pop(folder)))
 
-    def _task(self, path: bytes) -> Task | None:
-        """What is to be done for one photo that the scan named; None when it is done already."""
+    def _task(self, path: bytes, news: dict[bytes, Stat | None] | None = None) -> Task | None:
+        """What is to be done for one photo that the scan named; None when it is done already.
+
+        `news`: its sidecars that have changed.
+        """
         try:
             status = os.stat(path)
         except OSError:  # gone again: the next event or scan knows
@@ -374,9 +377,11 @@ class Daemon:
         if entry.stat != stat:
             return self._whole_task(path, entry.photo_id)
         if not entry.photo_id or entry.profile_key == self._models.key:  # failed, or done since the scan
+            if news:
+                return self._beside_task(path, news)
             self._count_done("current")
             return None
-        return self._stale_task(path, stat, entry.photo_id)
+        return self._stale_task(path, stat, entry.photo_id, news or {})
 
     def _new_task(self, path: bytes, stat: Stat) -> Task | None:
         known = self._moved_from(path, stat)
@@ -395,28 +400,32 @@ class Daemon:
         switched = self._switch is not None and not self._switch.wanted
         return Task(path, self._models.of_new(switched), photo_id)
 
-    def _stale_task(self, path: bytes, stat: Stat, photo_id: int) -> Task | None:
+    def _stale_task(
+        self, path: bytes, stat: Stat, photo_id: int, news: dict[bytes, Stat | None]
+    ) -> Task | None:
         """Run just the models whose output is missing or was made by another version.
 
-        None of them when only the facts are of another version. What can be made from the record is, and
-        the photo is not read for it.
+        None of them when only the facts are of another version, or its sidecars have news. What can be made
+        from the record is, and the photo is not read for it.
         """
         record = self._catalog.record(photo_id)
         if record is None:
             return self._whole_task(path)
-        is_read = record.facts.version != READ_VERSION
+        is_read = _has_news(record, news) or record.facts.version != READ_VERSION
         lack = self._models.lack(record, is_read)
-        if lack.frames and not is_read and self._engine.given_up.issuperset(lack.frames):
+        lost = self._models.lost_with(self._engine.given_up)
+        if lack.frames and not is_read and lost.issuperset(lack.frames):
             self._count_done("current")  # the next run tries these models again
             return None
         if lack.frames or is_read:
             return Task(path, lack.frames, photo_id)
-        if lack.derived:
+        derived = tuple(name for name in lack.derived if name not in self._deriver.given_up)
+        if derived:
             self._under_way.add(path)
             self._counts["offered"] += 1
-            self._deriver.offer(photo_id, lack.derived, path)
+            self._deriver.offer(photo_id, derived, path)
             return None
-        if not self._models.is_part:
+        if not self._models.is_part and not lack.derived:
             self._settle(Moved(photo_id, path, stat, current=True))  # its entry gets the profile's key
         self._count_done("current")
         return None
@@ -431,6 +440,8 @@ class Daemon:
         self._deriver.left.clear()
         if self._deriver.broken is not None:
             self._note(f"nothing is made from what models said before: {self._deriver.broken}")
+        for name, why in self._deriver.given_up.items():
+            self._note(f"{name} is switched off, the other models go on: {why}")
 
     def _moved_from(self, path: bytes, stat: Stat) -> Record | None:
         """The photo with this content that was known elsewhere and is gone there, or was missing here."""
@@ -558,9 +569,10 @@ class Daemon:
             return "draining"
         if self._writer.full:
             return "disk_full"
-        if self._engine.busy and not self._engine.fingerprints:
+        if self._engine.busy and self._engine.is_loading:
             return "loading"
-        return "indexing" if self._engine.busy or self._scanner.busy or self._has_work else "watching"
+        is_busy = self._scanner.busy or not self._idle
+        return "indexing" if self._once or is_busy else "watching"
 
     def _tell(self, state: str, force: bool = False) -> None:
         now = time.monotonic()
@@ -614,6 +626,8 @@ class Daemon:
                 for one in (engine.devices if engine else ())
             ),
             said=engine.said if engine else (),
+            loading=engine.loading if engine else (),
+            left=self._left,
         )
 
     def _pending(self) -> int:
@@ -621,6 +635,13 @@ class Daemon:
         waiting = self._scanner.waiting if hasattr(self, "_scanner") else 0
         ordered = self._orders.waiting if hasattr(self, "_orders") else 0
         return waiting + ordered + self._in_hand + self._counts["offered"] - self._counts["finished"]
+
+    @property
+    def _left(self) -> dict[str, int]:
+        """Model → photos that it left for the next run."""
+        if not hasattr(self, "_deriver"):
+            return {}
+        return dict(self._engine.left + self._deriver.unmade)
 
     def _rate(self) -> float:
         if len(self._finished_at) < 2:
@@ -685,11 +706,11 @@ class Daemon:
         self._note(text)
 
     def _note(self, text: str) -> None:
-        if text in self._notes:
-            return
-        if len(self._notes) < 20:
+        if text not in self._notes and len(self._notes) < 20:
             self._notes.append(text)
-        log.warning("%s", text)
+        if text not in self._logged:
+            self._logged.add(text)
+            log.warning("%s", text)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -711,3 +732,9 @@ class Daemon:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _has_news(record: Record, changed: dict[bytes, Stat | None]) -> bool:
+    """Whether the record was made from other sidecars than these, which are None where they are gone."""
+    taken = {sidecar.name: sidecar.stat for sidecar in record.facts.sidecars}
+    return any(taken.get(name) != stat for name, stat in changed.items())

@@ -5,7 +5,8 @@
     photos whose derived outputs alone are stale ─▶ batch ─▶ a process with these models ─▶ records ─▶ writer
 
 The process reads the catalog itself, so that what travels is photo_ids one way and small records the other.
-It is started by the first batch. One that dies twice over a batch gives up: the photos stay as they are.
+It is started by the first batch. One that dies twice over a batch gives up: the photos stay as they are. So
+they do where a model can't be loaded, or fails on a whole batch; the others go on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from catalogd.catalog import Catalog
-from catalogd.errors import CatalogdError
+from catalogd.errors import CatalogdError, ModelError
 from catalogd.models import DerivedModel, failed
 from catalogd.models.devices import CPU
 from catalogd.pipeline.stages import is_derived
@@ -36,6 +37,7 @@ BATCH_PHOTOS = (
     512  # a commit's worth: 1 ms of a dozen heads, 10 ms to read and write (bench_models.py derived)
 )
 _TRIES = 2
+_WHOLE_PHOTOS = 4  # a model that fails on all of at least so many fails for another reason than the photos
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -45,10 +47,11 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Derived(msgspec.Struct, frozen=True):
-    """The records with these outputs alone, without photos that are gone."""
+    """The records with these outputs alone, without photos that are gone; partial where one is not made."""
 
     records: list[Record]
-    broken: str = ""  # the models can't be loaded, and why
+    broken: str = ""  # nothing can be derived, and why
+    given_up: dict[str, str] = {}  # models that can't be loaded or keep failing, and why
 
 
 _decode_order = msgspec.msgpack.Decoder(Order).decode
@@ -68,7 +71,9 @@ class Deriver:
         self._child: Child | None = None
         self._deriving: Deriving | None = None
         self.broken: str | None = None  # why nothing is derived any more
+        self.given_up: dict[str, str] = {}  # name → why it is derived no more
         self.left: list[bytes] = []  # paths that it gave up
+        self.unmade: collections.Counter[str] = collections.Counter()  # name → photos that go without it
 
     @property
     def wants_photo(self) -> bool:
@@ -138,8 +143,12 @@ class Deriver:
         if derived.broken:
             self.broken = derived.broken
             return []
-        made = {record.photo_id for record in derived.records}
-        self.left += [path for photo_id, _, path in self._order if photo_id not in made]
+        self.given_up |= derived.given_up
+        made = {record.photo_id: record.outputs.keys() for record in derived.records}
+        for photo_id, names, path in self._order:
+            self.unmade.update(set(names) - made.get(photo_id, set()))
+            if photo_id not in made:
+                self.left.append(path)
         self._order = []
         return derived.records
 
@@ -154,7 +163,9 @@ class Deriver:
         self._send()
 
     def _give_up(self) -> None:
-        self.left += [path for _, _, path in (*self._order, *self._waiting)]
+        for _, names, path in (*self._order, *self._waiting):
+            self.unmade.update(names)
+            self.left.append(path)
         self._order = []
         self._waiting.clear()
 
@@ -177,12 +188,18 @@ class Deriving:
     """The models that need no pixels, on the records of a catalog."""
 
     def __init__(self, settings: Settings, load_models: LoadModels) -> None:
-        """Raises CatalogdError when one of them can't be loaded."""
-        self._models: dict[str, DerivedModel] = {
-            model.name: model for model in load_models(CPU) if is_derived(model)
-        }
-        for model in self._models.values():
-            model.load()
+        """Raises CatalogdError when none of them can be loaded."""
+        self._models: dict[str, DerivedModel] = {}
+        self._given_up: dict[str, str] = {}
+        for model in filter(is_derived, load_models(CPU)):
+            try:
+                model.load()
+            except Exception as error:  # whatever it is, the other models go on
+                self._given_up[model.name] = str(error) or type(error).__name__
+            else:
+                self._models[model.name] = model
+        if not self._models and self._given_up:
+            raise ModelError(next(iter(self._given_up.values())))
         self._catalog = Catalog.open(settings.catalog, settings)
 
     def close(self) -> None:
@@ -192,21 +209,26 @@ class Deriving:
         """The records of the photos, each with the outputs that were asked for."""
         records = self._catalog.records([photo_id for photo_id, _ in order.photos], with_embeddings=True)
         made: list[dict[str, Output]] = [{} for _ in records]
-        for name, model in self._models.items():
+        for name, model in list(self._models.items()):
             asked = [
                 (outputs, record.outputs[model.after])
                 for (_, names), record, outputs in zip(order.photos, records, made, strict=True)
                 if record is not None and name in names and model.after in record.outputs
             ]
             results = derived_each(model, [source for _, source in asked])
+            if len(results) >= _WHOLE_PHOTOS and all(output.error for output in results):
+                self._given_up[name] = results[0].error or ""
+                del self._models[name]
+                continue
             for (outputs, _), output in zip(asked, results, strict=True):
                 outputs[name] = output
         return Derived(
             [
-                msgspec.structs.replace(record, outputs=outputs)
-                for record, outputs in zip(records, made, strict=True)
+                msgspec.structs.replace(record, outputs=outputs, is_partial=not outputs.keys() >= set(names))
+                for (_, names), record, outputs in zip(order.photos, records, made, strict=True)
                 if record is not None and outputs
-            ]
+            ],
+            given_up=self._given_up,
         )
 
 

@@ -110,6 +110,10 @@ class RunModels:
         """ "" when the run does not have the model."""
         return self._fingerprints.get(name, "")
 
+    def lost_with(self, given_up: frozenset[str]) -> frozenset[str]:
+        """What is not made when these are given up: their outputs, and what is derived from them."""
+        return given_up | {name for name, after in self._after.items() if after in given_up}
+
     def of_new(self, switched: bool) -> tuple[str, ...] | None:
         """The models of a photo that is new or has changed; None: all.
 

@@ -123,7 +123,7 @@ class Scanner(threading.Thread):
     def waiting(self) -> int:
         """Photos that were found and not taken."""
         with self._found_lock:
-            return sum(len(folder.work) + len(folder.beside) for folder in self._found.values())
+            return sum(len({*folder.work, *folder.beside}) for folder in self._found.values())
 
     @property
     def found_any(self) -> bool:

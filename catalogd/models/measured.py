@@ -1,6 +1,7 @@
 """What runs have measured of models on a device, kept for the next one: `plans.json` beside the weights.
 
-A file for all catalogs, written whole. When two runs write it at once, one of them measures again.
+A file for all catalogs, written whole; of what several processes measure each writes its own alone. When two
+write at the same moment, one of them measures again.
 """
 
 from __future__ import annotations
@@ -34,29 +35,30 @@ class Measurements:
     def __init__(self, model_cache: Path, device: str, precision: str) -> None:
         self._file = model_cache / _FILE
         self._place = f"{device}, {precision}"
-        self._own: dict[str, Measured] = {}
-        self._kept = self._own
-        self._read()
+        self._news: dict[str, Measured] = {}  # that this process has measured
+        self._kept = self._news
+        self._known = self._read()
 
     def __getitem__(self, fingerprint: str) -> Measured:
-        return self._own.get(fingerprint, Measured())
+        return self._known.get(fingerprint, Measured())
 
     def note(self, fingerprint: str, measured: Measured) -> None:
-        self._own = {**self._own, fingerprint: measured}
+        if measured != self[fingerprint]:
+            self._known = {**self._known, fingerprint: measured}
+            self._news = {**self._news, fingerprint: measured}
 
-    def _read(self) -> None:
+    def _read(self) -> dict[str, Measured]:
         now = time.time()
-        own = _all(self._file).get(self._place, {})
-        self._own = {name: _fresh(measured, now) for name, measured in own.items()}
-        self._kept = self._own
+        known = _all(self._file).get(self._place, {})
+        return {name: _fresh(measured, now) for name, measured in known.items()}
 
     def write(self) -> None:
         """Keep what is new; a folder that can't be written costs only the next run's measuring."""
-        if self._own == self._kept:
+        if self._news == self._kept:
             return
-        self._kept = self._own
+        self._kept = self._news
         places = _all(self._file)
-        places[self._place] = {**places.get(self._place, {}), **self._own}
+        places[self._place] = {**places.get(self._place, {}), **self._news}
         try:
             with written_aside(self._file) as aside:
                 aside.write_bytes(msgspec.json.format(msgspec.json.encode(places)))
@@ -74,5 +76,5 @@ def _all(file: Path) -> dict[str, dict[str, Measured]]:
     """Place → fingerprint → what was measured; {} when the file is not there or not ours."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, Measured]])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return {}

@@ -32,6 +32,7 @@ from catalogd.pipeline.workers import (
     Child,
     InferDone,
     InferOrder,
+    Loading,
     ReadDone,
     ReadFailed,
     ReadOrder,
@@ -60,7 +61,9 @@ __all__ = [
 _TRIES = 2  # a photo whose process died or hung is tried once more, then it is a failure
 _ALONE_AT = 16  # photos to be tried alone that make the engine drain for them; fewer wait for a quiet moment
 _IN_FLIGHT = 2  # batches an inference process has: one it works on, one so that it never waits
-_START_DEADLINE_S = 300.0  # the first start converts weights
+_START_DEADLINE_S = 300.0  # of a process, before it says anything: libraries from a disk that was asleep
+# Of each model: the first load converts weights, or describes a vocabulary, ten minutes on two busy cores.
+_LOAD_DEADLINE_S = 3600.0
 _WARM_UP_S = 300.0  # more for the first batch of a GPU: kernels are chosen and compiled
 _GROUP_WAIT_S = 1.0  # models that take turns wait for a full group while frames come more often than that
 _CRASH_LOOP = 5  # deaths in a row before a child was ever ready: its start is broken, not a photo
@@ -143,13 +146,14 @@ class _Inference:
     batch: int  # frames that it works on at once
     batches: collections.deque[_Batch] = dataclasses.field(default_factory=collections.deque)
     since: float = 0.0  # when it began with its first batch (monotonic)
+    loading: str = ""  # the model that it loads before it is ready
+    is_second: bool = False  # its process was replaced because no model of its GPU worked any more
     deaths: int = 0  # in a row, without a finished batch between
     deaths_at_start: int = 0  # in a row, before it was ready
     given_up: tuple[str, ...] = ()  # names of models that are switched off there
     photos: int = 0
     busy_s: float = 0.0  # that it had a batch
     model_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    said: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # by model: its latest news
 
     @property
     def takes_turns(self) -> bool:
@@ -180,6 +184,7 @@ class EngineState:
     model_seconds: dict[str, float]  # of all devices
     devices: tuple[DeviceState, ...]
     said: tuple[str, ...]  # what models say of themselves now: what a server cost
+    loading: tuple[str, ...] = ()  # models that are being loaded before a device is ready
 
 
 class Engine:
@@ -221,6 +226,8 @@ class Engine:
         self.notes: collections.deque[str] = collections.deque()  # for the owner, until somebody takes them
         self._waits = _Waits()
         self.thumbnail_errors: collections.Counter[str] = collections.Counter()  # reason → photos
+        self.left: collections.Counter[str] = collections.Counter()  # model → photos left for the next run
+        self._said: dict[str, list[str]] = {}  # model → its latest news, which are of all devices
         self._inference: list[_Inference] = []
         self._readers: list[_Reader] = []
 
@@ -250,6 +257,11 @@ class Engine:
         return self._in_flight or bool(self._again or self._alone or self._outcomes)
 
     @property
+    def is_loading(self) -> bool:
+        """Whether photos can't come out before models are loaded, which may take minutes."""
+        return bool(self._inference) and not any(one.child.ready for one in self._inference)
+
+    @property
     def _in_flight(self) -> bool:
         return self._slots.free_count < self._slots.count
 
@@ -272,7 +284,8 @@ class Engine:
             self._waits.limit(),
             _sum(one.model_seconds for one in self._inference),
             tuple(_device_state(one) for one in self._inference),
-            tuple(itertools.chain(*(news for one in self._inference for news in one.said.values()))),
+            tuple(itertools.chain(*self._said.values())),
+            tuple(dict.fromkeys(one.loading for one in self._inference if one.loading)),
         )
 
     @property
@@ -403,8 +416,7 @@ class Engine:
     def _next_batch(self, inference: _Inference) -> _Batch | None:
         """A batch to redo, a full one, or, for an idle process, what has waited long enough."""
         idle = not inference.batches
-        others_started = not inference.child.ready and any(one.child.ready for one in self._inference)
-        if len(inference.batches) >= _IN_FLIGHT or others_started:
+        if len(inference.batches) >= _IN_FLIGHT or not inference.child.ready:
             return None
         if self._redo:
             return self._redo.popleft() if idle else None
@@ -418,13 +430,16 @@ class Engine:
 
     def _waited_enough(self, inference: _Inference) -> bool:
         """Whether to begin with less than a full batch."""
+        return bool(self._ready) and self._wait_s(inference) <= 0
+
+    def _wait_s(self, inference: _Inference) -> float:
+        """How long the frames that are ready shall wait for others; there is at least one."""
         now = time.monotonic()
-        if not self._ready:
-            return False
-        if inference.takes_turns:
-            reading = any(reader.item is not None for reader in self._readers)
-            return not reading and now - self._ready[-1].since >= _GROUP_WAIT_S
-        return now - self._ready[0].since >= self._settings.batch_wait_s
+        if not inference.takes_turns:
+            return self._ready[0].since + self._settings.batch_wait_s - now
+        if any(reader.item is not None for reader in self._readers):
+            return _GROUP_WAIT_S
+        return self._ready[-1].since + _GROUP_WAIT_S - now
 
     def _send_batch(self, inference: _Inference, batch: _Batch) -> None:
         if not inference.batches:
@@ -437,14 +452,23 @@ class Engine:
         reply = inference.child.receive()
         if isinstance(reply, Broken):
             self._lose_device(inference, ModelError(reply.message))
+        elif isinstance(reply, Loading):
+            inference.loading = reply.model
+            inference.child.started = time.monotonic()
         elif isinstance(reply, Ready):
             inference.child.ready = True
+            inference.loading = ""
             inference.deaths_at_start = 0
             inference.since = time.monotonic()
             self.fingerprints |= reply.models
             self._hear_news(inference, reply)
+            if reply.lost:
+                inference.is_second = True  # it failed from the start: another one would, too
+                if len(self._inference) > 1:
+                    self._lose_device(inference, ModelError(reply.lost))
         elif isinstance(reply, InferDone) and inference.batches:
-            self._infer_done(inference, reply)
+            if not (reply.lost and self._is_replaced(inference, reply.lost)):
+                self._infer_done(inference, reply)
         else:
             self._inference_died(inference, CrashedError(f"inference {inference.child.kill()}"))
 
@@ -452,6 +476,26 @@ class Engine:
         inference.group = max(1, min(reply.group, self._most_frames))
         inference.given_up = tuple(reply.given_up)
         self.notes.extend(reply.notes)
+
+    def _is_replaced(self, inference: _Inference, why: str) -> bool:
+        """What is done with a device whose GPU works no more: after some errors a fresh process helps.
+
+        False when it has had one and there is no other device: models of the CPU go on there.
+        """
+        if inference.is_second and len(self._inference) == 1:
+            return False
+        if inference.is_second:
+            self._lose_device(inference, ModelError(why))
+            return True
+        inference.is_second = True
+        self.notes.append(
+            f"{inference.device.label}: its process is started anew, no model works there: {why}"
+        )
+        inference.child.kill()
+        self._redo.extendleft(reversed(inference.batches))
+        inference.batches.clear()
+        inference.child = self._spawn_inference(inference.device)
+        return True
 
     def _infer_done(self, inference: _Inference, reply: InferDone) -> None:
         batch = inference.batches.popleft()
@@ -461,7 +505,7 @@ class Engine:
         inference.deaths = 0
         inference.photos += len(batch.items)
         inference.model_seconds = _sum((inference.model_seconds, reply.seconds))
-        inference.said |= reply.said
+        self._said |= reply.said
         self._hear_news(inference, reply)
         for item, outputs in zip(batch.items, reply.outputs, strict=True):
             self._slots.free(item.slot)
@@ -471,6 +515,7 @@ class Engine:
         assert item.reading is not None
         if not isinstance(outputs, str):
             names = self.fingerprints if item.task.models is None else item.task.models
+            self.left.update(set(names) - outputs.keys())
             self._outcomes.append(record_of(item.task, item.reading, outputs, names))
         else:  # its slot was scribbled over, by its own decoder or another's
             self._try_again(item, "infer", CrashedError(outputs))
@@ -478,8 +523,9 @@ class Engine:
     def _inference_died(self, inference: _Inference, error: PhotoError) -> None:
         """The batch it was on goes out again, in halves after its second death; the others as they are."""
         inference.child.kill()
+        inference.loading = ""
         batches = list(inference.batches)
-        if batches and inference.child.ready:
+        if batches:
             batches[:1] = self._blame(batches[0], error)
         inference.batches.clear()
         self._redo.extendleft(reversed(batches))
@@ -559,9 +605,11 @@ class Engine:
                     inference,
                     DeadlineError(f"inference took longer than {limit:g} s (setting infer_deadline_s)"),
                 )
-            elif not child.ready and now - child.started > _START_DEADLINE_S:
-                error = ModelError(f"the models did not load within {_START_DEADLINE_S:g} s")
-                self._lose_device(inference, error)
+                continue
+            limit = _LOAD_DEADLINE_S if inference.loading else _START_DEADLINE_S
+            if not child.ready and now - child.started > limit:
+                name = inference.loading or "the inference process"
+                self._lose_device(inference, ModelError(f"{name} did not load within {limit:g} s"))
 
     def _infer_limit_s(self, inference: _Inference) -> float:
         """For the order that it is on, which may be a group of several batches."""
@@ -570,11 +618,11 @@ class Engine:
         return self._settings.infer_deadline_s * max(1, -(-frames // inference.batch)) + warm_up
 
     def _patience(self, timeout_s: float) -> float:
-        """Wake in time for the oldest frame of a batch that is not full."""
-        if self._ready and any(not inference.batches for inference in self._inference):
-            left = self._ready[0].since + self._settings.batch_wait_s - time.monotonic()
-            return max(0.0, min(timeout_s, left))
-        return timeout_s
+        """Wake in time for frames that have waited long enough for a batch that is not full."""
+        idle = [one for one in self._inference if one.child.ready and not one.batches]
+        if self._ready:
+            timeout_s = min([timeout_s, *map(self._wait_s, idle)])
+        return max(0.0, timeout_s)
 
     def _note_death_at_start(self) -> None:
         self._deaths_at_start += 1
@@ -617,6 +665,8 @@ class InlineEngine:
         self.fingerprints = self._inference.fingerprints
         self.notes = collections.deque(self._inference.take_notes())
         self.thumbnail_errors: collections.Counter[str] = collections.Counter()  # reason → photos
+        self.left: collections.Counter[str] = collections.Counter()  # model → photos left for the next run
+        self.is_loading = False  # `__init__` did it
         self.asked_slots = 1
         self._pixels = np.empty(settings.frame_edge_px**2 * 3, np.uint8)
         self._outcome: Outcome | None = None
@@ -674,7 +724,9 @@ class InlineEngine:
         self._model_seconds = _sum((self._model_seconds, seconds))
         self.notes.extend(self._inference.take_notes())
         self._said |= self._inference.said()
-        return outputs, self.fingerprints if task.models is None else task.models
+        names = self.fingerprints if task.models is None else task.models
+        self.left.update(set(names) - outputs.keys())
+        return outputs, names
 
     def step(self, timeout_s: float, others: Sequence[Any] = ()) -> list[Outcome]:
         if self._outcome is None:

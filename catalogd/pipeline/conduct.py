@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     AnyModel = Model | DerivedModel
 
-GIVE_UP_FRAMES = 24  # failed in a row: three batches of the usual size, more than bad photos lie together
+GIVE_UP_FRAMES = 24  # failed in a row: more than bad photos lie together
+_GIVE_UP_RUNS = 3  # failed in a row: a batch of a GPU has more frames, and a server may be away for a moment
 _MEASURED_CALLS = 3  # calls of a model whose memory is measured: buffers grow in the first ones
 _MOST_ERROR_CHARS = 500
 
@@ -47,6 +48,7 @@ class Behaviour:
     batch: int = 0  # most frames at once; 0: no limit was met
     error: str = ""  # the last one
     fruitless: int = 0  # frames in a row on which it failed
+    fruitless_runs: int = 0
     frames: int = 0
     seconds: float = 0.0
     calls: int = 0
@@ -132,13 +134,17 @@ class Conduct:
                 self.smaller.add(model.name)
 
     def _judge(self, model: AnyModel, results: list[Output | None], took: float) -> None:
+        """Frames that it left for the next run, an output without a fingerprint each, say nothing of it."""
         behaviour = self[model.name]
-        is_fruitless = all(output is None or output.error is not None for output in results)
+        tried = [output for output in results if output is None or output.fingerprint]
+        is_fruitless = all(output is None or output.error is not None for output in tried)
         with self._lock:
             behaviour.frames += len(results)
             behaviour.seconds += took
-            behaviour.fruitless = behaviour.fruitless + len(results) if is_fruitless else 0
-            if behaviour.fruitless >= GIVE_UP_FRAMES:
+            if tried:
+                behaviour.fruitless = behaviour.fruitless + len(tried) if is_fruitless else 0
+                behaviour.fruitless_runs = behaviour.fruitless_runs + 1 if is_fruitless else 0
+            if behaviour.fruitless >= GIVE_UP_FRAMES and behaviour.fruitless_runs >= _GIVE_UP_RUNS:
                 self.give_up(model, behaviour.error)
 
 

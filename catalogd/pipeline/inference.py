@@ -79,21 +79,42 @@ class Inference:
     def given_up(self) -> list[str]:
         return list(self._conduct.given_up)
 
-    def start(self) -> None:
-        """Load what stays. Raises ModelError when no model is left of those that look at frames."""
-        if self.device.kind == "cuda" and any(map(is_on_gpu, self._models)):
-            _open_cuda(self.device)
+    @property
+    def lost(self) -> str:
+        """Why none of the models of the device's GPU works any more; "" while one does, or there was none."""
+        on_gpu = [model for model in self._models if is_on_gpu(model)]
+        if not on_gpu or any(map(self._is_on, on_gpu)):
+            return ""
+        return self._conduct.given_up[on_gpu[-1].name]
+
+    def start(self, report: Callable[[str], object] = lambda name: None) -> None:
+        """Load what stays; `report` gets the name of each model before it is loaded, which may take minutes.
+
+        Raises ModelError when no model is left of those that look at frames, or the GPU can't be used.
+        """
         if self.device.is_gpu:
-            self._usable = usable_bytes(self.device.memory_bytes, memory_used(self.device))
+            self._usable = usable_bytes(self.device.memory_bytes, self._taken())
         for model in self._models:
             batch = self._measured[model.fingerprint].batch
             self._conduct[model.name].batch = batch
         self._plan = self._make_plan()
-        self._enter([model for model in self._models if self._stays(model)])
+        for model in [model for model in self._models if self._stays(model)]:
+            report(model.name)
+            self._load(model)
         looking = [model.name for model in self._models if not is_derived(model)]
         if looking and self._conduct.given_up.keys() >= set(looking):
             raise ModelError(self._conduct.given_up[looking[0]])
         self._measured.write()
+
+    def _taken(self) -> int:
+        """Bytes of the GPU that others took. Raises ModelError when it can't be used."""
+        try:
+            if self.device.kind == "cuda" and any(map(is_on_gpu, self._models)):
+                _open_cuda(self.device)
+            return memory_used(self.device)
+        except RuntimeError as error:  # CUDA's, whose first line says it all
+            said = next(iter(str(error).splitlines()), "")
+            raise ModelError(f"{self.device.label} ({self.device.name}) can't be used: {said}") from None
 
     def close(self) -> None:
         """Unload everything."""
@@ -127,7 +148,7 @@ class Inference:
     ) -> tuple[list[dict[str, Output]], dict[str, float]]:
         outputs: list[dict[str, Output]] = [{} for _ in wanted]
         seconds = dict.fromkeys(self.fingerprints, 0.0)
-        left = [model for model in self._models if model.name not in self._conduct.given_up]
+        left = [model for model in self._models if self._is_on(model) and _is_asked(model, wanted)]
         while left:
             phase = self._enter(self._next_phase(left))
             start = 0
@@ -332,6 +353,11 @@ class Inference:
 def batch_frames(settings: Settings, device: Device) -> int:
     """Frames that go through the models of a device at once."""
     return settings.batch or (GPU_BATCH if device.is_gpu else CPU_BATCH)
+
+
+def _is_asked(model: AnyModel, wanted: Wanted) -> bool:
+    """Whether any frame wants the model; loading it for a phase would be in vain else."""
+    return any(names is None or model.name in names for names in wanted)
 
 
 def _open_cuda(device: Device) -> None:

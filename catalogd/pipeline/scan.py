@@ -62,7 +62,7 @@ class FolderScan:
     error: str | None = None  # it could not be listed: nothing in it or below it counts as gone
     # Sidecars that are new, changed or (None) gone, where the folder has photos.
     sidecars: dict[bytes, Stat | None] = dataclasses.field(default_factory=dict)
-    # Photos that are no work themselves, with those of `sidecars` that are theirs by name.
+    # Photos that the catalog knows, with those of `sidecars` that are theirs by name; they may be work, too.
     beside: dict[bytes, dict[bytes, Stat | None]] = dataclasses.field(default_factory=dict)
 
 
@@ -193,16 +193,16 @@ def _with_sidecars(
     scanned: FolderScan, changed: dict[bytes, Stat | None], known: dict[bytes, bytes], wanted: _Filter
 ) -> FolderScan:
     """The scan with the changed sidecars and whose they are: `IMG.NEF.xmp`, or `IMG.xmp` for every IMG."""
-    others = known.keys() - {*scanned.work, *scanned.gone}
+    names = known.keys() - set(scanned.gone)
     if wanted.patterns:
-        others = {name for name in others if wanted.file(os.path.join(scanned.path, name))}
-    if not others and not scanned.work:
+        names = {name for name in names if wanted.file(os.path.join(scanned.path, name))}
+    if not names and not scanned.work:
         return scanned
     by_start: dict[bytes, dict[bytes, Stat | None]] = {}
     for name, stat in changed.items():
         by_start.setdefault(name[:-4].lower(), {})[name] = stat
     beside = {}
-    for photo in sorted(others):
+    for photo in sorted(names):
         name = photo.lower()
         theirs = {**by_start.get(name, {}), **by_start.get(name.rpartition(b".")[0], {})}
         if theirs:

@@ -135,6 +135,9 @@ def _jobs(
         return
     indexes = [i for i, names in enumerate(wanted) if names is None or model.name in names]
     if is_derived(model):
+        for i in indexes:
+            if (source := outputs[i].get(model.after)) is not None and source.error is not None:
+                outputs[i][model.name] = Output(model.fingerprint, error=f"{model.after} failed")
         sources = {i: outputs[i][model.after] for i in indexes if _is_said(outputs[i].get(model.after))}
         if sources:
             yield _Job(model, list(sources), list(sources.values()))

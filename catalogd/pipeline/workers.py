@@ -8,7 +8,7 @@ One pipe a child, messages msgpack-encoded, slot numbers travel and pixels stay:
 
     daemon                         inference × devices
       InferOrder(frames) ────────▶   a thread listens, so that frames go up early; infer_batch on the slots
-      ◀─── Ready once, then InferDone; Broken when it can't start
+      ◀─── Loading for each model, Ready once, then InferDone; Broken when it can't start
 
     daemon                         writer
       CommitOrder(changes) ──────▶   Catalog.commit, then text and embeddings follow
@@ -91,6 +91,7 @@ class InferDone(msgspec.Struct, frozen=True, tag=True):
     group: int  # frames that the next orders should have
     given_up: list[str]  # names of models that are switched off on this device
     notes: list[str]  # what the owner should read
+    lost: str = ""  # why no model of the device's GPU works any more
     said: dict[str, list[str]] = {}  # by model: news that replace what it said before
 
 
@@ -114,6 +115,12 @@ class CommitFailed(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
+class Loading(msgspec.Struct, frozen=True, tag=True):
+    """Inference begins to load a model."""
+
+    model: str  # its name
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The child has loaded what it needs; what inference also says is as in `InferDone`."""
 
@@ -121,6 +128,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     group: int = 0
     given_up: list[str] = []
     notes: list[str] = []
+    lost: str = ""
 
 
 class Broken(msgspec.Struct, frozen=True, tag=True):
@@ -129,7 +137,7 @@ class Broken(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-Reply = ReadDone | ReadFailed | InferDone | Committed | CommitFailed | Ready | Broken
+Reply = ReadDone | ReadFailed | Loading | InferDone | Committed | CommitFailed | Ready | Broken
 Order = ReadOrder | InferOrder | CommitOrder | CloseOrder
 _encode = msgspec.msgpack.Encoder().encode
 _decode_reply = msgspec.msgpack.Decoder(Reply).decode
@@ -264,12 +272,12 @@ def inference_main(
     """The inference process of one device: every model on every batch, while its frames are in the ring."""
     try:
         inference = Inference(settings, load_models, device, threads, most_frames)
-        inference.start()
+        inference.start(lambda model: connection.send_bytes(_encode(Loading(model))))
         notes = [*inference.take_notes(), *_pin(ring, device)]
     except CatalogdError as error:
         connection.send_bytes(_encode(Broken(str(error))))
         return
-    ready = Ready(inference.fingerprints, inference.group, inference.given_up, notes)
+    ready = Ready(inference.fingerprints, inference.group, inference.given_up, notes, inference.lost)
     connection.send_bytes(_encode(ready))
     orders: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, ring, inference, orders), daemon=True).start()
@@ -305,12 +313,15 @@ def _listen(
     orders: queue.SimpleQueue[_Work | None],
 ) -> None:
     """Take orders in a thread of its own, so that the next one's frames go up while one is computed."""
-    with contextlib.suppress(EOFError, OSError):  # the daemon is gone
+    try:
         while True:
             order = _decode_order(connection.recv_bytes())
             assert isinstance(order, InferOrder)
             orders.put(_work_of(order, ring, inference))
-    orders.put(None)
+    except (EOFError, OSError):
+        pass  # the daemon is gone
+    finally:  # whatever it was: a process that hears nothing more shall end, not hang
+        orders.put(None)
 
 
 def _work_of(order: InferOrder, ring: Ring, inference: Inference) -> _Work:
@@ -330,7 +341,7 @@ def _infer_one(work: _Work, inference: Inference) -> InferDone:
     by_index.update(zip(work.indexes, outputs, strict=True))
     answers = [by_index[index] for index in range(len(by_index))]
     notes, said = inference.take_notes(), inference.said()
-    return InferDone(answers, seconds, inference.group, inference.given_up, notes, said)
+    return InferDone(answers, seconds, inference.group, inference.given_up, notes, inference.lost, said)
 
 
 # ── writer ────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,16 @@ def test_another_process_finds_what_was_measured_by_model_device_and_precision(t
 
 
 def test_two_processes_of_one_device_keep_what_each_measured(tmp_path: Path) -> None:
+    old = Measurements(tmp_path, *PLACE)
+    old.note("a@1", Measured(load_s=9))
+    old.write()
     one, other = Measurements(tmp_path, *PLACE), Measurements(tmp_path, *PLACE)
-    one.note("a@1", Measured(load_s=1))
+    one.note("a@1", Measured(load_s=1, batch=4, batch_at=time.time()))
     other.note("b@1", Measured(load_s=2))
     one.write()
     other.write()
     again = Measurements(tmp_path, *PLACE)
-    assert (again["a@1"].load_s, again["b@1"].load_s) == (1, 2)
+    assert (again["a@1"].load_s, again["a@1"].batch, again["b@1"].load_s) == (1, 4, 2)
 
 
 def test_a_smaller_batch_is_forgotten_after_a_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +48,7 @@ def test_a_smaller_batch_is_forgotten_after_a_week(tmp_path: Path, monkeypatch: 
     assert Measurements(tmp_path, *PLACE)["a@1"] == Measured(frame_bytes=9)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"H200, bf16": 3}', b"\xff\x00"])
+@pytest.mark.parametrize("content", [b"", b"{", b'{"H200, bf16": 3}', b"\xff\x00", b'{"\xff": {}}', b"[1]"])
 def test_a_damaged_file_counts_as_none_and_is_replaced(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "plans.json").write_bytes(content)
     kept = Measurements(tmp_path, *PLACE)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from catalogd.errors import ModelError
-from catalogd.models.devices import Device
+from catalogd.models.devices import CPU, Device
 from catalogd.records import Output
 
 LEFT, RIGHT = Device("stub", 0, "left"), Device("stub", 1, "right")
@@ -25,6 +25,7 @@ class Behaviour:
     frame_s: float = 0.002
     loads: str = "well"  # "badly": it says so; "deadly": its process ends
     fails: bool = False
+    load_s: float = 0.0
 
 
 class NotingModel:
@@ -44,6 +45,7 @@ class NotingModel:
             raise ModelError(f"no memory on {self.device.name}")
         if self.behaviour.loads == "deadly":
             os._exit(7)
+        time.sleep(self.behaviour.load_s)
         self.note("load")
 
     def unload(self) -> None: ...
@@ -58,18 +60,18 @@ class NotingModel:
 
 
 class Steady(NotingModel):
-    """Another one, that always works."""
+    """Another one, that always works, on the CPU."""
 
     name = "steady"
     fingerprint = "steady@1"
 
-    def __init__(self, journal: str, device: Device) -> None:
-        super().__init__(journal, device, Behaviour())
+    def __init__(self, journal: str) -> None:
+        super().__init__(journal, CPU, Behaviour())
 
 
 def _load(journal: str, behaviours: dict[str, Behaviour], beside: bool, device: Device) -> list[NotingModel]:
     models = [NotingModel(journal, device, behaviours.get(device.name, Behaviour()))]
-    return [*models, Steady(journal, device)] if beside else models
+    return [*models, Steady(journal)] if beside else models
 
 
 def models(journal: Path, beside: bool = False, **behaviours: Behaviour) -> Callable[[Device], list[object]]:

@@ -165,6 +165,25 @@ def test_the_run_goes_on_without_a_device_whose_models_can_not_be_loaded(
     assert is_whole(outcomes, 60, "noting")
 
 
+def test_what_a_model_says_of_all_devices_is_shown_once_and_as_it_was_said_last(
+    tmp_path: Path, settings: Settings, journal: Path, in_threads: None
+) -> None:
+    """Each device had a line of its own about the same server, and one of them was an old one."""
+    asked = itertools.count(1)
+
+    class Server(noting.NotingModel):
+        def notes(self) -> list[str]:
+            return [f"asked {next(asked)} times"]
+
+    with Engine(
+        settings, lambda device: [Server(str(journal), device, Behaviour())], stubs.read, (LEFT, RIGHT)
+    ) as engine:
+        drive(engine, library(tmp_path, 80))
+        assert all(one.photos for one in engine.state.devices)
+        (line,) = engine.state.said
+    assert int(line.split()[1]) >= next(asked) - 3  # of two devices at once, either may speak last
+
+
 def test_when_no_device_can_start_the_run_ends_with_the_error(
     tmp_path: Path, settings: Settings, journal: Path, in_threads: None
 ) -> None:
@@ -221,6 +240,68 @@ def test_a_model_that_keeps_failing_leaves_records_that_are_not_finished(
     assert all(isinstance(outcome, Record) and outcome.is_partial for outcome in outcomes)
     tried = sum(frames == 1 for _, _, frames, _ in noted(journal, "run"))
     assert tried < 60, "it was not tried on all of them"
+
+
+def test_a_device_whose_models_all_fail_gets_a_fresh_process_and_then_no_more_photos(
+    tmp_path: Path, settings: Settings, journal: Path, in_threads: None
+) -> None:
+    """It would take nearly all of them: nobody is faster than who does nothing."""
+    load = noting.models(journal, beside=True, left=Behaviour(fails=True, frame_s=0.0))
+    with Engine(settings, load, stubs.read, (LEFT, RIGHT)) as engine:
+        outcomes = drive(engine, library(tmp_path, 300))
+        assert [one.name for one in engine.state.devices] == ["right"]
+        anew, lost = (note for note in engine.notes if "anew" in note or "goes on" in note)
+        assert "started anew" in anew
+        assert "the device is lost" in anew
+        assert "goes on without stub" in lost
+        assert not engine.given_up
+        left = engine.left
+    records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
+    lacking = [record for record in records if "noting" not in record.outputs]
+    assert len({record.path for record in records}) == len(records) == 300
+    assert all("steady" in record.outputs for record in records)
+    assert all(record.is_partial for record in lacking)
+    assert len(lacking) == left["noting"] <= 2 * 24, "what it failed on before it was known"
+
+
+def test_no_time_is_spent_on_looking_while_a_second_device_loads(
+    tmp_path: Path, settings: Settings, journal: Path, in_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = noting.models(journal, left=Behaviour(frame_s=0.05), right=Behaviour(load_s=1.0))
+    hasty: list[float] = []
+    wait = multiprocessing.connection.wait
+
+    def noted_wait(connections: list, timeout: float) -> list:
+        heard = wait(connections, timeout)
+        if timeout < 0.001 and not heard:
+            hasty.append(timeout)
+        return heard
+
+    monkeypatch.setattr(multiprocessing.connection, "wait", noted_wait)
+    with Engine(settings, load, stubs.read, (LEFT, RIGHT)) as engine:
+        assert is_whole(drive(engine, library(tmp_path, 40)), 40, "noting")
+    assert len(hasty) < 100
+
+
+def test_loading_may_take_longer_than_a_process_to_start_and_is_told(
+    tmp_path: Path, settings: Settings, journal: Path, in_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_START_DEADLINE_S", 0.5)
+    told: set[tuple[str, ...]] = set()
+    with Engine(settings, noting.models(journal, left=Behaviour(load_s=1.2)), stubs.read, (LEFT,)) as engine:
+        outcomes = drive(engine, library(tmp_path, 3), lambda _: told.add(engine.state.loading))
+        assert not engine.is_loading
+    assert is_whole(outcomes, 3, "noting")
+    assert told == {(), ("noting",)}
+
+
+def test_a_model_that_never_loads_is_named(
+    tmp_path: Path, settings: Settings, journal: Path, in_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_LOAD_DEADLINE_S", 0.2)
+    load = noting.models(journal, left=Behaviour(load_s=3.0))
+    with pytest.raises(ModelError, match="noting did not load within"):
+        list(index(library(tmp_path, 3), settings, load, stubs.read, (LEFT,)))
 
 
 def test_one_process_uses_the_first_device(tmp_path: Path, settings: Settings, journal: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -168,6 +169,28 @@ def test_one_frame_that_has_no_room_beside_other_models_gets_the_memory_alone(
     assert set(wide.runs) == {1}
 
 
+def test_a_phase_whose_models_no_frame_wants_is_not_loaded(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = Card(8)
+    card.plug_in(monkeypatch)
+    inference = started(card, settings, *(CardModel(name, card, weights_gib=5) for name in "ab"))
+    infer(inference, 16)
+    before = card.times("load", "b")
+    for _ in range(3):
+        outputs, _ = inference.run(inference.divided(frames(16)), [("a",)] * 16)
+        assert is_whole(outputs, "a")
+    assert card.times("load", "b") == before
+
+
+def test_each_model_is_named_before_it_is_loaded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Card(8)
+    card.plug_in(monkeypatch)
+    inference = Inference(settings, loader(CardModel("a", card), CardModel("b", card)), card.device, 1, 64)
+    inference.start(lambda name: card.log.append(("named", name)))
+    assert card.log == [("named", "a"), ("load", "a"), ("named", "b"), ("load", "b")]
+
+
 # ── out of memory ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -301,6 +324,65 @@ def test_an_output_without_a_fingerprint_is_one_that_was_not_made(settings: Sett
     assert [list(output) for output in infer(inference, 5)] == [["caption"]] * 3 + [[]] * 2
 
 
+def test_a_large_batch_that_fails_once_is_no_reason_to_switch_a_model_off(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Once(CardModel):
+        failed = False
+
+        def run(self, frames: object) -> list[Output]:
+            if not self.failed:
+                self.failed = True
+                raise ModelError("the server is away for a moment")
+            return super().run(frames)  # type: ignore[arg-type]
+
+    card = Card(8)
+    card.plug_in(monkeypatch)
+    wide = dataclasses.replace(settings, batch=GIVE_UP_FRAMES + 8)
+    inference = started(card, wide, Once("once", card), CardModel("good", card))
+    assert is_whole(infer(inference, wide.batch), "good")
+    assert is_whole(infer(inference, wide.batch), "once", "good")
+
+
+def test_frames_that_a_model_leaves_for_the_next_run_do_not_switch_it_off(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pausing(CardModel):
+        """Away, then left alone for some batches, and again."""
+
+        calls = 0
+
+        def run(self, frames: object) -> list[Output]:
+            self.calls += 1
+            if self.calls % 10 == 1:
+                raise ModelError("the server does not answer")
+            return [Output("")] * len(frames)  # type: ignore[arg-type]
+
+    card = Card(8)
+    card.plug_in(monkeypatch)
+    inference = started(card, settings, Pausing("caption", card), CardModel("good", card))
+    for _ in range(20):
+        assert is_whole(infer(inference, 8), "good")
+    assert not inference.given_up
+    infer(inference, 8)
+    assert inference.given_up == ["caption"], "three times in vain"
+
+
+def test_a_gpu_is_lost_when_all_its_models_are_given_up(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnCpu(CardModel):
+        device = CPU  # type: ignore[assignment]
+
+    card = Card(8)
+    card.plug_in(monkeypatch)
+    inference = started(card, settings, Failing("a", card), Failing("b", card), OnCpu("c", card))
+    assert inference.lost == ""
+    for _ in range(3):
+        assert is_whole(infer(inference, 8), "c")
+    assert "the device is lost" in inference.lost
+
+
 def test_a_model_that_does_not_load_is_switched_off_and_the_others_go_on(settings: Settings) -> None:
     card = Card(8)
     inference = started(
@@ -316,6 +398,19 @@ def test_when_no_model_loads_there_is_nothing_to_go_on_with(settings: Settings) 
     card = Card(8)
     with pytest.raises(ModelError, match="corrupt"):
         started(card, settings, CardModel("a", card, broken="corrupt"), CardModel("b", card, broken="gone"))
+
+
+def test_a_gpu_that_is_gone_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(index: int) -> None:
+        raise RuntimeError("CUDA error: no CUDA-capable device is detected\nFor debugging, …")
+
+    card = Card(8)
+    card.plug_in(monkeypatch)
+    card.cuda.mem_get_info = gone
+    with pytest.raises(
+        ModelError, match=r"^stub \(stub card\) can't be used: CUDA error: no CUDA-.* detected$"
+    ):
+        started(card, settings, CardModel("a", card))
 
 
 # ── frames on their way ───────────────────────────────────────────────────────────────────────

@@ -121,10 +121,21 @@ def test_what_is_derived_of_one_frame_may_fail_alone() -> None:
     ]
 
 
-def test_nothing_is_derived_from_a_model_that_failed_or_was_not_asked() -> None:
+def test_nothing_is_derived_from_a_model_that_was_not_asked() -> None:
     tags = Derived("tags", "first")
     outputs, _ = infer_batch([tags], frames(2), [None, ("tags",)])
     assert outputs == [{}, {}]
+    assert not tags.calls
+
+
+def test_what_is_derived_from_a_failure_fails_and_is_done_with() -> None:
+    class Refusing(Plain):
+        def run(self, frames: Sequence[np.ndarray]) -> list[Output]:
+            return [Output(self.fingerprint, error="refused") for _ in frames]
+
+    tags = Derived("tags", "first")
+    outputs = infer([tags, Refusing("first")], 2)
+    assert [output["tags"].error for output in outputs] == ["first failed"] * 2
     assert not tags.calls
 
 
