@@ -144,21 +144,21 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 def _model(name: str, rows: list[registry.ModelInfo]) -> Finding:
     """One model: wrong weights, then missing ones, then those that would only make it better."""
-    job = rows[0].job
+    purpose = rows[0].purpose
     for row in rows:
         if row.sha256_ok is False:
             return Finding(
-                f"model {name}", False, f"{job}: {row.file} is not the file it should be", row.install
+                f"model {name}", False, f"{purpose}: {row.file} is not the file it should be", row.install
             )
     missing = [row for row in rows if row.source == "missing"]
     fixes = "; ".join(dict.fromkeys(row.install for row in rows if row.install))
     if len(missing) == len(rows) and all(row.optional for row in rows):
-        return Finding(f"model {name}", None, f"{job}: an extra that is not installed", fixes)
+        return Finding(f"model {name}", None, f"{purpose}: an extra that is not installed", fixes)
     if [row for row in missing if not row.optional] or (fixes and not missing):
-        return Finding(f"model {name}", False, f"{job}: {_lack(rows, missing)}", fixes)
+        return Finding(f"model {name}", False, f"{purpose}: {_lack(rows, missing)}", fixes)
     if missing:
-        return Finding(f"model {name}", None, f"{job}: works, better with {missing[0].package}", fixes)
-    return Finding(f"model {name}", True, f"{job}, {rows[0].id} from {rows[0].source}")
+        return Finding(f"model {name}", None, f"{purpose}: works, better with {missing[0].package}", fixes)
+    return Finding(f"model {name}", True, f"{purpose}, {rows[0].id} from {rows[0].source}")
 
 
 def _lack(rows: list[registry.ModelInfo], missing: list[registry.ModelInfo]) -> str:

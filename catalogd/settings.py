@@ -52,7 +52,8 @@ class Settings:
         None, "a folder of weights looked into after installed packages and before a hub"
     )
     profile: str = _setting(
-        "", "the set of models; empty: what `catalogd models use` chose, else starter, which needs no download"
+        "",
+        "the set of models; empty: what `catalogd models use` chose, else starter, which needs no download",
     )
     devices: str = _setting(
         "auto", "where models run: auto (every GPU, else the CPU), cpu, or numbers of GPUs: 0,1"
@@ -83,20 +84,24 @@ class Settings:
     )
     caption_server_kind: str = _setting(
         "openai",
-        "the API it speaks: openai (Ollama, LM Studio, vLLM and others do, too), anthropic or google",
+        "the API of the caption server: openai (Ollama, LM Studio, vLLM, too), anthropic or google",
         choices=("openai", "anthropic", "google"),
     )
-    caption_server_model: str = _setting("", "the name of its model")
-    caption_price_in: float = _setting(0.0, "USD for a million tokens that it reads", least=0)
-    caption_price_out: float = _setting(0.0, "USD for a million tokens that it writes", least=0)
+    caption_server_model: str = _setting("", "the model that the caption server runs, by its name there")
+    caption_price_in: float = _setting(
+        0.0, "USD for a million tokens that the caption server reads; 0: no money is counted", least=0
+    )
+    caption_price_out: float = _setting(
+        0.0, "USD for a million tokens that the caption server writes", least=0
+    )
     caption_photo_budget: float = _setting(
-        0.01, "most USD for one photo, questions and retries included", least=0
+        0.01, "most USD that the caption of one photo costs, questions and retries included", least=0
     )
     caption_run_budget: float = _setting(
-        10.0, "most USD for one run; photos beyond it wait for the next one", least=0
+        10.0, "most USD that the captions of one run cost; photos beyond it wait for the next one", least=0
     )
     caption_edge_px: int = _setting(
-        768, "long edge of the picture that is sent: servers scale larger ones down", least=64
+        768, "long edge of the picture that the caption server gets: servers scale larger ones down", least=64
     )
     readers: int = _setting(0, "reader processes; 0 chooses one a core", least=0)
     batch: int = _setting(

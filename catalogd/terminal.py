@@ -20,12 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 from catalogd.json_forms import valid_text
-from catalogd.records import Place, Region, Sidecar, display_path
+from catalogd.records import Place, Region, Sidecar, display_path, tagged_by
 
 if TYPE_CHECKING:
     from catalogd.daemon import Progress
     from catalogd.models.hub import Plan
-    from catalogd.models.registry import ModelInfo
     from catalogd.records import Facts, Failure, Hit, Output, Record, UserFacts
     from catalogd.sync.report import Tally
 
@@ -75,7 +74,7 @@ def byte_size(count: float) -> str:
 def progress_line(progress: Progress) -> str:
     """One plain line, for logs and pipes."""
     so_far = " so far" if progress.scanning else ""
-    parts = [f"{progress.state}: {progress.done:,}/{progress.total:,} photos{so_far}"]
+    parts = [f"{_state(progress)}: {progress.done:,}/{progress.total:,} photos{so_far}"]
     if progress.state == "indexing":
         parts.append(f"{progress.rate:.1f} photos/s")
         if progress.eta_s:
@@ -84,6 +83,12 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"ring {progress.ring_used}/{progress.ring_slots}")
     parts += _counts(progress)
     return ", ".join(parts)
+
+
+def _state(progress: Progress) -> str:
+    """The first loading of some models takes minutes: which one it is, is said."""
+    names = ", ".join(map(escaped, progress.loading))
+    return f"{progress.state} {names}" if progress.state == "loading" and names else progress.state
 
 
 def _counts(progress: Progress) -> list[str]:
@@ -117,7 +122,7 @@ def progress_view(progress: Progress) -> Group:
     top = Table.grid(padding=(0, 2))
     bar = ProgressBar(total=max(1, progress.total), completed=progress.done, width=_BAR_WIDTH)
     top.add_row(
-        Text(progress.state, style="bold"),
+        Text(_state(progress), style="bold"),
         bar,
         f"{progress.done:,}/{progress.total:,}{'+' if progress.scanning else ''}",
         f"{progress.rate:.1f} photos/s",
@@ -139,6 +144,10 @@ def summary(progress: Progress) -> list[str]:
     lines[0] += "".join(f", {text}" for text in _counts(progress))
     if progress.failed:
         lines.append("see `catalogd failures` for what failed and why")
+    lines += [
+        f"{escaped(name)} is missing on {count:,} photos: the next run makes it"
+        for name, count in progress.left.items()
+    ]
     return lines + [escaped(news) for news in progress.said]
 
 
@@ -230,33 +239,6 @@ def failures_table(failures: list[Failure]) -> Table:
     return table
 
 
-def models_table(profile: str, rows: list[ModelInfo], is_chosen: bool = False) -> Table:
-    """`profile` "": those that no profile has."""
-    title = f"profile {escaped(profile)}{', in use' if is_chosen else ''}" if profile else "other models"
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for column in ("model", "job", "weights from", "size", "memory", "state", "licence"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        sizes = [byte_size(count) if count else "" for count in (row.size_bytes, row.memory_bytes)]
-        cells = (row.id, row.job, row.source, *sizes, _model_state(row), _model_licence(row))
-        table.add_row(*(Text(escaped(cell)) for cell in cells))
-    return table
-
-
-def _model_state(row: ModelInfo) -> str:
-    if row.sha256_ok is False:
-        return f"not what it should be: {row.install or 'get it again'}"
-    if row.source == "missing":
-        return f"missing: {row.install}"
-    return f"present, {row.install}" if row.install else "present"
-
-
-def _model_licence(row: ModelInfo) -> str:
-    if row.is_accepted is None:
-        return row.licence
-    return f"{row.licence}, {'accepted' if row.is_accepted else 'not for everyone'}"
-
-
 def plan_line(plan: Plan) -> str:
     """What of a model will be fetched, from where, under which licence."""
     begun = plan.size_bytes - plan.missing_bytes
@@ -284,11 +266,13 @@ def record_text(record: Record) -> Text:
     if record.missing_since:
         since = datetime.datetime.fromtimestamp(record.missing_since).isoformat(" ", "minutes")
         _line(text, "missing", f"the file has been gone since {since}")
+    counting = tagged_by(record.outputs)
     for name, output in record.outputs.items():
         text.append(escaped(name), style="bold")
         text.append(f"  {escaped(output.fingerprint)}\n", style="dim")
         for label, value in _output_lines(output):
-            _line(text, label, value)
+            if label != "tags" or name in counting:
+                _line(text, label, value)
     return text
 
 

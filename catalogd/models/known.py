@@ -52,6 +52,8 @@ class Entry:
     def licence(self) -> str:
         if self.bundle:
             return self.bundle.licence
+        if self.way == "server":
+            return "the server's"
         parts = dict.fromkeys(part.licence for part in (*self.needs, *self.better_with))
         return ", ".join(parts) or "Apache-2.0"
 
@@ -412,7 +414,7 @@ _CAPTIONERS = (
         purpose="captions and answers by a server",
         made_by="catalogd.models.captions.server:ServerCaptions",
         way="server",
-        modules=("httpx", "cv2"),
+        modules=("httpx",),
         extra="standard",
         note="photos are sent to the server in the settings, small and without metadata",
     ),
@@ -609,6 +611,12 @@ FAMILIES = {
     "qwen": "qwen2-vl-2b",
 }
 OF_FAMILIES = f"{OPEN_CLIP}MODEL/PRETRAINED, {', '.join(f'{name}:FOLDER' for name in FAMILIES)}"
+
+
+def of_folder(name: str) -> Entry | None:
+    """The model whose weights a folder of this name holds, for those that are named by their kind."""
+    family, _, rest = name.partition("--")
+    return of_family(f"{family}:{rest.replace('--', '/')}")
 
 
 def of_family(model_id: str) -> Entry | None:

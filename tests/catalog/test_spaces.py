@@ -147,6 +147,15 @@ def test_what_is_dropped_leaves_records_vectors_and_spaces_and_nothing_else(cata
         spaces.back_out(catalog)
 
 
+def test_of_an_output_only_what_one_model_made_is_dropped(catalog: Catalog) -> None:
+    """Dropping one tagger's tags took those of every other, and of captions those that were paid for."""
+    catalog.commit([both(f"p{seed}", seed) for seed in range(3)], PROFILE)
+    [made] = {record.outputs["tags"].fingerprint for record in catalog.iter_records()}
+    assert spaces.drop(catalog, "tags", by="another@") == 0
+    assert spaces.drop(catalog, "tags", by=made[:4]) == 3
+    assert all("tags" not in record.outputs for record in catalog.iter_records())
+
+
 def test_a_drop_that_was_interrupted_goes_on_with_the_next_writer(tmp_path: Path) -> None:
     with Catalog.open(tmp_path, Settings(), write=True) as catalog:
         catalog.commit([both(f"p{seed}", seed) for seed in range(450)], PROFILE)

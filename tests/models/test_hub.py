@@ -188,9 +188,26 @@ def test_a_file_that_is_gone_from_the_hub_is_named(server: Hub, settings: Settin
         download(server, settings)
 
 
-def test_a_hub_that_does_not_answer_is_said(settings: Settings) -> None:
-    with pytest.raises(ModelError, match="go on with: catalogd models get tiny"):
+def test_where_no_hub_answers_it_is_said_which_files_to_bring_by_hand(settings: Settings) -> None:
+    with pytest.raises(ModelError) as raised:
         hub.plan(BUNDLE, settings, "http://127.0.0.1:9")
+    assert str(raised.value) == (
+        "the hub huggingface.co can't be reached (Connection refused); "
+        "try again, set HF_ENDPOINT to a mirror, "
+        "or put these files of someone/tiny into "
+        "a folder that you set as model_path/tiny: *.safetensors, *.json"
+    )
+    there = dataclasses.replace(settings, model_path=Path("/models"))
+    with pytest.raises(ModelError, match="of someone/tiny into /models/tiny: "):
+        hub.plan(BUNDLE, there, "http://127.0.0.1:9")
+
+
+def test_a_hub_that_is_gone_halfway_keeps_what_came(server: Hub, settings: Settings) -> None:
+    plan = dataclasses.replace(hub.plan(BUNDLE, settings, server.endpoint), endpoint="http://127.0.0.1:9")
+    with pytest.raises(
+        ModelError, match=r"be reached .*; what is here stays; go on with: catalogd models get"
+    ):
+        hub.fetch(plan, settings, ignored)
 
 
 def test_the_token_of_the_environment_opens_what_is_gated(

@@ -75,6 +75,20 @@ def test_weights_that_are_not_what_they_should_be_are_shown(
     assert [row.sha256_ok for row in rows] == [False, False]
 
 
+def test_sizes_are_those_on_the_disk(settings: Settings) -> None:
+    [row] = [row for row in registry.describe("starter", settings) if row.file.endswith("rec_small.onnx")]
+    assert row.size_bytes == Path(row.file).stat().st_size > 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("siglip-base", "siglip2-base"), ("Buffalo-L", "buffalo_l"), ("standart", "standard")],
+)
+def test_an_id_with_a_slip_is_answered_with_the_nearest(typed: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"there is no model '{typed}', did you mean .*{meant}"):
+        registry.entry_of(typed)
+
+
 def test_an_unknown_profile_names_those_that_exist(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="starter"):
         registry.profile_models("nothing", settings, threads=1)
@@ -278,6 +292,18 @@ def test_each_space_has_its_own_encoder_of_words(shelf: Settings) -> None:
     assert registry.model_id_of(starter.space) == registry.PICTURES_ID
 
 
+def test_a_picture_is_seen_by_the_model_of_the_space_that_is_asked_for(shelf: Settings) -> None:
+    space = registry.search_space(shelf, "test")
+    model = registry.picture_model(shelf, 1, space)
+    assert model is not None
+    assert (model.name, model.fingerprint) == ("embedding:pair", space)
+    starter = registry.picture_model(shelf, 1)
+    assert starter is not None
+    assert starter.name == "embedding"
+    assert registry.picture_model(shelf, 1, "pair@000000000000.1") is None, "other weights"
+    assert registry.picture_model(shelf, 1, "gone@000000000000.1") is None
+
+
 def test_weights_that_make_no_sense_are_left_out_and_the_others_run(
     shelf: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -295,6 +321,30 @@ def test_weights_that_make_no_sense_are_left_out_and_the_others_run(
 def test_a_space_of_an_embedder_without_weights_is_none(shelf: Settings, tmp_path: Path) -> None:
     (tmp_path / "own" / "pair" / "model.onnx").unlink()
     assert registry.search_space(shelf, "test") == ""
+
+
+def shown_ids(rows: list[registry.ModelInfo]) -> set[str]:
+    return {row.id for row in rows}
+
+
+def test_every_model_is_described_in_a_profile_or_among_the_others(shelf: Settings) -> None:
+    """A model whose job another one was chosen for was in no list."""
+    choices.use_profile(shelf, "standard")
+    choices.use_model(shelf, "embedding", "mobileclip-s2")
+    listed = [registry.describe(name, shelf) for name in registry.PROFILES]
+    others = shown_ids(registry.describe_others(shelf))
+    assert set().union(*map(shown_ids, listed)) | others == set(registry.MODELS)
+    assert "siglip2-base" in others
+    assert "mobileclip-s2" not in others
+
+
+def test_folders_of_the_owner_are_among_the_others(shelf: Settings, tmp_path: Path) -> None:
+    for name in ("faces--mine", "open_clip--ViT-B-16--dfn2b", "what--else", "yolox--chosen"):
+        (tmp_path / "own" / name).mkdir()
+        (tmp_path / "own" / name / "model.onnx").write_text(name)
+    choices.use_model(shelf, "objects", "yolox:chosen")
+    own = {row.id: row.source for row in registry.describe_others(shelf) if ":" in row.id}
+    assert own == {"faces:mine": "path", "open_clip:ViT-B-16/dfn2b": "missing"}
 
 
 # ── the models that catalogd knows ────────────────────────────────────────────────────────────

@@ -57,7 +57,7 @@ def _model_json(name: str, rows: list[registry.ModelInfo], made: dict[str, str])
     return {
         "id": rows[0].id,
         "name": name,
-        "kind": rows[0].job,
+        "kind": rows[0].purpose,
         "fingerprint": made.get(name),
         "licence": ", ".join(dict.fromkeys(row.licence for row in rows)),
         "state": _state(rows, name in made),
