@@ -59,14 +59,23 @@ class Meaning:
         now = self._catalog.search_spaces.state()
         if not now.active:
             return WORDS_ALONE
-        model_id = now.active.partition("@")[0]
-        help_ = f"`catalogd models get {model_id}` gets them again"
+        help_ = self._help(now.active)
         if now.wanted:
             help_ += (
                 f", or search by meaning is back once {now.wanted.partition('@')[0]} has seen every photo"
+                f" ({now.share:.0%} so far)"
             )
-            help_ += f" ({now.share:.0%} so far)"
-        return f"searching by words only: the weights of {model_id} are gone; {help_}"
+        return f"searching by words only: {help_}"
+
+    def _help(self, space: str) -> str:
+        """What is wrong with the model of a space, and the command that helps."""
+        from catalogd.models import registry
+
+        model_id = registry.model_id_of(space)
+        gap = registry.obstacle(registry.entry_of(model_id), self._settings) if model_id else None
+        if gap is not None:
+            return f"{model_id}: {gap.text} → {gap.fix}"
+        return f"the weights of {space.partition('@')[0]} are gone, or others now"
 
     def _searched(self) -> str:
         """The space; where nobody ever chose, the only one there is; else "", the profile's own."""

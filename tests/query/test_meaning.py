@@ -151,6 +151,14 @@ def test_without_the_old_weights_a_note_says_how_search_by_meaning_comes_back(
     assert "newer has seen every photo (33% so far)" in note
 
 
+def test_a_known_model_without_weights_is_named_with_the_command_that_helps(
+    searcher: Searcher, catalog: Catalog
+) -> None:
+    spaces.begin_switch(catalog, "siglip2-base@000000000000.1", at_once=True)
+    told = "searching by words only: siglip2-base: weights are missing → catalogd models get siglip2-base"
+    assert searcher.search("dog").notes == (told,)
+
+
 def test_a_catalog_of_one_space_is_searched_by_it_whatever_profile_is_set(
     searcher: Searcher, encoders: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
