@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,16 @@ class Network:
             num_labels=80,
             hidden_expansion=0.5,
         )
-        self.network = RTDetrForObjectDetection(config).eval()
+        self.network = RTDetrForObjectDetection(config)
         with torch.no_grad():  # weights start so small that every picture gives the same: spread them
             for weight in self.network.parameters():
                 if weight.ndim > 1:
                     weight.normal_(0, weight[0].numel() ** -0.5)
+            for module in self.network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.momentum = 1.0  # what comes out has variance 1 after one pass in training
+            self.network.train()(torch.rand(4, 3, 640, 640, generator=torch.Generator().manual_seed(1)))
+            self.network.eval()
             for head in self.network.model.decoder.class_embed:
                 head.weight.normal_(0, 0.6)
                 head.bias.fill_(-2.0)
@@ -107,7 +113,47 @@ def reference(network: Network, pixels: Any) -> Any:
 
 
 def test_objects_of_a_batch_are_those_of_one_picture_at_a_time(model: DetrModel, network: Network) -> None:
-    for frame, output in zip(frames(), model.run(frames()), strict=True):
+    assert_documented(model, network)
+
+
+def test_objects_of_an_exported_graph_are_those_of_the_network(
+    settings: Settings, tmp_path: Path, network: Network
+) -> None:
+    import torch
+
+    class Named(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network.network
+
+        def forward(self, pixels: Any) -> Any:
+            out = self.network(pixels)
+            return out.logits, out.pred_boxes
+
+    names = ["pixel_values", "logits", "pred_boxes"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing
+        torch.onnx.export(
+            Named().eval(),
+            (torch.rand(2, 3, 640, 640),),
+            str(tmp_path / "model.onnx"),
+            input_names=names[:1],
+            output_names=names[1:],
+            dynamic_axes={name: {0: "batch"} for name in names},
+            opset_version=17,
+            dynamo=False,
+        )
+    model = DetrModel(settings, tiny_graphs.found(tmp_path), Hardware(threads=1))
+    model.load()
+    assert model._graph is not None
+    assert model._graph.takes_batches
+    assert_documented(model, network)
+
+
+def assert_documented(model: DetrModel, network: Network) -> None:
+    outputs = model.run(frames())
+    assert outputs[0].objects != outputs[1].objects, "random weights should see something"
+    for frame, output in zip(frames(), outputs, strict=True):
         wanted = reference(network, looked_at(frame, model._look)[None])
         assert output.objects is not None, output.error
         assert len(output.objects) == len(wanted["scores"]) > 5
