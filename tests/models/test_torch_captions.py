@@ -586,6 +586,15 @@ def test_a_folder_without_what_is_needed_is_named(tmp_path: Path) -> None:
         local.tokenizer_of(tmp_path)
 
 
+def test_a_processor_of_one_edge_is_square_and_one_that_crops_is_not_understood() -> None:
+    usual = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    assert local.look_of({**usual, "size": 384}).size == (384, 384)
+    assert local.look_of({**usual, "size": {"height": 3, "width": 4}}).size == (3, 4)
+    for size in (None, {"shortest_edge": 224}):
+        with pytest.raises(ModelError, match="no height and width"):
+            local.look_of({**usual, "size": size})
+
+
 def test_no_frames_are_no_outputs(florence: Path) -> None:
     model = FlorenceCaptions(Settings(), found(florence, "florence-2-base"), Hardware())
     model.load()

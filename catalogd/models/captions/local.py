@@ -110,8 +110,7 @@ def processor_of(folder: Path) -> dict[str, Any]:
 
 def look_of(processor: dict[str, Any], size: tuple[int, int] | None = None) -> Look:
     """All of a frame, squashed to `size` (height, width) or to the processor's, and normalised its way."""
-    if size is None:
-        size = (int(processor["size"]["height"]), int(processor["size"]["width"]))
+    size = size or _size_of(processor)
     means = [255 * float(value) for value in processor["image_mean"]]
     scales = [1 / (255 * float(value)) for value in processor["image_std"]]
     return Look(
@@ -121,3 +120,14 @@ def look_of(processor: dict[str, Any], size: tuple[int, int] | None = None) -> L
         fit="squash",
         filter=_FILTERS[int(processor.get("resample", 3))],
     )
+
+
+def _size_of(processor: dict[str, Any]) -> tuple[int, int]:
+    """Height and width; older folders have one number for both. Raises ModelError."""
+    match processor.get("size"):
+        case int(edge):
+            return edge, edge
+        case {"height": int(height), "width": int(width)}:
+            return height, width
+        case other:
+            raise ModelError(f"the image processor's size {other} is no height and width")
