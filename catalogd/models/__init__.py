@@ -14,7 +14,7 @@ in the inference process. They know nothing of slots, queues or the catalog.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from catalogd.records import Output
@@ -140,6 +140,13 @@ def together(batch: Batch, step: Callable[[Batch], Sequence[T | Exception]]) -> 
     middle = len(batch) // 2
     halves = (batch.part(range(middle)), batch.part(range(middle, len(batch))))
     return [result for half in halves for result in together(half, step)]
+
+
+def as_outputs(
+    fingerprint: str, results: Iterable[T | Exception], made: Callable[[T], Output]
+) -> list[Output]:
+    """One output a frame: `made(result)`, or the failure that stands in its place."""
+    return [failed(fingerprint, item) if isinstance(item, Exception) else made(item) for item in results]
 
 
 def failed(fingerprint: str, error: Exception) -> Output:

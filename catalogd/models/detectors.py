@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogd.errors import ModelError
-from catalogd.models import batches, failed, graphs, objects, together
+from catalogd.models import as_outputs, batches, graphs, objects, together
 from catalogd.models.bundles import FoundBundle
 from catalogd.models.devices import Hardware
 from catalogd.records import ObjectBox, Output
@@ -85,12 +85,8 @@ class Detector(abc.ABC):
 
     def run(self, frames: Sequence[Frame]) -> list[Output]:
         batch = batches.as_batch(frames, self._hardware.device)
-        return [
-            failed(self.fingerprint, item)
-            if isinstance(item, Exception)
-            else Output(self.fingerprint, objects=item)
-            for item in together(batch, self._detect)
-        ]
+        results = together(batch, self._detect)
+        return as_outputs(self.fingerprint, results, lambda found: Output(self.fingerprint, objects=found))
 
     def _detect(self, batch: Batch) -> list[tuple[ObjectBox, ...] | Exception]:
         assert self._graph is not None, "load() first"

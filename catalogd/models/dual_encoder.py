@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogd.errors import ModelError
-from catalogd.models import failed, graphs, pairs, sessions, together, weights
+from catalogd.models import as_outputs, graphs, pairs, sessions, together, weights
 from catalogd.models.batches import Batch, as_batch
 from catalogd.models.devices import CPU, Hardware
 from catalogd.records import Output
@@ -99,12 +99,10 @@ def _fingerprint(found: FoundBundle) -> str:
 
 def outputs_of(fingerprint: str, batch: Batch, embed: Callable[[Batch], Vectors]) -> list[Output]:
     """An output a frame, of vectors `float32[n, D]`."""
-    return [
-        failed(fingerprint, item)
-        if isinstance(item, Exception)
-        else Output(fingerprint, joint_embedding=sessions.half_bytes(item))
-        for item in together(batch, lambda part: list(embed(part)))
-    ]
+    results = together(batch, lambda part: list(embed(part)))
+    return as_outputs(
+        fingerprint, results, lambda row: Output(fingerprint, joint_embedding=sessions.half_bytes(row))
+    )
 
 
 def text_encoder(settings: Settings, found: FoundBundle, threads: int = 1) -> TextEncoder:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from catalogd import _native
 from catalogd.errors import ModelError
-from catalogd.models import each_frame, failed, sources, weights
+from catalogd.models import as_outputs, each_frame, sources, weights
 from catalogd.records import ObjectBox, Output
 from catalogd.settings import Settings
 
@@ -74,13 +74,8 @@ class ObjectsModel:
         self._nets = None
 
     def run(self, frames: Sequence[Frame]) -> list[Output]:
-        found = each_frame(frames, self._detect)
-        return [
-            failed(self.fingerprint, item)
-            if isinstance(item, Exception)
-            else Output(self.fingerprint, objects=item)
-            for item in found
-        ]
+        results = each_frame(frames, self._detect)
+        return as_outputs(self.fingerprint, results, lambda found: Output(self.fingerprint, objects=found))
 
     def _detect(self, frame: Frame) -> tuple[ObjectBox, ...]:
         net = self._net()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogd.errors import ModelError
-from catalogd.models import batches, failed, graphs, together
+from catalogd.models import as_outputs, batches, graphs, together
 from catalogd.models.bundles import FoundBundle
 from catalogd.models.devices import Hardware
 from catalogd.records import Output, Tag
@@ -71,12 +71,8 @@ class TaggerModel:
 
     def run(self, frames: Sequence[Frame]) -> list[Output]:
         batch = batches.as_batch(frames, self._hardware.device)
-        return [
-            failed(self.fingerprint, item)
-            if isinstance(item, Exception)
-            else Output(self.fingerprint, tags=item)
-            for item in together(batch, self._tag)
-        ]
+        results = together(batch, self._tag)
+        return as_outputs(self.fingerprint, results, lambda found: Output(self.fingerprint, tags=found))
 
     def _tag(self, batch: Batch) -> list[tuple[Tag, ...] | Exception]:
         assert self._graph is not None, "load() first"
