@@ -75,7 +75,7 @@ def progress_line(progress: Progress) -> str:
     """One plain line, for logs and pipes."""
     so_far = " so far" if progress.scanning else ""
     parts = [f"{_state(progress)}: {progress.done:,}/{progress.total:,} photos{so_far}"]
-    if progress.state == "indexing":
+    if progress.state == "indexing" and progress.total:
         parts.append(f"{progress.rate:.1f} photos/s")
         if progress.eta_s:
             parts.append(f"ETA {duration(progress.eta_s)}")
