@@ -211,7 +211,7 @@ def test_accepting_says_the_terms(run: Run, settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("what", "says"),
     [
-        ("nothing", "there is no model 'nothing'; `catalogd models` lists them"),
+        ("nothing", "there is no model 'nothing'; others are named open_clip:MODEL/PRETRAINED"),
         ("standart", "did you mean standard"),
         ("faces=none", "there is no model 'none'"),
         ("faces=tiny", "tiny does embedding; faces is done by: yunet-sface"),

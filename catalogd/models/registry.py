@@ -110,11 +110,10 @@ def entry_of(model_id: str) -> Entry:
     entry = MODELS.get(model_id) or known.of_family(model_id)
     if entry is None:
         alike = difflib.get_close_matches(model_id.lower(), [*MODELS, *PROFILES])
-        meant = f", did you mean {' or '.join(alike)}?" if alike else ";"
-        raise SettingsError(
-            f"there is no model {model_id!r}{meant} `catalogd models` lists them; "
-            f"others are named {known.OF_FAMILIES}"
+        meant = (
+            f", did you mean {' or '.join(alike)}?" if alike else f"; others are named {known.OF_FAMILIES};"
         )
+        raise SettingsError(f"there is no model {model_id!r}{meant} `catalogd models` lists all")
     return entry
 
 
