@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _MIN_SCORE = 0.35  # of a box: its likeliest token; the authors' demonstration, as the next
 _MIN_TOKEN = 0.25  # of a token that names a box
-_STEP_PX = 32  # the long edge is a multiple of it: few shapes; 3:2 and 4:3 stay within 2 % of true, all within 4 %
+_STEP_PX = 32  # the long edge is a multiple of it: few shapes; 3:2 and 4:3 are within 2 % of true, all in 4 %
 _SHORT_EDGE_PX, _LONG_EDGE_PX = 800, 1333  # where the folder names no others
 _SEPARATOR = "."  # after each word
 _SEPARATORS = ".?"  # what ends a word for the network

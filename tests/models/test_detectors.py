@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from catalogd.errors import ModelError
 from catalogd.models import batches
-from catalogd.models.detectors import Detector, class_names
+from catalogd.models.detectors import Detector, Rows, as_objects, class_names
 from catalogd.models.detr import DetrModel
 from catalogd.models.devices import Hardware
 from catalogd.models.objects import COCO_NAMES
@@ -108,6 +108,15 @@ def test_names_come_from_the_configuration_in_coco_s_words(settings: Settings, t
     (tmp_path / "config.json").write_text("[")
     with pytest.raises(ModelError, match=r"config\.json"):
         class_names(tmp_path)
+
+
+def test_a_class_without_a_name_is_left_out() -> None:
+    """Names used to move up into the gaps, so that everything above had the name of another class."""
+    boxes = np.tile(np.array([0.1, 0.1, 0.5, 0.5], np.float32), (3, 1))
+    rows = Rows(np.array([2, 1, 0]), boxes, np.array([0.9, 0.8, 0.7], np.float32))
+    found = as_objects(rows, ("cat", "", "dog"))
+    assert not isinstance(found, Exception)
+    assert [item.name for item in found] == ["dog", "cat"]
 
 
 def test_a_graph_that_is_no_rtdetr_is_refused(settings: Settings, tmp_path: Path) -> None:
