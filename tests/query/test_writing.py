@@ -6,7 +6,7 @@ import datetime
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from catalogd.errors import QueryError
@@ -80,7 +80,12 @@ ASIDE = st.sampled_from(["", " order:-date", " order:quality,name", ' similar:"a
 def test_a_query_of_the_grammar_is_written_as_one_that_reads_the_same(
     operands: list[str], aside: str
 ) -> None:
-    reads_the_same(" ".join(operands) + aside)
+    text = " ".join(operands) + aside
+    try:
+        parse(text, today=TODAY)
+    except QueryError as error:  # the one thing that can be wrong with these
+        assume("make more than" not in str(error))
+    reads_the_same(text)
 
 
 @settings(deadline=None)  # the first name of a place is looked for in all of them
