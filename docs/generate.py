@@ -29,7 +29,7 @@ Everything that prints JSON prints one object a line (NDJSON); keys are only eve
 | `query`, `similar`, `albums show --json`, one a hit | `path, photo_id, score, found, signals` (each signal: `name, rank, score, matched, boxes`): docs/output.md |
 | `query --count`, `--facets --json` | `count`; one a facet: `facet, values` (each: `value, photos`) |
 | `albums list --json`, one an album | `name`, `query` or `photos`, `made_at, made_by` |
-| `status --json` | `indexed, pending, failed, missing, thumbnails, thumbnail_bytes, rate, eta_s, limit, running, state, pid, roots, offline, api, catalog` |
+| `status --json` | `indexed, pending, failed, missing, thumbnails, thumbnail_bytes, rate, eta_s, limit, running, state, pid, roots, offline, api, catalog, search_model, search_model_share` (of a model that takes over search; else null) |
 | `failures --json`, one a failure | `path, stage, reason, tries, message, exception, failed_at, profile` |
 | `show --json` | one object: the record as docs/formats.md describes it, and `stack, burst, session, people, faces, film` (each face: `face, name, box`); an embedding is `{"dimension": D}` |
 | `show --exif --json` | one object: `photo_id, path, facts, tags, problem` (each tag: `group, name, value`) |

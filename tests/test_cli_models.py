@@ -333,7 +333,9 @@ def test_search_stays_with_the_old_model_until_the_new_one_covers_the_photos(
     assert "3 photos in the catalog" in shown
     assert "search by meaning stays with the model before until 3 photos are covered; 0 are" in shown
     assert state(settings).wanted.startswith("tiny@")
+    assert "search    stays with the model before: tiny has seen 0% of photos" in full("status").output
     shown = full("models", "back").output
+    assert "search    " not in full("status").output
     assert "search by meaning uses efficientnet-lite0 again" in shown
     assert state(settings).wanted == ""
     assert registry.chosen(settings).jobs["embedding"] == registry.PICTURES_ID

@@ -37,7 +37,7 @@ def status(load: LoadSettings, as_json: bool) -> None:
 
     settings = load()
     with open_catalog(settings) as catalog:
-        counts = catalog.counts()
+        counts, switch = catalog.counts(), catalog.search_spaces.state()
     last = read_status(settings.catalog) or {}
     running = is_running(settings.catalog)
     now = last if running else {}
@@ -59,6 +59,8 @@ def status(load: LoadSettings, as_json: bool) -> None:
         "offline": now.get("offline", []),
         "api": (read_server(settings.catalog) or {}).get("url"),
         "catalog": str(settings.catalog),
+        "search_model": switch.wanted.partition("@")[0] or None,
+        "search_model_share": round(switch.share, 4) if switch.wanted else None,
     }
     if as_json:
         print_json(report)
@@ -74,6 +76,9 @@ def _print_status(report: dict[str, Any]) -> None:
     click.echo(f"failed    {report['failed']:,}")
     if report["missing"]:
         click.echo(f"missing   {report['missing']:,}")
+    if report["search_model"]:
+        told = f"{report['search_model']} has seen {report['search_model_share']:.0%} of photos"
+        click.echo(f"search    stays with the model before: {told}")
     if report["thumbnails"]:
         size = terminal.byte_size(report["thumbnail_bytes"])
         click.echo(f"thumbs    {report['thumbnails']:,} ({size})")
