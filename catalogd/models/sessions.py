@@ -6,6 +6,8 @@ On a GPU, inputs that are torch tensors there are read where they lie; outputs s
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ PROVIDERS = (  # in order of preference, those that this build of onnxruntime ha
     "DmlExecutionProvider",
     "CPUExecutionProvider",
 )
-_LOG_ERRORS = 3
+_LOG_ERRORS, _LOG_FATAL = 3, 4
 _LEAST_MAPPED_BYTES = 1024  # smaller constants stay in the graph, where optimisations see them
 _CUDA = "CUDAExecutionProvider"
 _DTYPES = {  # of ONNX, as numpy has them
@@ -51,8 +53,11 @@ class Session:
         if optimised:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         self.device = device
+        _load_cuda(device)
         self._stream = _stream(device)
         self._session = _open(path, options, _providers(device, self._stream))
+        self._run_options = ort.RunOptions()
+        self._run_options.log_severity_level = _LOG_FATAL  # a run that fails raises what it would log
         if device.kind == "cuda" and _CUDA not in self._session.get_providers():
             raise ModelError(
                 f"{path}: onnxruntime cannot compute on GPU {device}: are the CUDA and cuDNN that it "
@@ -78,7 +83,8 @@ class Session:
             return [value.numpy() for value in self.run_there(*tensors)]
         arrays = [_as_array(tensor, dtype) for tensor, dtype in zip(tensors, self.dtypes, strict=True)]
         with as_memory_error():
-            outputs: list[NDArray[Any]] = self._session.run(None, dict(zip(self.inputs, arrays, strict=True)))
+            given = dict(zip(self.inputs, arrays, strict=True))
+            outputs: list[NDArray[Any]] = self._session.run(None, given, self._run_options)
         return outputs
 
     def run_there(self, *tensors: Any) -> list[Any]:
@@ -97,7 +103,7 @@ class Session:
             binding.bind_output(name, place, self.device.index)
         _follow_torch(self._stream)
         with as_memory_error():
-            self._session.run_with_iobinding(binding)
+            self._session.run_with_iobinding(binding, self._run_options)
         del bound  # what was bound must live until here
         return list(binding.get_outputs())
 
@@ -163,6 +169,18 @@ def _stream(device: Device) -> Any:
     import torch
 
     return torch.cuda.Stream(device.label)
+
+
+def _load_cuda(device: Device) -> None:
+    """Load CUDA from the packages that pip installs, where no loader looks; torch loads a part of it only.
+
+    onnxruntime prints what it does not find; opening the session says so, too.
+    """
+    if device.kind == "cuda":
+        import onnxruntime as ort
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
 
 
 def _follow_torch(stream: Any) -> None:

@@ -107,6 +107,21 @@ def test_onnxruntime_without_cuda_is_an_error_that_says_what_to_install(
         Session(graph(), 1, device=GPU)
 
 
+def test_cuda_of_packages_is_loaded_before_a_session_and_prints_nothing(
+    graph: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """torch 2.15 brings no curand, which onnxruntime needs; progress as JSON goes to the same stdout."""
+    done: list[str] = []
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load") or done.append("loaded"))
+    monkeypatch.setattr(sessions, "_stream", lambda device: done.append("stream"))
+    monkeypatch.setattr(sessions, "_providers", lambda device, stream: ["CPUExecutionProvider"])
+    with pytest.raises(ModelError, match="cannot compute on GPU"):
+        Session(graph(), 1, device=GPU)
+    Session(graph(), 1)
+    assert done == ["loaded", "stream", "stream"]
+    assert capsys.readouterr().out == ""
+
+
 def test_onnxruntime_that_falls_back_to_the_cpu_in_silence_is_an_error(
     graph: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +200,7 @@ class Failing:
         self.error = error
         self.took: Any = None
 
-    def run(self, names: None, inputs: dict[str, Any]) -> None:
+    def run(self, names: None, inputs: dict[str, Any], options: Any) -> None:
         taken = Taken()
         self.took = weakref.ref(taken)
         raise self.error
