@@ -82,7 +82,7 @@ class OnnxOnGpu:
     def bind_output(self, name: str, place: str, index: int) -> None:
         self.told.append(f"{name} to {place}:{index}")
 
-    def run_with_iobinding(self, binding: OnnxOnGpu) -> None:
+    def run_with_iobinding(self, binding: OnnxOnGpu, options: Any) -> None:
         self.told.append("ran")
 
     def get_outputs(self) -> tuple[str, ...]:
