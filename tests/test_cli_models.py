@@ -261,7 +261,7 @@ def test_a_catalog_that_can_not_be_written_is_said_without_a_traceback(
 
     monkeypatch.setattr("catalogd.models.weights.tempfile.mkstemp", refused)
     shown = run("models", "use", "standard", code=5).output
-    assert f"{settings.catalog / '.models-x.json'}: Permission denied" in shown
+    assert f"{settings.catalog / 'models.json'} can't be written: Permission denied" in shown
 
 
 def completed(*words: str) -> list[str]:

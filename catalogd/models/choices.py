@@ -10,7 +10,7 @@ import datetime
 
 import msgspec
 
-from catalogd.errors import SettingsError
+from catalogd.errors import CatalogError, SettingsError
 from catalogd.models.weights import written_aside
 from catalogd.settings import Settings
 
@@ -44,8 +44,13 @@ def read(settings: Settings) -> Choices:
 
 
 def write(settings: Settings, choices: Choices) -> None:
-    with written_aside(settings.catalog / FILE) as aside:
-        aside.write_bytes(msgspec.json.format(msgspec.json.encode(choices)) + b"\n")
+    """Whole or not at all. Raises CatalogError where the catalog can't be written."""
+    path = settings.catalog / FILE
+    try:
+        with written_aside(path) as aside:
+            aside.write_bytes(msgspec.json.format(msgspec.json.encode(choices)) + b"\n")
+    except OSError as error:
+        raise CatalogError(f"{path} can't be written: {error.strerror}") from None
 
 
 def use_profile(settings: Settings, profile: str) -> None:

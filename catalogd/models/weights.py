@@ -111,7 +111,10 @@ class _HashNote(msgspec.Struct, frozen=True):
 
 
 def file_sha256(path: Path, model_cache: Path) -> str:
-    """SHA-256 of a file; read only when its size or mtime differ from those of the last time."""
+    """SHA-256 of a file; read only when its size or mtime differ from those of the last time.
+
+    Where the cache can't be written it is read every time.
+    """
     path = path.resolve()
     stat = path.stat()
     note = _read_note(_note_file(path, model_cache))
@@ -119,7 +122,8 @@ def file_sha256(path: Path, model_cache: Path) -> str:
         return note.sha256
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    remember_sha256(path, digest, model_cache)
+    with contextlib.suppress(OSError):
+        remember_sha256(path, digest, model_cache)
     return digest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import multiprocessing
 import os
 import pickle
@@ -151,6 +152,14 @@ def _build_slowly(target: Path) -> None:
 def _convert_and_measure(arguments: tuple[weights.Weights, Settings]) -> int:
     part, settings = arguments
     return weights.converted("race", (part,), 1, ".bin", settings, _build_slowly).stat().st_size
+
+
+def test_a_cache_that_can_not_be_written_keeps_no_weights_from_being_checked(tmp_path: Path) -> None:
+    """`catalogd models` ended with an error where the model cache belongs to somebody else."""
+    (tmp_path / "cache").write_text("no folder")
+    (tmp_path / "weights").write_bytes(b"abc")
+    digest = weights.file_sha256(tmp_path / "weights", tmp_path / "cache")
+    assert digest == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_two_processes_that_convert_at_once_both_see_a_whole_file(
