@@ -83,5 +83,5 @@ def test_a_deadline_is_a_finite_number(value: str) -> None:
 
 
 def test_a_flag_below_the_least_value_is_named() -> None:
-    with pytest.raises(SettingsError, match="--batch: must be a number that is at least 1"):
-        load_settings(None, {}, {"batch": 0})
+    with pytest.raises(SettingsError, match="--batch: must be a number that is at least 0"):
+        load_settings(None, {}, {"batch": -1})
