@@ -461,6 +461,15 @@ def highest_correlation(whole: np.ndarray, part: np.ndarray, least_spread: float
     return float(best)
 
 
+def test_a_flat_part_is_found_nowhere() -> None:
+    """What rounding left of one pair of pixels was found with a correlation of 1."""
+    random = np.random.default_rng(1)
+    whole, part = (random.integers(0, 256, (*random.integers(8, 40, 2), 3), np.uint8) for _ in range(2))
+    out = np.empty(1)
+    _native.best_correlations(whole, part, (1, 6), 1, 0.05, 1e-3, np.array([[1, 2]]), out)
+    assert out[0] == 0
+
+
 @given(st.integers(1, 24), st.integers(1, 24), st.integers(0, 3), st.integers(0, 9), st.data())
 def test_of_each_size_the_best_place_is_that_of_the_highest_correlation(
     height: int, width: int, reach: int, seed: int, data: st.DataObject

@@ -76,6 +76,9 @@ void products(const float *window, std::size_t stride, const Plate &part, float 
     std::memcpy(out, totals, sizeof totals);
 }
 
+// Sum of squares of a part in which there is nothing to look for: less is what rounding leaves of a flat one.
+constexpr double kLeastPart = 1e-8;
+
 // The luma, 0…1, of an image made `height` x `width`, without its local mean.
 std::vector<float> edges_of(const Image &image, int height, int width, int reach) {
     const std::size_t count = static_cast<std::size_t>(height) * width;
@@ -111,7 +114,7 @@ class Whole {
         const std::size_t size = static_cast<std::size_t>(part.height) * part.width;
         double length = 0, best = 0;
         for (std::size_t i = 0; i < size; ++i) length += static_cast<double>(part.values[i]) * part.values[i];
-        if (!(length > 0)) return 0;
+        if (!(length > kLeastPart)) return 0;
         for (int y = 0; y + part.height <= height_; y += kDown) {
             for (int x = 0; x + part.width <= width_; x += kAcross) {
                 best = std::max(best, best_of_block(y, x, part, least_spread));
