@@ -10,6 +10,7 @@ A generation of an engine that is not installed any more is searched exactly.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -253,11 +254,11 @@ def _build_aside(aside: Path, final: Path, store: EmbeddingSource, space: str, e
     if _write_vectors(aside, store, space):
         commit = int(final.name.removeprefix(PREFIX))
         write_manifest(aside, _write_index(aside, space, commit, engine), _files(engine))
-        shutil.rmtree(final, ignore_errors=True)  # of this name: not sound, or of another engine
+        _remove(final)  # of this name: not sound, or of another engine
         os.rename(aside, final)
         sync(final.parent)
     else:
-        shutil.rmtree(final, ignore_errors=True)
+        _remove(final)
 
 
 def _write_vectors(aside: Path, store: EmbeddingSource, space: str) -> int:
@@ -311,8 +312,17 @@ def findable(store: EmbeddingSource, ids: Ids, vectors: Halves) -> tuple[Ids, Bi
     return ids[kept], bits[kept]
 
 
+def _remove(generation: Path) -> None:
+    """Whoever is killed in the middle leaves nothing that looks like a damaged generation."""
+    going = generation.with_name(f"{BUILDING}{os.getpid()}-going")
+    with contextlib.suppress(OSError):
+        os.rename(generation, going)
+        generation = going
+    shutil.rmtree(generation, ignore_errors=True)
+
+
 def _sweep(folder: Path, prefix: str, but: str = "") -> None:
     """Remove folders of `prefix`; who has files of them mapped keeps these."""
     for name in os.listdir(folder):
         if name.startswith(prefix) and name != but:
-            shutil.rmtree(folder / name, ignore_errors=True)
+            _remove(folder / name)

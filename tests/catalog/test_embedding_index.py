@@ -801,11 +801,16 @@ from catalogd.catalog import embedding_index, generations, manifest
 from catalogd.settings import Settings
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 rename = os.rename
+def half(folder, **_):
+    if (file := Path(folder) / "manifest.json").exists():
+        file.unlink()
+        die()
 match sys.argv[2]:
     case "before the rename": os.rename = die
     case "after the rename": os.rename = lambda *names: (rename(*names), die())
     case "after the vectors": generations._write_index = die
     case "before the manifest": manifest._manifest_hash = die
+    case "while the former one is removed": generations.shutil.rmtree = half
 embedding_index.seal_generation(Path(sys.argv[1]), "{SPACE}", Settings(vector_engine=sys.argv[3]))
 """
 
@@ -817,6 +822,7 @@ embedding_index.seal_generation(Path(sys.argv[1]), "{SPACE}", Settings(vector_en
         ("before the manifest", False),
         ("before the rename", False),
         ("after the rename", True),
+        ("while the former one is removed", True),
     ],
 )
 def test_a_kill_while_sealing_leaves_one_sound_generation(
